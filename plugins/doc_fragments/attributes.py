@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every module promises of check mode, diff mode and idempotence, and the action group they are in."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """C(couchpy.couchdb.attributes), with C(.writing) for modules that change and C(.reading) for those that don't."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/couchpy.couchdb.couchdb) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - couchpy.couchdb.couchdb
+"""
+
+    WRITING = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return what would be changed, sending nothing but requests that read.
+    support: full
+  diff_mode:
+    description: Returns what was changed, or in C(check_mode) would be, when in C(diff) mode. Secrets are masked.
+    support: full
+  idempotent:
+    description: When run twice in a row outside check mode with the same options, the second run changes nothing.
+    support: full
+"""
+
+    READING = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and does the same there, as it only reads.
+    support: full
+  diff_mode:
+    description: Returns what was changed when in C(diff) mode.
+    support: N/A
+    details:
+      - This module changes nothing.
+  idempotent:
+    description: When run twice in a row, the second run changes nothing.
+    support: full
+"""

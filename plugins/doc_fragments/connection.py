@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options with which every module reaches a server; module_utils/_module.py has their argument spec."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """C(couchpy.couchdb.connection)."""
+
+    DOCUMENTATION = r"""
+options:
+  url:
+    description:
+      - Address of the CouchDB server, C(http) or C(https), with a path where a proxy puts it there.
+      - A name and password inside it are used, and are never shown. Percent-encode characters such as V(@), V(/) and V(:) in them.
+      - Redirects are not followed, so that credentials go nowhere else.
+    type: str
+    default: http://localhost:5984/
+  username:
+    description:
+      - Name to log in with. The modules that write need a server admin.
+      - If not set, the environment variable E(COUCHDB_USERNAME) is used.
+    type: str
+    aliases: [login_user]
+  password:
+    description:
+      - Password to log in with.
+      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
+    type: str
+    aliases: [login_password]
+  cookie:
+    description:
+      - Session cookie (C(AuthSession)) to use instead of a name and password.
+    type: str
+  headers:
+    description:
+      - HTTP headers to send with every request. They win over those that the module would send.
+    type: dict
+    default: {}
+  validate_certs:
+    description:
+      - Whether the server's TLS certificate must be trusted.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - File or directory of certificate authorities to trust instead of the system's.
+      - If not set, the environment variables E(REQUESTS_CA_BUNDLE) and E(CURL_CA_BUNDLE) are honoured.
+    type: path
+  client_cert:
+    description:
+      - File with a TLS client certificate (PEM), with its key unless O(client_key) is given.
+    type: path
+  client_key:
+    description:
+      - File with the key of O(client_cert) (PEM).
+    type: path
+  timeout:
+    description:
+      - Seconds that one request may take, from its start to the end of its answer.
+    type: int
+    default: 30
+  retries:
+    description:
+      - How often a request is sent again when the connection was refused, or was closed before an answer, or when a gateway answered
+        with 502, 503 or 504. Only requests that may be sent twice are.
+    type: int
+    default: 3
+requirements:
+  - Python 3.8 or later on the host that runs the module
+  - requests (Python library) 2.20 or later on the host that runs the module
+notes:
+  - The address can also be given with the environment variable E(COUCHDB_URL).
+  - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
+  - CouchDB 1.x, 2.x and 3.x are spoken to, and PouchDB Server, which speaks like 1.x.
+"""

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which path and which form serves a call on which CouchDB. Nothing else knows versions. Pure.
+
+There are two dialects. CouchDB 1.x, and PouchDB Server which speaks like it, is one node with its
+settings at the root. CouchDB 2 and 3 are clusters, of one node or more; settings, statistics and
+restart belong to a node. See https://docs.couchdb.org/en/stable/whatsnew/index.html for what each version brought.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from . import errors
+
+LOCAL = "_local"
+"""The node that answers the request."""
+
+Path = t.Tuple[str, ...]
+
+
+class Dialect:
+    """What the versions have in common, and what CouchDB 2 and 3 do.
+
+    ``product`` is C(CouchDB) or C(PouchDB Server), ``version`` the server's version as a text,
+    ``number`` the same as a tuple of three ints that compares.
+    """
+
+    clustered = True
+
+    def __init__(self, product: str, version: str) -> None:
+        self.product = product
+        self.version = version
+        digits = [int(part) for part in re.findall(r"\d+", version)[:3]]
+        self.number = tuple((digits + [0, 0, 0])[:3])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.product} {self.version}>"
+
+    def lacks(self, what: str) -> errors.Unsupported:
+        """The error for something that this server doesn't have."""
+        return errors.Unsupported(f"{self.product} {self.version} has no {what}")
+
+    # Where things are
+
+    def settings(self, node: str, *names: str) -> Path:
+        """The settings of a node, of a section, of a key."""
+        return ("_node", node, "_config", *names)
+
+    def statistics(self, node: str, *names: str) -> Path:
+        """The statistics of a node, or a part of them."""
+        return ("_node", node, "_stats", *names)
+
+    def system(self, node: str) -> Path:
+        """What the Erlang machine of a node tells of itself."""
+        return ("_node", node, "_system")
+
+    def restart(self, node: str) -> Path:
+        """The restart of a node. Raises Unsupported before CouchDB 2.3, which brought it."""
+        if self.number < (2, 3, 0):
+            raise self.lacks("restart call; it came back with 2.3: restart the service instead")
+        return ("_node", node, "_restart")
+
+    def log(self) -> Path:
+        """The log over HTTP. Raises Unsupported: CouchDB 2 and 3 have none."""
+        raise self.lacks("log over HTTP")
+
+    # What there is
+
+    @property
+    def has_dbs_info(self) -> bool:
+        """POST /_dbs_info, since 2.2."""
+        return self.number >= (2, 2, 0)
+
+    @property
+    def has_dbs_info_listing(self) -> bool:
+        """GET /_dbs_info, since 3.2."""
+        return self.number >= (3, 2, 0)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """GET /_scheduler/docs, since 2.1."""
+        return self.number >= (2, 1, 0)
+
+    @property
+    def has_up(self) -> bool:
+        """GET /_up, since 2.0."""
+        return True
+
+    # How things are said
+
+    @property
+    def admin_hash(self) -> dict[str, t.Any]:
+        """The function (``prf``) and ``iterations`` of new admin hashes, by this version's own defaults."""
+        if self.number >= (3, 4, 0):
+            return {"prf": "sha256", "iterations": 600000}
+        return {"prf": "sha", "iterations": 10}
+
+    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
+        """What ``PUT /db`` is asked with. Raises Unsupported when this version has no such thing."""
+        if partitioned and self.number < (3, 0, 0):
+            raise self.lacks("partitioned databases; they came with 3.0")
+        return {"q": shards, "n": replicas, "partitioned": partitioned or None}
+
+    def new_database(
+        self, name: str, shards: int | None, replicas: int | None, partitioned: bool | None
+    ) -> dict[str, t.Any]:
+        """What ``GET /db`` will answer of a database that is still to be created, as far as it can be known."""
+        q = shards or (2 if self.number >= (3, 0, 0) else 8)
+        n = replicas or 1
+        majority = n // 2 + 1
+        return {
+            "instance_start_time": "0",
+            "db_name": name,
+            "purge_seq": "0",
+            "update_seq": "0",
+            "sizes": {"file": 0, "external": 0, "active": 0},
+            "props": {"partitioned": True} if partitioned else {},
+            "doc_del_count": 0,
+            "doc_count": 0,
+            "disk_format_version": 8,
+            "compact_running": False,
+            "cluster": {"q": q, "n": n, "w": majority, "r": majority},
+        }
+
+    @property
+    def new_security(self) -> dict[str, t.Any]:
+        """The security object of a new database: since 3.0 it is for server admins only."""
+        if self.number >= (3, 0, 0):
+            return {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
+        return {}
+
+    new_revs_limit = 1000
+    """How many revisions a new database remembers."""
+
+    @property
+    def takes_local_endpoints(self) -> bool:
+        """Whether a replication may name a database of this server without its address, as before 3.0."""
+        return self.number < (3, 0, 0)
+
+    @property
+    def takes_endpoint_auth(self) -> bool:
+        """Whether a replication endpoint may hold ``auth``, since 3.2; before, it holds a header."""
+        return self.number >= (3, 2, 0)
+
+
+class OneX(Dialect):
+    """CouchDB 1.x, and PouchDB Server: one node, and the settings at the root."""
+
+    clustered = False
+
+    def _only_node(self, node: str) -> None:
+        if node != LOCAL:
+            raise errors.NotFound(
+                f"no such node: {node}; {self.product} {self.version} is one node, {LOCAL}",
+                status=404,
+                error="not_found",
+                reason=f"no such node: {node}",
+            )
+
+    def settings(self, node: str, *names: str) -> Path:
+        self._only_node(node)
+        return ("_config", *names)
+
+    def statistics(self, node: str, *names: str) -> Path:
+        self._only_node(node)
+        return ("_stats", *names)
+
+    def system(self, node: str) -> Path:
+        raise self.lacks("system information")
+
+    def restart(self, node: str) -> Path:
+        self._only_node(node)
+        return ("_restart",)
+
+    def log(self) -> Path:
+        return ("_log",)
+
+    has_dbs_info = False
+    has_dbs_info_listing = False
+    has_scheduler = False
+    has_up = False
+    takes_local_endpoints = True
+    takes_endpoint_auth = False
+    new_security: dict[str, t.Any] = {}
+
+    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
+        for option, given in (("shards", shards), ("replicas", replicas), ("partitioned", partitioned)):
+            if given:
+                raise errors.InvalidInput(option, f"{self.product} {self.version} doesn't divide its databases")
+        return {}
+
+    def new_database(
+        self, name: str, shards: int | None, replicas: int | None, partitioned: bool | None
+    ) -> dict[str, t.Any]:
+        if self.product == "CouchDB":
+            return {
+                "db_name": name,
+                "doc_count": 0,
+                "doc_del_count": 0,
+                "update_seq": 0,
+                "purge_seq": 0,
+                "compact_running": False,
+                "disk_size": 0,
+                "data_size": 0,
+                "instance_start_time": "0",
+                "disk_format_version": 6,
+                "committed_update_seq": 0,
+            }
+        return {"db_name": name, "doc_count": 0, "update_seq": 0}
+
+
+def of_welcome(welcome: t.Any, address: str) -> Dialect:
+    """The dialect of the server that answered ``GET /`` with this object. Raises NotCouchDB when it is none."""
+    if isinstance(welcome, dict):
+        version = welcome.get("version")
+        if "couchdb" in welcome and isinstance(version, str):
+            kind = OneX if version.startswith(("0.", "1.")) else Dialect
+            return kind("CouchDB", version)
+        if any(name in welcome for name in ("express-pouchdb", "pouchdb-server")):
+            return OneX("PouchDB Server", str(version or "of unknown version"))
+    raise errors.NotCouchDB(
+        f"what answers at {address} is no CouchDB: its welcome object names neither couchdb nor a version",
+        url=address,
+    )

@@ -1,0 +1,436 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HTTP with one CouchDB: address, credentials, TLS, timeouts, retries, JSON, errors.
+
+All requests of the collection go through :class:`Connection`. It knows HTTP and nothing of what
+CouchDB's paths mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+import traceback
+import typing as t
+from dataclasses import dataclass, field
+from http.client import RemoteDisconnected
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote, unquote, urlsplit
+
+from . import errors
+from ._secrets import mask_text, mask_url
+
+REQUESTS_IMPORT_ERROR: str | None
+try:
+    import requests
+    from requests import adapters, exceptions
+except ImportError:
+    REQUESTS_IMPORT_ERROR = traceback.format_exc()
+else:
+    REQUESTS_IMPORT_ERROR = None
+
+SIDE_BY_SIDE = 8
+"""How many requests go out at the same time, at most."""
+
+_SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
+_GATEWAY_FAILURES = frozenset([502, 503, 504])
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_CHUNK = 65536
+_CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
+_STRANGER = "this is no CouchDB, or something stands before it"
+
+_Item = t.TypeVar("_Item")
+_Result = t.TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text or None)."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    body: t.Any
+
+
+@dataclass
+class Options:
+    """How to reach a server: the connection options, as the module documentation describes them.
+
+    ``timeout`` is in seconds and bounds one request from its start to the end of its answer;
+    ``retries`` is how often a request may be sent again.
+    """
+
+    username: str | None = None
+    password: str | None = None
+    cookie: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    validate_certs: bool = True
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    timeout: float = 30
+    retries: int = 3
+
+
+def split_address(url: str) -> tuple[str, str | None, str | None]:
+    """An address without credentials and with a slash at its end, and the credentials that were in it.
+
+    Raises InvalidInput, naming ``url``, when it is no http or https address of a server.
+    """
+    shown = mask_url(url)
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise errors.InvalidInput(
+            "url", f"{shown} is no address; characters such as / : @ # in a password must be percent-encoded"
+        ) from None
+    if parts.scheme not in ("http", "https"):
+        raise errors.InvalidInput("url", f"{shown} must begin with http:// or https://")
+    if not parts.hostname:
+        raise errors.InvalidInput("url", f"{shown} names no host")
+    if port == 0:
+        raise errors.InvalidInput("url", f"{shown} has port 0, which is no port")
+    if parts.query or parts.fragment:
+        raise errors.InvalidInput("url", f"{shown} must not have a query or a fragment")
+    if re.search(r"[\s\x00-\x1f]", parts.netloc + parts.path):
+        raise errors.InvalidInput("url", f"{shown} holds a space or a control character")
+    username = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/"
+    return address, username, password
+
+
+@dataclass(frozen=True)
+class Outcome(t.Generic[_Result]):
+    """What became of one piece of work: its result, or its error."""
+
+    result: _Result | None = None
+    error: errors.CouchDBError | None = None
+
+
+def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
+    """Do the work for each item, several at a time, and give the results in the order of the items.
+
+    The first error is raised, once the work that had begun has ended; what had not begun is left out.
+    """
+    outcomes = attempt_side_by_side(work, items)
+    for outcome in outcomes:
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
+    return [t.cast(_Result, outcome.result) for outcome in outcomes if outcome is not None]
+
+
+def attempt_side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[Outcome[_Result] | None]:
+    """Like side_by_side, but give the outcome for each item: None for those not begun because another had failed."""
+    outcomes: list[Outcome[_Result] | None] = [None] * len(items)
+    failed = False
+
+    def one(index: int) -> None:
+        nonlocal failed
+        if failed:
+            return
+        try:
+            outcomes[index] = Outcome(work(items[index]))
+        except errors.CouchDBError as error:
+            failed = True
+            outcomes[index] = Outcome(error=error)
+
+    if len(items) < 2:
+        for index in range(len(items)):
+            one(index)
+    else:
+        # Imported here, as most tasks send nothing side by side and the import is not free.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items))) as pool:
+            list(pool.map(one, range(len(items))))
+    return outcomes
+
+
+class Connection:
+    """One server's address and how to talk to it. Safe to use from several threads.
+
+    Raises ImportError when the library C(requests) is missing, and InvalidInput when an option
+    can't work.
+    """
+
+    def __init__(self, url: str, options: Options) -> None:
+        if REQUESTS_IMPORT_ERROR is not None:
+            raise ImportError("couchpy.couchdb needs the Python library requests")
+        self.url, url_username, url_password = split_address(url)
+        self.username = options.username if options.username is not None else url_username
+        self.password = options.password if options.password is not None else url_password
+        self.cookie = options.cookie
+        self.timeout = options.timeout
+        self.retries = options.retries
+        self.headers = dict(options.headers)
+        self._check(options)
+        self._session = self._make_session(options)
+
+    def _check(self, options: Options) -> None:
+        if self.username is not None and ":" in self.username:
+            raise errors.InvalidInput("username", "holds a colon, which Basic authentication can't carry; use a cookie")
+        if options.timeout <= 0:
+            raise errors.InvalidInput("timeout", f"is {options.timeout}, and must be more than 0 seconds")
+        if options.retries < 0:
+            raise errors.InvalidInput("retries", f"is {options.retries}, and must be 0 or more")
+        if options.client_key and not options.client_cert:
+            raise errors.InvalidInput("client_key", "is of no use without client_cert")
+        for option in ("ca_path", "client_cert", "client_key"):
+            path = getattr(options, option)
+            if path and not os.path.exists(path):
+                raise errors.InvalidInput(option, f"there is no file {path}")
+        for name, value in list(self.headers.items()) + [("cookie", self.cookie or "")]:
+            if re.search(r"[\r\n\x00]", f"{name}{value}") or not name.strip():
+                raise errors.InvalidInput(
+                    "cookie" if name == "cookie" else "headers", f"the header {name.strip()!r} can't be sent"
+                )
+
+    def _make_session(self, options: Options) -> requests.Session:
+        session = requests.Session()
+        # Neither .netrc nor the environment may add credentials; proxies and the CA bundle are read once, here.
+        session.trust_env = False
+        session.proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
+        bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        session.verify = (bundle or True) if options.validate_certs else False
+        if options.client_cert:
+            session.cert = (options.client_cert, options.client_key) if options.client_key else options.client_cert
+        # The cookie is kept by this class: a jar would lose it behind a name such as localhost.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = adapters.HTTPAdapter(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.url}>"
+
+    def address(self, path: t.Sequence[str] = ()) -> str:
+        """The URL of a path, each part of it encoded, without credentials."""
+        for part in path:
+            if part in (".", ".."):
+                raise errors.InvalidInput("name", f"{part!r} can't be part of an address")
+        return self.url + "/".join(quote(part, safe="@:") if part else "" for part in path)
+
+    def request(
+        self,
+        method: str,
+        path: t.Sequence[str] = (),
+        *,
+        query: t.Mapping[str, t.Any] | None = None,
+        body: t.Any = None,
+        headers: t.Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        text: bool = False,
+        accept: t.Collection[int] = (),
+        anonymous: bool = False,
+    ) -> Answer:
+        """Send one request and give its answer.
+
+        ``path`` is a sequence of parts, each encoded here. ``query`` values are sent as they are, True and
+        False as CouchDB spells them, None not at all. ``body`` is sent as JSON unless it is None.
+        ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
+        a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
+        rather than JSON. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
+        the credentials out.
+
+        Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
+        """
+        if repeatable is None:
+            repeatable = method in _SAFE_TO_REPEAT
+        send: dict[str, t.Any] = {
+            "method": method,
+            "url": self.address(path),
+            "params": {name: _spelling(value) for name, value in (query or {}).items() if value is not None},
+            "data": None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+            "headers": self._request_headers(headers, body is not None, anonymous),
+        }
+        for attempt in range(self.retries + 1):
+            try:
+                response, content = self._send(send)
+                if response.status_code < 300 or response.status_code in accept:
+                    return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
+                raise _NoGoodAnswer(
+                    _error_of(response, content, send),
+                    worth_another=response.status_code in _GATEWAY_FAILURES,
+                    sent=True,
+                )
+            except _NoGoodAnswer as failure:
+                if attempt == self.retries or not failure.worth_another or (failure.sent and not repeatable):
+                    raise failure.error from None
+            time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+        raise AssertionError("a request ends with an answer or an error")
+
+    def _send(self, send: dict[str, t.Any]) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + self.timeout
+        try:
+            response = self._session.request(**send, timeout=self.timeout, allow_redirects=False, stream=True)
+            content = self._read(response, deadline)
+        except (exceptions.RequestException, OSError, ValueError) as error:
+            raise _failure_of(error, send, self.timeout) from error
+        if self.cookie:
+            # CouchDB renews a cookie that is about to end.
+            self.cookie = session_cookie(response.headers) or self.cookie
+        return response, content
+
+    def basic_authorization(self) -> str:
+        """The value of the header Authorization for the name and password of this connection."""
+        pair = f"{self.username}:{self.password or ''}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if self.cookie and not anonymous:
+            headers["Cookie"] = self.cookie if "=" in self.cookie else f"AuthSession={self.cookie}"
+        elif self.username is not None and not anonymous:
+            headers["Authorization"] = self.basic_authorization()
+        for source in (self.headers, extra or {}):
+            for name, value in source.items():
+                for known in [known for known in headers if known.lower() == name.lower()]:
+                    del headers[known]
+                headers[name] = str(value)
+        return headers
+
+    @staticmethod
+    def _read(response: requests.Response, deadline: float) -> bytes:
+        # The timeout of requests bounds the wait for each piece; a server that drips would never hit it.
+        pieces = []
+        for piece in response.iter_content(_CHUNK):
+            pieces.append(piece)
+            if time.monotonic() > deadline:
+                response.close()
+                raise exceptions.ReadTimeout()
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+
+def session_cookie(headers: t.Mapping[str, str]) -> str | None:
+    """The C(AuthSession=...) that a Set-Cookie header sets, or None when it sets none or clears it."""
+    found = re.search(r"AuthSession=([^;,\s]+)", headers.get("Set-Cookie", ""))
+    return f"AuthSession={found.group(1)}" if found else None
+
+
+class _NoGoodAnswer(Exception):
+    """A request without a good answer: the error to raise, and what a retry must know."""
+
+    def __init__(self, error: errors.CouchDBError, *, worth_another: bool, sent: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.worth_another = worth_another
+        self.sent = sent
+
+
+def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any], text: bool) -> t.Any:
+    """The body of a good answer."""
+    method, url = send["method"], send["url"]
+    if method == "HEAD" or not content:
+        return None
+    if text:
+        return content.decode("utf-8", "replace")
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise errors.NotCouchDB(
+            f"{method} {url} answered {response.status_code} with {_kind_of(response)} instead of JSON: {_STRANGER}",
+            status=response.status_code,
+            method=method,
+            url=url,
+        ) from None
+
+
+def _error_of(response: requests.Response, content: bytes, send: dict[str, t.Any]) -> errors.CouchDBError:
+    """The error that an answer from 300 on stands for."""
+    status, method, url = response.status_code, send["method"], send["url"]
+    known: dict[str, t.Any] = {"status": status, "method": method, "url": url}
+    message = f"{method} {url} answered {status}"
+    if 300 <= status < 400:
+        target = mask_url(response.headers.get("Location", "nowhere"))
+        return errors.NotCouchDB(
+            f"{message}, a redirection to {target}; it is not followed, as credentials must not be: "
+            "give the address of the CouchDB itself",
+            **known,
+        )
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        error = body.get("error") or body.get("name")
+        reason = body.get("reason") or body.get("message")
+        known["error"] = mask_text(error) if isinstance(error, str) else None
+        known["reason"] = mask_text(reason if isinstance(reason, str) else json.dumps(reason)) if reason else None
+        said = ": ".join(known[part] for part in ("error", "reason") if known[part])
+        return errors.of_status(status)(f"{message} {said}".rstrip(), **known)
+    if method == "HEAD" or not content:
+        return errors.of_status(status)(message, **known)
+    message += f" with {_kind_of(response)} instead of JSON"
+    if status in (401, 403) or status >= 500:
+        return errors.of_status(status)(message, **known)
+    return errors.NotCouchDB(f"{message}: {_STRANGER}", **known)
+
+
+def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:
+    """What it means that no answer came: which error, whether it is worth another try, whether it was sent."""
+    method, url = send["method"], send["url"]
+    causes = list(_causes(error))
+    begun = isinstance(error, exceptions.ChunkedEncodingError)
+
+    def unreachable(message: str, *, worth_another: bool = False, sent: bool = True) -> _NoGoodAnswer:
+        unreachable_error = errors.Unreachable(message, method=method, url=url)
+        unreachable_error.sent = sent
+        return _NoGoodAnswer(unreachable_error, worth_another=worth_another, sent=sent)
+
+    if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
+        late = errors.TimedOut(f"no whole answer from {url} to {method} within {timeout:g} s", method=method, url=url)
+        return _NoGoodAnswer(late, worth_another=False, sent=True)
+    if isinstance(error, exceptions.SSLError):
+        return unreachable(f"no trusted TLS connection to {url}: {mask_text(str(causes[-1]))}", sent=False)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return unreachable(f"nothing answers at {url}: connection refused", worth_another=True, sent=False)
+    if begun:
+        return unreachable(f"the answer of {url} to {method} was cut short")
+    if any(isinstance(cause, _CLOSED) for cause in causes):
+        return unreachable(f"the connection to {url} was closed before the answer to {method}", worth_another=True)
+    return unreachable(f"no answer from {url} to {method}: {mask_text(_innermost(causes))}")
+
+
+def _spelling(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _kind_of(response: requests.Response) -> str:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return {"text/html": "an HTML page", "text/plain": "plain text"}.get(kind, kind or "something")
+
+
+def _causes(error: BaseException) -> t.Iterator[BaseException]:
+    """An error and what lies below it: requests and urllib3 wrap the system's error several times."""
+    seen: list[BaseException] = []
+    waiting: list[t.Any] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if isinstance(current, BaseException) and not any(current is known for known in seen):
+            seen.append(current)
+            yield current
+            waiting.extend([*current.args, getattr(current, "reason", None), current.__cause__, current.__context__])
+
+
+def _innermost(causes: list[BaseException]) -> str:
+    """The words of the system's own error, such as a name that does not resolve."""
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return str(causes[-1]) or type(causes[-1]).__name__

@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""run(): from an Ansible module's options to its result, the same way for every module.
+
+    desire → observe → plan → apply → observe again → report
+
+Here is the one place that applies a plan, the one that reports, and the one that fails. A module
+gives the four functions of its Resource and nothing else; so check mode, diff mode and idempotence
+are not features of a module, they come with the way.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+from . import errors
+from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, split_address
+from ._plan import Change, Plan, diff
+from ._secrets import text_secrets
+from .client import DEFAULT_URL, Client
+
+CONNECTION: dict[str, dict[str, t.Any]] = {
+    "url": {"type": "str", "default": DEFAULT_URL, "fallback": (env_fallback, ["COUCHDB_URL"])},
+    "username": {"type": "str", "aliases": ["login_user"], "fallback": (env_fallback, ["COUCHDB_USERNAME"])},
+    "password": {
+        "type": "str",
+        "aliases": ["login_password"],
+        "no_log": True,
+        "fallback": (env_fallback, ["COUCHDB_PASSWORD"]),
+    },
+    "cookie": {"type": "str", "no_log": True},
+    "headers": {"type": "dict", "default": {}},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
+    "timeout": {"type": "int", "default": 30},
+    "retries": {"type": "int", "default": 3},
+}
+"""The argument spec that every module has; the documentation fragment C(connection) says the same."""
+
+_TRIES = 5
+"""How often a plan is made anew when somebody else changed the server in the meantime."""
+
+_OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
+
+Params = t.Dict[str, t.Any]
+
+
+def _no_secrets(params: Params) -> t.Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a module manages, as functions that run() calls in this order.
+
+    * ``desire(params)`` gives what is wanted, or raises InvalidInput. Pure.
+    * ``observe(client, desired)`` gives what there is. Only reads.
+    * ``plan(desired, observed)`` gives the Plan. Pure. A module that only reads has none.
+    * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
+      changes, or in check mode from what was predicted. Pure.
+
+    ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
+    may show.
+    """
+
+    desire: t.Callable[[Params], t.Any]
+    observe: t.Callable[[Client, t.Any], t.Any]
+    report: t.Callable[[t.Any, t.Any, t.List[Change]], t.Dict[str, t.Any]]
+    plan: t.Optional[t.Callable[[t.Any, t.Any], Plan]] = None
+    secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
+
+
+@dataclass
+class Progress:
+    """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
+
+    A change is unsure when it was sent and no answer came.
+    """
+
+    done: list[Change] = field(default_factory=list)
+    undone: list[Change] = field(default_factory=list)
+    unsure: list[Change] = field(default_factory=list)
+    failed: list[Change] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """What run() reports: the changes that were made, or would be, and what the module returns."""
+
+    changes: list[Change]
+    returned: dict[str, t.Any]
+    warnings: list[str]
+
+
+class Interrupted(Exception):
+    """A plan that stopped: the error that stopped it, and how far it had come."""
+
+    def __init__(self, error: errors.CouchDBError, progress: Progress) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.progress = progress
+
+
+def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.Any) -> None:
+    """Run a module from its options to its end: main() of every module.
+
+    ``constraints`` are those of AnsibleModule, such as C(mutually_exclusive).
+    """
+    module = _Module(resource, argument_spec={**CONNECTION, **argument_spec}, supports_check_mode=True, **constraints)
+    if REQUESTS_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+    try:
+        desired = resource.desire(module.params)
+        outcome = carry_out(resource, desired, make_client(module.params), check_mode=module.check_mode)
+    except Interrupted as stop:
+        module.fail_json(**failure(stop.error, stop.progress))
+    except errors.CouchDBError as error:
+        module.fail_json(**failure(error, Progress()))
+    for warning in outcome.warnings:
+        module.warn(warning)
+    result: dict[str, t.Any] = {"changed": bool(outcome.changes), **outcome.returned}
+    if module._diff and resource.plan:
+        result["diff"] = diff(outcome.changes)
+    module.exit_json(**result)
+
+
+def make_client(params: Params) -> Client:
+    """The Client that the connection options describe."""
+    return Client(
+        params["url"],
+        config={
+            name: params[name]
+            for name in (
+                "username",
+                "password",
+                "validate_certs",
+                "ca_path",
+                "client_cert",
+                "client_key",
+                "timeout",
+                "retries",
+            )
+        },
+        hthdrs=params["headers"],
+        cookie=params["cookie"],
+    )
+
+
+def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode: bool) -> Outcome:
+    """Observe, plan, and unless in check mode apply, until the server is as desired.
+
+    When somebody else changed the server between reading and writing, it is read and planned anew, a
+    bounded number of times. Raises Interrupted when a change fails after the first try.
+    """
+    make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
+    done: list[Change] = []
+    for attempt in range(1, _TRIES + 1):
+        observed = resource.observe(client, desired)
+        plan = make_plan(desired, observed)
+        if check_mode or not plan.changes:
+            changes = done + list(plan.changes)
+            return Outcome(changes, resource.report(desired, plan.predicted, changes), list(plan.warnings))
+        progress, error = apply(plan, client)
+        done += progress.done
+        if error is None:
+            after = _observed_again(resource, desired, client, plan)
+            done = _effective(done, make_plan(desired, after))
+            return Outcome(done, resource.report(desired, after, done), list(plan.warnings))
+        if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
+            raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
+    raise AssertionError("the last try ends with an outcome or an error")
+
+
+def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | None]:
+    """Send a plan: stage after stage, the changes of one stage side by side. Stops at the first error, and gives it."""
+    progress = Progress()
+    first_error: errors.CouchDBError | None = None
+    for changes in plan.stages():
+        if first_error is not None:
+            progress.undone += changes
+            continue
+        outcomes = attempt_side_by_side(lambda change: send(change, client), changes)
+        for change, outcome in zip(changes, outcomes):
+            if outcome is None:
+                progress.undone.append(change)
+            elif outcome.error is None:
+                progress.done.append(change)
+            else:
+                first_error = first_error or outcome.error
+                unsure = isinstance(outcome.error, errors.Unreachable) and outcome.error.sent
+                (progress.unsure if unsure else progress.failed).append(change)
+    return progress, first_error
+
+
+def send(change: Change, client: Client) -> t.Any:
+    """Send one change: call the method of the Client, or of the Database, that it names."""
+    target = client if change.database is None else client.Database(change.database)
+    return getattr(target, change.call)(**change.arguments)
+
+
+def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
+    """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
+    result: dict[str, t.Any] = {"msg": str(error), "changed": bool(progress.done), **errors.describe(error)}
+    if progress.failed or progress.unsure:
+        for name in ("done", "failed", "unsure", "undone"):
+            result[f"changes_{name}"] = [str(change) for change in getattr(progress, name)]
+        failed = progress.failed + progress.unsure
+        result["msg"] = f"{failed[0]}: {result['msg']}"
+        if progress.done or progress.undone:
+            result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', progress.undone + failed)})"
+        if progress.unsure:
+            result["msg"] += f" ({_listed('sent without an answer', progress.unsure)})"
+    return result
+
+
+def _listed(what: str, changes: list[Change]) -> str:
+    names = ", ".join(str(change) for change in changes[:10])
+    more = f" and {len(changes) - 10} more" if len(changes) > 10 else ""
+    return f"{len(changes)} changes {what}{': ' if names else ''}{names}{more}"
+
+
+def _observed_again(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
+    try:
+        return resource.observe(client, desired)
+    except errors.Unreachable:
+        if plan.cuts_off:
+            return plan.predicted
+        raise
+
+
+def _effective(done: list[Change], left: Plan) -> list[Change]:
+    """The changes that changed something, with what they led to.
+
+    A change that may be void and is planned again led to what that plan finds, not to what it was meant to.
+    """
+    found = {(change.action, change.path): change.before for change in left.changes}
+    effective = []
+    for change in done:
+        if change.may_be_void and (change.action, change.path) in found:
+            change = replace(change, after=found[change.action, change.path])
+        if change.before != change.after:
+            effective.append(change)
+    return effective
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """An AnsibleModule that also hides the secrets which no option of its own holds."""
+
+    def __init__(self, resource: Resource, **options: t.Any) -> None:
+        self._resource = resource
+        super().__init__(**options)
+
+    def _log_invocation(self) -> None:
+        # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
+        self.no_log_values.update(secret for secret in self._hidden() if secret)
+        super()._log_invocation()
+
+    def _hidden(self) -> t.Iterator[str]:
+        password = self.params["password"]
+        try:
+            url_password = split_address(self.params["url"])[2]
+        except errors.InvalidInput:
+            url_password = None
+        for secret in (password, url_password):
+            if secret:
+                yield from (secret, quote(secret, safe=""))
+        yield from text_secrets(self.params["url"])
+        yield from (str(value) for name, value in self.params["headers"].items() if _is_secret_header(name))
+        yield from self._resource.secrets(self.params)
+
+
+def _is_secret_header(name: str) -> bool:
+    return name.lower() in ("authorization", "proxy-authorization", "cookie") or "token" in name.lower()

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must not be shown: masks URLs, texts, documents, settings and diffs. Pure.
+
+A setting is secret by its section and key (https://docs.couchdb.org/en/stable/config/index.html),
+a field of a document by its name. Everything else is shown as it is, but for credentials in URLs.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+MASK = "********"
+CHANGED = " (changed)"
+
+_SECRET_SECTIONS = frozenset(["admins", "jwt_keys"])
+_SECRET_SETTING = re.compile(r"(^|_)(password|passwd|secret|passphrase|token|api_?key|private_key)$", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"^(.*[_-])?(password|passwd|secret|passphrase|token|api[_-]?key)$"
+    r"|^(derived_key|password_sha|salt|authorization|proxy-authorization|cookie|set-cookie)$",
+    re.IGNORECASE,
+)
+_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@\"'<>]*@", re.IGNORECASE)
+
+
+def is_secret_setting(section: str, key: str) -> bool:
+    """Whether the value of a setting is one to hide: C(admins), C(jwt_keys), passwords, secrets, tokens."""
+    return section in _SECRET_SECTIONS or bool(_SECRET_SETTING.search(key))
+
+
+def mask_url(url: str) -> str:
+    """An address without its credentials, also when they hold characters that should have been encoded."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return MASK + "@" + url.rpartition("@")[2] if "@" in url else url
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        return scheme + separator + MASK + "@" + authority.rpartition("@")[2] + slash + path
+    if "@" in path and ":" in authority and not authority.rpartition(":")[2].isdigit():
+        # An unencoded slash in the password: all up to the last @ is secret.
+        return scheme + separator + MASK + "@" + path.rpartition("@")[2]
+    return url
+
+
+def mask_text(text: str, secrets: t.Iterable[str] = ()) -> str:
+    """A text without the credentials of the URLs in it, and without any of the given secrets."""
+    masked = _URL_CREDENTIALS.sub(lambda found: found.group("scheme") + MASK + "@", text)
+    for secret in secrets:
+        if secret:
+            masked = masked.replace(secret, MASK)
+    return masked
+
+
+def mask_setting(section: str, key: str, value: t.Any) -> t.Any:
+    """The value of a setting as it may be shown. None (no such setting) stays None."""
+    if value is None:
+        return None
+    if is_secret_setting(section, key):
+        return MASK
+    return mask_text(value) if isinstance(value, str) else value
+
+
+def mask_settings(settings: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """All settings of a node (section → key → value) as they may be shown."""
+    return {
+        section: {key: mask_setting(section, key, value) for key, value in keys.items()}
+        for section, keys in settings.items()
+    }
+
+
+def mask_document(value: t.Any) -> t.Any:
+    """A JSON value with every secret field hidden, however deep, and URLs without credentials."""
+    if isinstance(value, t.Mapping):
+        return {
+            name: MASK
+            if isinstance(name, str) and _SECRET_FIELD.match(name) and held not in (None, "", {}, [])
+            else mask_document(held)
+            for name, held in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [mask_document(item) for item in value]
+    return mask_text(value) if isinstance(value, str) else value
+
+
+def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
+    """Both sides of a difference as they may be shown.
+
+    ``what`` is the kind of thing; for a C(setting) the last two parts of ``path`` are its section and
+    key. A secret that changes is shown as hidden and changed, so that the difference can be seen and
+    the secret can't.
+    """
+    if what == "setting":
+        section, key = path[-2:]
+        shown_before, shown_after = (mask_setting(section, key, value) for value in (before, after))
+    else:
+        shown_before, shown_after = mask_document(before), mask_document(after)
+    if before != after and shown_before == shown_after and isinstance(shown_after, str):
+        shown_after += CHANGED
+    return shown_before, shown_after
+
+
+def text_secrets(text: str) -> set[str]:
+    """The passwords inside the URLs of a text, as written and decoded, for those who must hide them."""
+    from urllib.parse import unquote
+
+    found = set()
+    for match in re.finditer(r"://[^/\s@:\"'<>]*:([^/\s@\"'<>]+)@", text):
+        found.update((match.group(1), unquote(match.group(1))))
+    return found

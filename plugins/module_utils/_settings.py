@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a setting of CouchDB can be: its spelling, what is refused, what needs a restart. Pure.
+
+See https://docs.couchdb.org/en/stable/config/intro.html and
+https://docs.couchdb.org/en/stable/api/server/configuration.html.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import typing as t
+
+from ._names import key_problem
+from .errors import InvalidInput
+
+_REFUSED_OVER_HTTP = frozenset(
+    [
+        "daemons",
+        "external",
+        "feature_flags",
+        "httpd_db_handlers",
+        "httpd_design_handlers",
+        "httpd_global_handlers",
+        "native_query_servers",
+        "os_daemons",
+        "query_servers",
+    ]
+)
+
+_LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
+
+_AT_RESTART = frozenset(
+    [
+        ("couchdb", "database_dir"),
+        ("couchdb", "view_index_dir"),
+        ("couchdb", "uuid"),
+        ("couchdb", "max_couch_server_shards"),
+        ("chttpd_auth_lockout", "max_objects"),
+        ("chttpd_auth_lockout", "max_lifetime"),
+    ]
+)
+
+
+def setting_text(value: t.Any, option: str = "value") -> str:
+    """A value as CouchDB spells it: true and false, numbers, texts without outer spaces.
+
+    Raises InvalidInput, naming ``option``, for what a setting can't hold: lists, mappings, nothing,
+    control characters, line ends, characters beyond Latin-1.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if not isinstance(value, str):
+        kind = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "no text")
+        raise InvalidInput(option, f"is {kind}; a setting is a text, a number or a boolean")
+    for character in value:
+        if (character < " " and character != "\t") or "\x7f" <= character < "\xa0":
+            raise InvalidInput(option, "holds a line end or another control character, which CouchDB refuses")
+        if character > "\xff":
+            raise InvalidInput(option, f"holds {character!r}, and CouchDB's settings are Latin-1")
+    return value.strip(" \t")
+
+
+def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:
+    """Raise InvalidInput for a setting that can't, or must not, be written over HTTP.
+
+    ``text`` is the value as setting_text gives it, None for one that is to be absent. ``options`` says
+    how errors call the C(section), the C(key) and the C(value).
+    """
+    if section == "admins":
+        raise InvalidInput(options["section"], "server admins are managed with the module couchdb_admin, not here")
+    if section in _REFUSED_OVER_HTTP:
+        raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP: use its files")
+    for what, name in (("section", section), ("key", key)):
+        problem = "is empty" if not name else key_problem(name)
+        if problem:
+            raise InvalidInput(options[what], f"CouchDB can't hold the {what} {name!r}: it {problem}")
+    if text is None or not is_listener(section, key):
+        return
+    if key == "port" and not (re.match(r"[0-9]{1,5}\Z", text) and 0 < int(text) < 65536):
+        raise InvalidInput(options["value"], f"{text!r} is no port (1 to 65535), and would stop the server")
+    if key == "bind_address" and text != "any":
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise InvalidInput(
+                options["value"], f"{text!r} is neither an IP address nor any, and would stop the server"
+            ) from None
+
+
+def is_listener(section: str, key: str) -> bool:
+    """Whether this setting says where the server listens, so that a change moves it at once."""
+    return section in _LISTENERS and key in ("port", "bind_address")
+
+
+def same_setting(wanted: str | None, held: t.Any) -> bool:
+    """Whether the server holds what is wanted. ``held`` is what it answered, None when it has no such setting.
+
+    An empty text is kept until the next restart only, so there is no difference between it and none.
+    PouchDB Server answers with JSON values rather than texts.
+    """
+    if held is None or held == "":
+        return not wanted
+    if wanted is None:
+        return False
+    if isinstance(held, str):
+        return held.strip(" \t") == wanted
+    try:
+        return bool(json.loads(wanted) == held)
+    except ValueError:
+        return False
+
+
+def needs_restart(section: str, key: str) -> bool:
+    """Whether CouchDB takes a change of this setting only at its next start."""
+    return section == "ssl" or (section, key) in _AT_RESTART
+
+
+def comment_warning(section: str, key: str, text: str) -> str | None:
+    """What to tell about a value that holds an ini comment: CouchDB keeps it in memory and cuts it in its file."""
+    if re.search(r"[ \t];", text):
+        return f"the value of {section}/{key} holds a semicolon after a space: CouchDB cuts it there when it restarts"
+    return None

@@ -1,0 +1,658 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Client: a CouchDB server. Public.
+
+Serves every module of this collection, and plain Python as well::
+
+    from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+
+    couch = Client("http://localhost:5984/", config={"username": "admin", "password": "secret"})
+    couch.put("orders")
+    couch.config("log", "level", value="debug")
+
+CouchDB 1.x (and PouchDB Server, which speaks like it), 2.x and 3.x are served alike. Every call that
+talks to the server raises the errors of the module C(errors): Unreachable when there is no answer,
+Unauthorized (401), Forbidden (403), NotFound (404) and so on. Only what a call raises beyond these is
+said with it.
+
+The API of CouchDB: https://docs.couchdb.org/en/stable/api/index.html
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from dataclasses import fields
+from http.cookies import SimpleCookie
+from urllib.parse import urlsplit
+
+from . import _dialect, _passwords, errors
+from ._dialect import LOCAL
+from ._http import Answer, Connection, Options, session_cookie, side_by_side
+from ._names import check_admin_name
+from ._settings import setting_text
+from .database import Database
+
+DEFAULT_URL = "http://localhost:5984/"
+
+Headers = t.Optional[t.Mapping[str, str]]
+
+_DBS_INFO_KEYS = 100
+"""How many databases one POST to _dbs_info may name; CouchDB's own limit, max_db_number_for_dbs_info_req."""
+
+_DBS_INFO_PAGE = 1000
+_UUIDS_AT_ONCE = 1000
+_SCHEDULER_PAGE = 1000
+
+
+class Client:
+    """A CouchDB server.
+
+    ``url``: its address, http or https, with a path where a proxy puts it there. Without it the
+    environment's C(COUCHDB_URL), else C(http://localhost:5984/). Credentials in it are used, and never
+    shown. ``config``: a mapping of connection options: ``username``, ``password``, ``validate_certs``,
+    ``ca_path``, ``client_cert``, ``client_key``, ``timeout`` (seconds for one request, 30), ``retries``
+    (3). ``hthdrs``: HTTP headers for every request; those given to a call are added and win.
+    ``cookie``: the C(AuthSession) cookie of an earlier login, as a text or a SimpleCookie.
+
+    Nothing is sent yet. Raises InvalidInput for options that can't work, ImportError when the Python
+    library C(requests) is missing.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        config: t.Mapping[str, t.Any] | None = None,
+        hthdrs: Headers = None,
+        cookie: str | SimpleCookie | None = None,
+    ) -> None:
+        given = dict(config or {})
+        known = {field.name for field in fields(Options)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise errors.InvalidInput("config", f"has no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        options = Options(**given)
+        options.headers = {**options.headers, **(hthdrs or {})}
+        if cookie is not None:
+            options.cookie = _cookie_text(cookie)
+        self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
+        self._databases: dict[str, Database] = {}
+        self._present: bool | None = None
+        self._dialect: _dialect.Dialect | None = None
+        self._welcome: dict[str, t.Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url!r}>"
+
+    @property
+    def url(self) -> str:
+        """The server's address, without credentials."""
+        return self._http.url
+
+    @property
+    def username(self) -> str | None:
+        """The name that requests log in with, or None."""
+        return self._http.username
+
+    def request(self, method: str, path: t.Sequence[str] = (), **options: t.Any) -> Answer:
+        """Send one request to the server: see Connection.request of the module C(_http) for the options.
+
+        ``hthdrs`` are the headers of this request.
+        """
+        return self._http.request(method, path, headers=options.pop("hthdrs", None), **options)
+
+    # The server
+
+    def __call__(self, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """The server's welcome object, with its version.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#get--
+        """
+        welcome = self.request("GET", hthdrs=hthdrs).body
+        self._dialect = _dialect.of_welcome(welcome, self.url)
+        self._welcome = t.cast("dict[str, t.Any]", welcome)
+        return self._welcome
+
+    def welcome(self) -> dict[str, t.Any]:
+        """The server's welcome object; asked once, remembered."""
+        return self() if self._welcome is None else self._welcome
+
+    @property
+    def dialect(self) -> _dialect.Dialect:
+        """How this server wants to be spoken to; asked once, remembered."""
+        if self._dialect is None:
+            self()
+        return t.cast(_dialect.Dialect, self._dialect)
+
+    def version(self) -> str:
+        """The server's version, such as C(3.4.3). Asked once, remembered."""
+        return self.dialect.version
+
+    def __bool__(self) -> bool:
+        """Whether the server is available. Asked once, remembered; ispresent() asks afresh."""
+        if self._present is None:
+            self.ispresent()
+        return bool(self._present)
+
+    def ispresent(self, hthdrs: Headers = None) -> bool:
+        """Whether the server answers now, with any status below 500. Sends HEAD.
+
+        https://docs.couchdb.org/en/stable/api/basics.html#request-format-and-responses
+        """
+        try:
+            self.request("HEAD", hthdrs=hthdrs)
+        except (errors.Unauthorized, errors.Forbidden):
+            self._present = True
+        except errors.CouchDBError:
+            self._present = False
+        else:
+            self._present = True
+        return self._present
+
+    def active_tasks(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+        """What runs: compactions, indexers, replications, a dict each. For server admins.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
+        """
+        return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+
+    def stats(self, *paths: str, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, t.Any]:
+        """The statistics of a node, all of them or those below a path of names.
+
+        C(stats("couchdb", "request_time")) answers C({"couchdb": {"request_time": {...}}}). Raises
+        NotFound for a statistic that the server doesn't have.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-stats
+        """
+        body = self.request("GET", self.dialect.statistics(node, *paths), hthdrs=hthdrs).body
+        if not self.dialect.clustered and isinstance(body, dict):
+            found: t.Any = body
+            for name in paths:
+                found = found.get(name) if isinstance(found, dict) else None
+            body = found
+        if body is None:
+            raise errors.NotFound(
+                f"{self.url} has no statistic {'/'.join(paths)}", status=404, error="not_found", reason="missing"
+            )
+        for name in reversed(paths):
+            body = {name: body}
+        return t.cast("dict[str, t.Any]", body)
+
+    def system(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """What the Erlang machine of a node tells of itself: C(uptime) in seconds, memory in bytes, queues.
+
+        Raises Unsupported on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-system
+        """
+        return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.system(node), hthdrs=hthdrs).body)
+
+    def uuids(self, count: int | None = None, hthdrs: Headers = None) -> list[str]:
+        """New UUIDs made by the server, C(count) of them, 1 by default.
+
+        CouchDB gives 1000 at most for one request; more are asked for in as many as it takes. Raises
+        InvalidInput when count is below 1.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#uuids
+        """
+        wanted = 1 if count is None else count
+        if wanted < 1:
+            raise errors.InvalidInput("count", f"is {wanted}, and must be 1 or more")
+        found: list[str] = []
+        while len(found) < wanted:
+            portion = min(_UUIDS_AT_ONCE, wanted - len(found))
+            found += self.request("GET", ("_uuids",), query={"count": portion}, hthdrs=hthdrs).body["uuids"]
+        return found
+
+    def log(self, bytes: int | None = None, offset: int | None = None, hthdrs: Headers = None) -> str:
+        """The end of the server's log as text: C(bytes) of it (1000), ending C(offset) bytes before its end (0).
+
+        CouchDB 1.x has a call for it. CouchDB 2 and 3 have none: there the file is read that the
+        server's settings name (C([log] writer = file), C(file)), when the server is on this machine.
+        Raises Unsupported otherwise.
+
+        https://docs.couchdb.org/en/stable/config/logging.html
+        """
+        size, skip = 1000 if bytes is None else bytes, offset or 0
+        if size < 0 or skip < 0:
+            raise errors.InvalidInput("bytes" if size < 0 else "offset", "must be 0 or more")
+        if not self.dialect.clustered:
+            query = {"bytes": size, "offset": skip}
+            text = self.request("GET", self.dialect.log(), query=query, text=True, hthdrs=hthdrs).body
+            return t.cast(str, text or "")
+        return _tail(self._log_file(hthdrs), size, skip)
+
+    def _log_file(self, hthdrs: Headers) -> str:
+        settings = self.config("log", hthdrs=hthdrs)
+        lacks = f"{self.dialect.product} {self.dialect.version} has no log over HTTP"
+        if settings.get("writer") != "file" or not settings.get("file"):
+            raise errors.Unsupported(f"{lacks}, and its settings don't say that it logs to a file ([log] writer, file)")
+        host = urlsplit(self.url).hostname or ""
+        if not (host in ("localhost", "::1") or host.startswith("127.")):
+            raise errors.Unsupported(f"{lacks}, and its log file is on {host}, not on this machine")
+        if not os.access(settings["file"], os.R_OK):
+            raise errors.Unsupported(f"{lacks}, and its log file {settings['file']} can't be read here")
+        return t.cast(str, settings["file"])
+
+    def restart(self, node: str = LOCAL, hthdrs: Headers = None) -> bool:
+        """Ask a node to restart. True when it took the request, not when it is back. For server admins.
+
+        Raises Unsupported before CouchDB 2.3, which brought the call back.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
+        """
+        answer = self.request("POST", self.dialect.restart(node), body={}, hthdrs=hthdrs, repeatable=False)
+        self._present = None
+        return bool(answer.body and answer.body.get("ok"))
+
+    # Nodes
+
+    def membership(self, hthdrs: Headers = None) -> dict[str, list[str]]:
+        """The nodes: C(cluster_nodes) are members, C(all_nodes) are those connected. One node on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#membership
+        """
+        if not self.dialect.clustered:
+            return {"all_nodes": [LOCAL], "cluster_nodes": [LOCAL]}
+        return t.cast("dict[str, list[str]]", self.request("GET", ("_membership",), hthdrs=hthdrs).body)
+
+    def nodes(self, names: t.Sequence[str]) -> list[str]:
+        """The nodes that a list of names means: C(all) stands for each member of the cluster.
+
+        Raises InvalidInput for an empty list.
+        """
+        if not names:
+            raise errors.InvalidInput("nodes", "names no node")
+        if "all" in names:
+            return self.membership()["cluster_nodes"]
+        return list(dict.fromkeys(names))
+
+    # Settings
+
+    def config(
+        self,
+        section: str | None = None,
+        key: str | None = None,
+        hthdrs: Headers = None,
+        node: str = LOCAL,
+        **change: t.Any,
+    ) -> t.Any:
+        """The settings of a node: read all, a section or a key; set or delete a key. For server admins.
+
+        Without ``section``: a dict of sections, each a dict of keys and values. With it: a dict of keys
+        and values, empty when there is no such section. With ``key``: its value; raises NotFound when
+        there is none. With C(value=...): sets the key, and gives the old value, C("") if there was none.
+        With C(delete=True): deletes the key, and gives the old value. A default from the server's files
+        can stay readable after that. Values are texts; booleans and numbers are spelt as CouchDB does.
+
+        Raises InvalidInput when a key is given without a section, or a change without a key.
+
+        https://docs.couchdb.org/en/stable/api/server/configuration.html
+        """
+        unknown = sorted(set(change) - {"value", "delete"})
+        if unknown:
+            raise TypeError(f"config() has no argument {unknown[0]}")
+        names = tuple(name for name in (section, key) if name is not None)
+        if key is not None and section is None:
+            raise errors.InvalidInput("section", "must be given with a key")
+        if change and key is None:
+            raise errors.InvalidInput("key", "must be given to set or delete a setting")
+        path = self.dialect.settings(node, *names)
+        if "value" in change and change["value"] is not None:
+            body = setting_text(change["value"])
+            return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True).body
+        if change.get("delete"):
+            return self.request("DELETE", path, hthdrs=hthdrs).body
+        return self.request("GET", path, hthdrs=hthdrs).body
+
+    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+        """All settings of several nodes: node → section → key → value. C(all) stands for each member.
+
+        Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have or can't reach.
+        """
+        nodes = self.nodes(names)
+
+        def ask(node: str) -> dict[str, dict[str, str]]:
+            try:
+                return t.cast("dict[str, dict[str, str]]", self.config(node=node))
+            except errors.NotFound as error:
+                raise errors.InvalidInput("nodes", error.reason or str(error)) from None
+
+        return dict(zip(nodes, side_by_side(ask, nodes)))
+
+    # Server admins
+
+    def admins(self, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, str]:
+        """The server admins of a node and their password hashes.
+
+        https://docs.couchdb.org/en/stable/config/auth.html#admins
+        """
+        return t.cast("dict[str, str]", self.config("admins", hthdrs=hthdrs, node=node))
+
+    def addadmin(self, name: str, password: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
+        """Make a server admin of a node, or give an existing one a new password. True when it is done.
+
+        The password is hashed here, as the server's version does it: it reaches neither the server nor its log.
+        When it is the admin whom this client logs in as, the new password is used from then on. Raises
+        InvalidInput for a name or password that can't work.
+
+        https://docs.couchdb.org/en/stable/config/auth.html#admins
+        """
+        check_admin_name(name)
+        hashed = _passwords.derive(password, **self.dialect.admin_hash)
+        self.config("admins", name, value=str(hashed), hthdrs=hthdrs, node=node)
+        if self._http.username == name:
+            self._http.password = password
+        return True
+
+    def deladmin(self, name: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
+        """Take a server admin from a node. True when it is done; raises NotFound when there is no such admin.
+
+        https://docs.couchdb.org/en/stable/config/auth.html#admins
+        """
+        self.config("admins", name, delete=True, hthdrs=hthdrs, node=node)
+        return True
+
+    # Sessions
+
+    def login(
+        self, username: str, password: str, hthdrs: Headers = None
+    ) -> tuple[int, t.Mapping[str, str], dict[str, t.Any]]:
+        """Log in for a session cookie, and use it for all that follows, until logout().
+
+        Gives the status, headers and payload of the answer. Status 401 (wrong name or password) and 403
+        (locked after too many failed logins) raise nothing: nobody is logged in then, and whoever was
+        before still is. Such a login is not tried again, as CouchDB 3.4 and later locks an account after five.
+
+        https://docs.couchdb.org/en/stable/api/server/authn.html#post--session
+        """
+        answer = self.request(
+            "POST",
+            ("_session",),
+            body={"name": username, "password": password},
+            hthdrs=hthdrs,
+            anonymous=True,
+            accept=(401, 403),
+        )
+        if answer.status < 300:
+            self._http.cookie = session_cookie(answer.headers)
+        return answer.status, answer.headers, answer.body
+
+    def logout(self, hthdrs: Headers = None) -> bool:
+        """End the session and forget its cookie. True when the server took it.
+
+        A client that was made with a name and password uses these again.
+
+        https://docs.couchdb.org/en/stable/api/server/authn.html#delete--session
+        """
+        try:
+            answer = self.request("DELETE", ("_session",), hthdrs=hthdrs)
+        finally:
+            self._http.cookie = None
+        return bool(answer.body and answer.body.get("ok"))
+
+    def authsession(self, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """Who this client is to the server: C(userCtx) with C(name) and C(roles), and how that was found out.
+
+        https://docs.couchdb.org/en/stable/api/server/authn.html#get--session
+        """
+        return t.cast("dict[str, t.Any]", self.request("GET", ("_session",), hthdrs=hthdrs).body)
+
+    # Databases
+
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> Database:
+        """The database of this name, whether or not the server has it. The same object for the same name.
+
+        Further arguments are those of the class Database. Raises InvalidInput for an illegal name.
+        """
+        if name not in self._databases:
+            self._databases[name] = Database(self, name, *args, **kwargs)
+        return self._databases[name]
+
+    def __getitem__(self, name: str) -> Database:
+        return self.Database(name)
+
+    def __delitem__(self, name: str) -> None:
+        self.delete(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.has_database(name)
+
+    def __iter__(self) -> t.Iterator[Database]:
+        return iter(self.all_dbs())
+
+    def __len__(self) -> int:
+        return len(self.database_names())
+
+    def database_names(self, hthdrs: Headers = None) -> list[str]:
+        """The names of all databases, as the server sorts them.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
+        """
+        return t.cast("list[str]", self.request("GET", ("_all_dbs",), hthdrs=hthdrs).body)
+
+    def all_dbs(self, hthdrs: Headers = None) -> list[Database]:
+        """All databases of the server, as Database objects.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
+        """
+        return [self.Database(name) for name in self.database_names(hthdrs)]
+
+    def has_database(self, name: str, hthdrs: Headers = None) -> bool:
+        """Whether the server has a database of this name.
+
+        https://docs.couchdb.org/en/stable/api/database/common.html#head--db
+        """
+        return self.Database(name).ispresent(hthdrs)
+
+    def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> Database:
+        """Create a database. ``creation``: the shards, replicas and partitioned of Database.put.
+
+        Raises AlreadyExists when it is there, InvalidInput for an illegal name.
+        """
+        return self.Database(name).put(hthdrs=hthdrs, **creation)
+
+    def delete(self, db: str | Database, hthdrs: Headers = None) -> bool:
+        """Delete a database and all that is in it. True when it is done; raises NotFound when there is none."""
+        name = db.name if isinstance(db, Database) else db
+        done = self.Database(name).delete_database(hthdrs)
+        self._databases.pop(name, None)
+        return done
+
+    def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """What the server tells of these databases, or of all: name → information, None for one that is not there.
+
+        Takes a request for each hundred names (for each thousand databases when all are asked for), and
+        on CouchDB before 2.2 one for each database that is there.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
+        """
+        if names is None and self.dialect.has_dbs_info_listing:
+            return self._dbs_info_listing(hthdrs)
+        if not self.dialect.has_dbs_info:
+            there = self.database_names(hthdrs)
+            asked = there if names is None else [name for name in names if name in set(there)]
+            infos = dict(zip(asked, side_by_side(lambda name: self.Database(name).info(hthdrs), asked)))
+            return {name: infos.get(name) for name in (there if names is None else names)}
+        wanted = self.database_names(hthdrs) if names is None else list(names)
+        portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]
+
+        def ask(keys: list[str]) -> list[dict[str, t.Any]]:
+            rows = self.request("POST", ("_dbs_info",), body={"keys": keys}, repeatable=True, hthdrs=hthdrs).body
+            return t.cast("list[dict[str, t.Any]]", rows)
+
+        return dict(_info_of(row) for rows in side_by_side(ask, portions) for row in rows)
+
+    def _dbs_info_listing(self, hthdrs: Headers) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = {}
+        after: dict[str, t.Any] = {}
+        while True:
+            query = {"limit": _DBS_INFO_PAGE, **after}
+            rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs).body
+            found.update(_info_of(row) for row in rows)
+            if len(rows) < _DBS_INFO_PAGE:
+                return found
+            after = {"start_key": json.dumps(rows[-1]["key"]), "skip": 1}
+
+    # Many documents, replication
+
+    def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+        """All replications of the server, those in documents and those that only run.
+
+        A dict each: C(name) (of the document, None when it only runs), C(database) of the document, C(state),
+        C(source), C(target), C(info). For server admins.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-docs
+        """
+        if not self.dialect.has_scheduler:
+            rows = self.Database("_replicator").all_docs(include_docs=True, hthdrs=hthdrs)
+            documents = [row["doc"] for row in rows if not row["id"].startswith("_design/")]
+            return [_replication(document["_id"], "_replicator", document) for document in documents]
+        found = []
+        for kind in ("docs", "jobs"):
+            after = 0
+            while True:
+                query = {"limit": _SCHEDULER_PAGE, "skip": after}
+                page = self.request("GET", ("_scheduler", kind), query=query, hthdrs=hthdrs).body
+                rows = page[kind]
+                found += [
+                    _replication(row["doc_id"], row["database"], row)
+                    for row in rows
+                    if kind == "docs" or not row["doc_id"]
+                ]
+                after += len(rows)
+                if not rows or after >= page["total_rows"]:
+                    break
+        return found
+
+    def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
+        """Write every changed document of every open Database, in bulk.
+
+        Changed documents are those taken from a Database of this client (C(client["orders"]["1"])) or
+        made there (C(client["orders"].new({...}))) and then changed; with C(doc["_deleted"] = True) they
+        are deleted. Gives a dict for each document written: C(database), C(id), C(rev).
+
+        Whatever can be written is, in all databases; then, if some were refused, CommitFailed is
+        raised, which lists both. The refused keep their changes for another commit.
+
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-docs
+        """
+        written: list[dict[str, str]] = []
+        refused: list[dict[str, str]] = []
+        for database in self._databases.values():
+            try:
+                written += database.commit(hthdrs)
+            except errors.CommitFailed as failure:
+                written += failure.written
+                refused += failure.refused
+        if refused:
+            raise errors.CommitFailed(_refusal(refused, len(written)), written, refused)
+        return written
+
+    def replicate(
+        self,
+        source: str | Database | t.Mapping[str, t.Any],
+        target: str | Database | t.Mapping[str, t.Any],
+        hthdrs: Headers = None,
+        **options: t.Any,
+    ) -> dict[str, t.Any]:
+        """Start, configure or stop a replication that lives until the server restarts.
+
+        ``source`` and ``target``: a database of this server (its name, or the Database), an http(s)
+        URL, or CouchDB's object with C(url) and more. Options: ``cancel`` (stop the one that was started
+        with the same other arguments), ``continuous``, ``create_target``, ``doc_ids`` (a list),
+        ``proxy`` (its URL), and any other that CouchDB knows, such as ``selector``.
+
+        Without C(continuous) it gives the history once all is copied, which takes as long as it takes: the
+        client's timeout applies. With it, C({"ok": True, "_local_id": ...}) at once. Raises NotFound when
+        there is none to cancel, InvalidInput for endpoints that are neither.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#replicate
+        """
+        body: dict[str, t.Any] = {
+            "source": self.replication_endpoint("source", source),
+            "target": self.replication_endpoint("target", target),
+        }
+        body.update((name, value) for name, value in options.items() if value is not None and value is not False)
+        answer = self.request("POST", ("_replicate",), body=body, hthdrs=hthdrs, repeatable=False)
+        return t.cast("dict[str, t.Any]", answer.body)
+
+    def replication_endpoint(self, option: str, endpoint: str | Database | t.Mapping[str, t.Any]) -> t.Any:
+        """One end of a replication as this version of CouchDB needs it written.
+
+        A database of this server becomes, from 3.0 on, its full address with this client's credentials.
+        Raises InvalidInput, naming ``option``, for what is neither a database name nor an address.
+        """
+        if isinstance(endpoint, t.Mapping):
+            if not isinstance(endpoint.get("url"), str):
+                raise errors.InvalidInput(option, "is an object without a url")
+            return dict(endpoint)
+        if isinstance(endpoint, str) and "://" in endpoint:
+            if not endpoint.startswith(("http://", "https://")):
+                raise errors.InvalidInput(option, "must be a database of this server or an http(s) address")
+            return endpoint
+        try:
+            database = endpoint if isinstance(endpoint, Database) else self.Database(endpoint)
+        except errors.InvalidInput as error:
+            raise errors.InvalidInput(option, f"is neither a database name nor an http(s) address ({error})") from None
+        if self.dialect.takes_local_endpoints:
+            return database.name
+        url = self._http.address(database.path())
+        if self._http.username is None or self._http.cookie:
+            return {"url": url, "headers": {"Cookie": self._http.cookie}} if self._http.cookie else url
+        if self.dialect.takes_endpoint_auth:
+            basic = {"username": self._http.username, "password": self._http.password or ""}
+            return {"url": url, "auth": {"basic": basic}}
+        return {"url": url, "headers": {"Authorization": self._http.basic_authorization()}}
+
+    def close(self) -> None:
+        """Close the pooled connections. The client can still be used; it opens new ones."""
+        self._http.close()
+
+
+def _cookie_text(cookie: str | SimpleCookie) -> str:
+    if not isinstance(cookie, SimpleCookie):
+        return cookie
+    if "AuthSession" not in cookie:
+        raise errors.InvalidInput("cookie", "holds no AuthSession")
+    return f"AuthSession={cookie['AuthSession'].value}"
+
+
+def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
+    """A row of _dbs_info as a name and its information. Raises ServerError when the server could not tell."""
+    name, info = row["key"], row.get("info")
+    if info is None and row.get("error") != "not_found":
+        raise errors.ServerError(
+            f"the server could not tell about the database {name}: {row.get('error')}",
+            error=row.get("error"),
+            reason=row.get("reason"),
+        )
+    return name, info
+
+
+def _replication(name: str | None, database: str | None, row: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "database": database,
+        "state": row.get("state", row.get("_replication_state", "running" if name is None else None)),
+        "source": row.get("source"),
+        "target": row.get("target"),
+        "info": row.get("info", row.get("_replication_stats")),
+    }
+
+
+def _refusal(refused: list[dict[str, str]], written: int) -> str:
+    listed = ", ".join(f"{row['database']}/{row['id']} ({row['error']}: {row['reason']})" for row in refused[:10])
+    more = f" and {len(refused) - 10} more" if len(refused) > 10 else ""
+    return f"{len(refused)} documents were refused: {listed}{more}; {written} were written"
+
+
+def _tail(path: str, size: int, skip: int) -> str:
+    """The last ``size`` bytes of a file that end ``skip`` bytes before its end, as text."""
+    with open(path, "rb") as log:
+        end = max(log.seek(0, os.SEEK_END) - skip, 0)
+        start = max(end - size, 0)
+        log.seek(start)
+        return log.read(end - start).decode("utf-8", "replace")

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong: one exception a thing that a caller may want to catch.
+
+Everything the collection raises is a :class:`CouchDBError`. Those that stand for an answer of the
+server carry its HTTP status and the C(error) and C(reason) of its JSON body, as described on
+https://docs.couchdb.org/en/stable/json-structure.html#couchdb-error-status and
+https://docs.couchdb.org/en/stable/api/basics.html#http-status-codes.
+
+No message holds a secret: addresses are given without credentials.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class CouchDBError(Exception):
+    """Base of all errors of this collection.
+
+    Attributes: ``status`` (HTTP status as int, or None when the server gave no answer), ``error``
+    and ``reason`` (the words of the server's JSON answer, or None), ``method`` and ``url`` (what
+    was asked; the URL is without credentials).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        reason: str | None = None,
+        method: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.reason = reason
+        self.method = method
+        self.url = url
+
+
+class InvalidInput(CouchDBError):
+    """A value that can't work, found before anything was sent. ``option`` names where it stood."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"{option}: {message}")
+        self.option = option
+
+
+class Unsupported(CouchDBError):
+    """This version of CouchDB doesn't have what was asked for."""
+
+
+class Unreachable(CouchDBError):
+    """No answer: refused, reset, not resolved, TLS not trusted, or too late.
+
+    ``sent`` says whether the request may have reached the server all the same.
+    """
+
+    sent = True
+
+
+class TimedOut(Unreachable):
+    """The answer did not come, or did not end, within the timeout."""
+
+
+class NotCouchDB(CouchDBError):
+    """Something answered at the address, but CouchDB it was not."""
+
+
+class BadRequest(CouchDBError):
+    """400: the server could not make sense of the request."""
+
+
+class Unauthorized(CouchDBError):
+    """401: the credentials are missing or wrong, or are not an admin's."""
+
+
+class Forbidden(CouchDBError):
+    """403: refused, or the account is locked after too many failed logins."""
+
+
+class NotFound(CouchDBError):
+    """404: no such database, document, setting or node."""
+
+
+class Conflict(CouchDBError):
+    """409: the document was changed by somebody else in the meantime."""
+
+
+class AlreadyExists(CouchDBError):
+    """412: the database is there already."""
+
+
+class ServerError(CouchDBError):
+    """5xx: the server, or a proxy before it, failed."""
+
+
+class CommitFailed(CouchDBError):
+    """Some documents of a commit were refused; all the others are written.
+
+    ``written`` and ``refused`` are lists of dicts with ``database``, ``id`` and either ``rev`` or
+    ``error`` and ``reason``. A refused document stays as it was changed, to be mended and committed again.
+    """
+
+    def __init__(self, message: str, written: list[dict[str, str]], refused: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.written = written
+        self.refused = refused
+
+
+_BY_STATUS: dict[int, type[CouchDBError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    412: AlreadyExists,
+}
+
+
+def of_status(status: int) -> type[CouchDBError]:
+    """The exception class that stands for an HTTP status of 300 or more."""
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, CouchDBError)
+
+
+def describe(error: CouchDBError) -> dict[str, t.Any]:
+    """What a playbook may want to branch on: C(status), C(error) and C(reason), those that there are."""
+    fields = {"status": error.status, "error": error.error, "reason": error.reason}
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,258 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_config: the settings of a server's nodes are as declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_config
+short_description: Manage the settings of CouchDB nodes
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Sets and deletes settings of CouchDB over HTTP, on every node of a cluster or on some.
+  - All settings of a node are read with one request, and only those that differ are written.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.writing
+options:
+  settings:
+    description:
+      - Settings as a mapping of sections to mappings of keys to values. A value of V(null) means that the key is to be absent.
+      - Values are texts to CouchDB. Booleans and numbers are spelt as CouchDB spells them, and outer spaces are dropped, as it does.
+      - Settings that are not named are left alone.
+    type: dict
+  section:
+    description:
+      - Section of a single setting.
+    type: str
+  key:
+    description:
+      - Key of a single setting.
+    type: str
+  value:
+    description:
+      - Value of a single setting. Required unless O(state=absent).
+    type: raw
+  state:
+    description:
+      - V(present) sees that the settings have their values.
+      - V(absent) deletes them. The values in O(settings) don't matter then. From CouchDB 3.4 on, a deleted setting falls back to what
+        the server's files hold, so a default can stay readable. Nothing over HTTP tells it from a value that was set, so check mode
+        predicts a change for it, while a real run tries and reports a change only when there was one.
+    type: str
+    choices: [present, absent]
+    default: present
+  nodes:
+    description:
+      - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
+      - CouchDB 1.x is one node, V(_local).
+    type: list
+    elements: str
+    default: [all]
+notes:
+  - Server admins are not managed here, but with M(couchpy.couchdb.couchdb_admin).
+  - CouchDB writes the values that it is sent over HTTP to its log, so a secret such as C(chttpd_auth/secret) is better kept in a file
+    on the server.
+  - CouchDB refuses changes of some sections over HTTP, such as C(query_servers). This module refuses them before it changes anything.
+seealso:
+  - name: CouchDB's settings
+    description: Every section and key.
+    link: https://docs.couchdb.org/en/stable/config/index.html
+  - name: Configuration API
+    description: The calls that this module uses.
+    link: https://docs.couchdb.org/en/stable/api/server/configuration.html
+  - module: couchpy.couchdb.couchdb_info
+"""
+
+EXAMPLES = r"""
+- name: Set several settings on every node
+  couchpy.couchdb.couchdb_config:
+    url: http://db.example.com:5984/
+    username: admin
+    password: "{{ couchdb_admin_password }}"
+    settings:
+      log:
+        level: warning
+      couchdb:
+        max_document_size: 4194304
+      chttpd:
+        require_valid_user_except_for_up: true
+      smoosh:
+        obsolete: null  # absent
+
+- name: Set one setting on the node that answers
+  couchpy.couchdb.couchdb_config:
+    section: log
+    key: level
+    value: debug
+    nodes: _local
+
+- name: Delete a setting from two nodes
+  couchpy.couchdb.couchdb_config:
+    section: log
+    key: level
+    state: absent
+    nodes:
+      - couchdb@10.0.0.1
+      - couchdb@10.0.0.2
+"""
+
+RETURN = r"""
+settings:
+  description:
+    - The named settings as they are after the task, or would be in check mode, by node, section and key. A setting that is absent is V(null).
+    - Secret values are masked.
+  type: dict
+  returned: success
+  sample:
+    couchdb@127.0.0.1:
+      log:
+        level: warning
+restart_required:
+  description: Whether one of the settings that changed is read by CouchDB only when it starts.
+  type: bool
+  returned: success
+  sample: false
+"""
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import (
+    is_secret_setting,
+    mask_setting,
+    text_secrets,
+)
+from ansible_collections.couchpy.couchdb.plugins.module_utils._settings import (
+    check_setting,
+    comment_warning,
+    is_listener,
+    needs_restart,
+    same_setting,
+    setting_text,
+)
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+    "settings": {"type": "dict"},
+    "section": {"type": "str"},
+    "key": {"type": "str", "no_log": False},
+    "value": {"type": "raw"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "nodes": {"type": "list", "elements": "str", "default": ["all"]},
+}
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The settings as (section, key) → text, None for those that are to be absent, and the names of the nodes."""
+
+    settings: t.Dict[t.Tuple[str, str], t.Optional[str]]
+    nodes: t.List[str]
+
+
+def desire(params: t.Dict[str, t.Any]) -> Desired:
+    """The options as CouchDB will spell them. Raises InvalidInput for what can't be set."""
+    wanted: t.Dict[t.Tuple[str, str], t.Optional[str]] = {}
+    for section, key, value, options in _given(params):
+        absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
+        text = None if absent else setting_text(value, options["value"])
+        check_setting(section, key, text, options)
+        wanted[section, key] = text
+    return Desired(wanted, params["nodes"])
+
+
+def observe(client: Client, desired: Desired) -> t.Dict[str, t.Any]:
+    """All settings of each node: node → section → key → value."""
+    return client.config_of_nodes(desired.nodes)
+
+
+def plan(desired: Desired, observed: t.Dict[str, t.Any]) -> Plan:
+    """What must be set and deleted on which node."""
+    changes, predicted = [], {}
+    for node, held_settings in observed.items():
+        predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
+        for (section, key), text in desired.settings.items():
+            held = held_settings.get(section, {}).get(key)
+            if not same_setting(text, held):
+                changes.append(_change(node, section, key, held, text))
+                predicted[node].setdefault(section, {})[key] = text
+    return Plan(
+        tuple(changes),
+        predicted,
+        tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
+        cuts_off=any(is_listener(*change.path[1:]) for change in changes),
+    )
+
+
+def report(desired: Desired, observed: t.Dict[str, t.Any], changes: t.List[Change]) -> t.Dict[str, t.Any]:
+    """The named settings of each node, and whether a restart is needed."""
+    settings: t.Dict[str, t.Dict[str, t.Dict[str, t.Any]]] = {node: {} for node in observed}
+    for node, held_settings in observed.items():
+        for section, key in desired.settings:
+            held = held_settings.get(section, {}).get(key)
+            settings[node].setdefault(section, {})[key] = mask_setting(section, key, held)
+    return {"settings": settings, "restart_required": any(needs_restart(*change.path[1:]) for change in changes)}
+
+
+def secrets(params: t.Dict[str, t.Any]) -> t.Iterator[str]:
+    """The values of settings that are secret by their name, or hold an address with a password."""
+    for section, key, value, _options in _given(params):
+        if isinstance(value, str):
+            yield from text_secrets(value)
+            if is_secret_setting(section, key):
+                yield from {value, value.strip()}
+
+
+def _given(params: t.Dict[str, t.Any]) -> t.Iterator[t.Tuple[str, str, t.Any, t.Dict[str, str]]]:
+    """Each setting of the options: its section, key and value, and how errors call these."""
+    if params["settings"] is None:
+        yield params["section"], params["key"], params["value"], {name: name for name in ("section", "key", "value")}
+        return
+    for section, keys in params["settings"].items():
+        name = f"settings.{section}"
+        if not isinstance(keys, dict):
+            raise InvalidInput(name, "must be a mapping of keys to values")
+        for key, value in keys.items():
+            yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
+
+
+def _change(node: str, section: str, key: str, held: t.Any, text: t.Optional[str]) -> Change:
+    # What moves the listener goes last: whatever is sent after it may find nobody there.
+    arguments = {"node": node, "section": section, "key": key}
+    arguments.update({"delete": True} if text is None else {"value": text})
+    return Change(
+        action="delete" if text is None else "create" if held is None else "update",
+        what="setting",
+        path=(node, section, key),
+        before=held,
+        after=text,
+        call="config",
+        arguments=arguments,
+        stage=1 if is_listener(section, key) else 0,
+        may_be_void=text is None,
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    run(
+        Resource(desire, observe, report, plan, secrets),
+        ARGUMENT_SPEC,
+        mutually_exclusive=[("settings", "section"), ("settings", "key"), ("settings", "value")],
+        required_together=[("section", "key")],
+        required_one_of=[("settings", "section")],
+        required_if=[("state", "present", ("settings", "value"), True)],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_info: what a server has and does."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_info
+short_description: Gather information about a CouchDB server
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Reads what a CouchDB server is, has and does. Changes nothing.
+  - Secrets are masked in everything that is returned.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.reading
+options:
+  gather_subset:
+    description:
+      - What to gather. V(all) stands for everything, and a name with V(!) before it takes that away again.
+      - Of what is asked for with V(all), what this server doesn't have or tell is V(null). What is asked for by its name
+        makes the task fail then.
+    type: list
+    elements: str
+    choices:
+      - all
+      - server
+      - databases
+      - config
+      - admins
+      - stats
+      - system
+      - active_tasks
+      - cluster
+      - replications
+      - session
+      - log
+      - '!all'
+      - '!server'
+      - '!databases'
+      - '!config'
+      - '!admins'
+      - '!stats'
+      - '!system'
+      - '!active_tasks'
+      - '!cluster'
+      - '!replications'
+      - '!session'
+      - '!log'
+    default: [server, databases]
+  databases:
+    description:
+      - Names of the databases to tell about. If not set, all are.
+    type: list
+    elements: str
+  node:
+    description:
+      - Node whose settings, admins, statistics and system are gathered, such as V(couchdb@10.0.0.1). V(_local) is the one that answers.
+    type: str
+    default: _local
+seealso:
+  - name: CouchDB's API
+    description: What the server tells, field by field.
+    link: https://docs.couchdb.org/en/stable/api/server/common.html
+  - module: couchpy.couchdb.couchdb_config
+  - module: couchpy.couchdb.couchdb_database
+"""
+
+EXAMPLES = r"""
+- name: Which version, which databases?
+  couchpy.couchdb.couchdb_info:
+    url: http://db.example.com:5984/
+    username: admin
+    password: "{{ couchdb_admin_password }}"
+  register: couch
+
+- name: Stop before an old version
+  ansible.builtin.assert:
+    that: couch.server.version is version('3.3', '>=')
+
+- name: How large are two databases?
+  couchpy.couchdb.couchdb_info:
+    gather_subset: [databases]
+    databases: [orders, customers]
+
+- name: Everything but the log and the statistics
+  couchpy.couchdb.couchdb_info:
+    gather_subset: [all, '!log', '!stats']
+"""
+
+RETURN = r"""
+server:
+  description: The welcome object of the server.
+  type: dict
+  returned: when gathered
+  sample: {"couchdb": "Welcome", "version": "3.4.3", "uuid": "85fb71bf700c17267fef77535820e371", "features": ["scheduler"]}
+databases:
+  description: The databases, in the order of their names in O(databases), or as the server sorts them.
+  type: list
+  elements: dict
+  returned: when gathered
+  contains:
+    name:
+      description: Name of the database.
+      type: str
+      returned: always
+      sample: orders
+    exists:
+      description: Whether it is there.
+      type: bool
+      returned: always
+      sample: true
+    info:
+      description: What CouchDB tells of it, such as C(doc_count), C(sizes) in bytes and C(cluster). V(null) when it is not there.
+      type: dict
+      returned: always
+      sample: {"db_name": "orders", "doc_count": 17, "cluster": {"q": 2, "n": 1, "w": 1, "r": 1}}
+config:
+  description: The settings of the node, by section and key.
+  type: dict
+  returned: when gathered
+  sample: {"log": {"level": "info"}, "chttpd_auth": {"secret": "********"}}
+admins:
+  description: The server admins of the node.
+  type: list
+  elements: dict
+  returned: when gathered
+  contains:
+    name:
+      description: Name of the admin.
+      type: str
+      returned: always
+      sample: admin
+    scheme:
+      description: How the password is hashed, V(pbkdf2) or V(simple). V(null) when the hash is none that is known.
+      type: str
+      returned: always
+      sample: pbkdf2
+    iterations:
+      description: Rounds of the hash. V(null) when it has none.
+      type: int
+      returned: always
+      sample: 600000
+stats:
+  description: The statistics of the node.
+  type: dict
+  returned: when gathered
+  sample: {"couchdb": {"open_databases": {"value": 4, "type": "counter", "desc": "number of open databases"}}}
+system:
+  description: What the Erlang machine of the node tells of itself. C(uptime) is in seconds, memory in bytes.
+  type: dict
+  returned: when gathered
+  sample: {"uptime": 259200, "run_queue": 0}
+active_tasks:
+  description: What runs, such as compactions, indexers and replications.
+  type: list
+  elements: dict
+  returned: when gathered
+  sample: []
+cluster:
+  description: The nodes.
+  type: dict
+  returned: when gathered
+  contains:
+    members:
+      description: Names of the nodes that belong to the cluster.
+      type: list
+      elements: str
+      returned: always
+      sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+    connected:
+      description: Names of the nodes that the answering one is connected with, itself included.
+      type: list
+      elements: str
+      returned: always
+      sample: [couchdb@10.0.0.1, couchdb@10.0.0.2]
+replications:
+  description: The replications, those in documents and those that only run.
+  type: list
+  elements: dict
+  returned: when gathered
+  contains:
+    name:
+      description: Name of the document that declares it. V(null) when it only runs.
+      type: str
+      returned: always
+      sample: orders_to_backup
+    database:
+      description: Database of that document.
+      type: str
+      returned: always
+      sample: _replicator
+    state:
+      description: Such as V(running), V(crashing), V(failed) or V(completed). V(null) when the server doesn't know yet.
+      type: str
+      returned: always
+      sample: running
+    source:
+      description: Where documents come from.
+      type: raw
+      returned: always
+      sample: http://db.example.com:5984/orders/
+    target:
+      description: Where documents go.
+      type: raw
+      returned: always
+      sample: http://backup.example.com:5984/orders/
+    info:
+      description: What the server counts, such as C(docs_written), or C(error) when it fails.
+      type: dict
+      returned: always
+      sample: {"docs_read": 17, "docs_written": 17, "doc_write_failures": 0}
+session:
+  description: Who the task is to the server.
+  type: dict
+  returned: when gathered
+  sample: {"ok": true, "userCtx": {"name": "admin", "roles": ["_admin"]}}
+log:
+  description:
+    - The end of the server's log, 1000 bytes of it. CouchDB 2 and 3 have no call for it. There it is the file that the settings name, when
+      the server is on the host that runs the module.
+  type: str
+  returned: when gathered
+  sample: "[notice] 2026-01-01T00:00:00.000000Z couchdb@127.0.0.1 <0.250.0> -------- started"
+"""
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords, _secrets
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthorized,
+    Unsupported,
+)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The names of what to gather, those of them that the task names itself, and what of it."""
+
+    subsets: t.List[str]
+    named: t.Set[str]
+    databases: t.Optional[t.List[str]]
+    node: str
+
+
+def _databases(client: Client, desired: Desired) -> t.List[t.Dict[str, t.Any]]:
+    infos = client.dbs_info(desired.databases)
+    return [{"name": name, "exists": info is not None, "info": info} for name, info in infos.items()]
+
+
+def _admins(client: Client, desired: Desired) -> t.List[t.Dict[str, t.Any]]:
+    found = []
+    for name, text in client.admins(node=desired.node).items():
+        try:
+            stored = _passwords.parse(text)
+            found.append({"name": name, "scheme": stored.scheme, "iterations": stored.iterations})
+        except ValueError:
+            found.append({"name": name, "scheme": None, "iterations": None})
+    return found
+
+
+def _cluster(client: Client, desired: Desired) -> t.Dict[str, t.List[str]]:
+    membership = client.membership()
+    return {"members": membership["cluster_nodes"], "connected": membership["all_nodes"]}
+
+
+SUBSETS: t.Dict[str, t.Callable[[Client, Desired], t.Any]] = {
+    "server": lambda client, desired: client.welcome(),
+    "databases": _databases,
+    "config": lambda client, desired: _secrets.mask_settings(client.config(node=desired.node)),
+    "admins": _admins,
+    "stats": lambda client, desired: client.stats(node=desired.node),
+    "system": lambda client, desired: client.system(desired.node),
+    "active_tasks": lambda client, desired: _secrets.mask_document(client.active_tasks()),
+    "cluster": _cluster,
+    "replications": lambda client, desired: _secrets.mask_document(client.replications()),
+    "session": lambda client, desired: client.authsession(),
+    "log": lambda client, desired: _secrets.mask_text(client.log()),
+}
+
+ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+    "gather_subset": {
+        "type": "list",
+        "elements": "str",
+        "choices": [sign + name for sign in ("", "!") for name in ("all", *SUBSETS)],
+        "default": ["server", "databases"],
+    },
+    "databases": {"type": "list", "elements": "str"},
+    "node": {"type": "str", "default": "_local"},
+}
+
+
+def desire(params: t.Dict[str, t.Any]) -> Desired:
+    """What to gather. Raises InvalidInput for database names that CouchDB doesn't take."""
+    for name in params["databases"] or []:
+        check_database_name(name, "databases")
+    named = {name for name in params["gather_subset"] if name in SUBSETS}
+    taken = {name[1:] for name in params["gather_subset"] if name.startswith("!")}
+    asked = set(SUBSETS) if "all" in params["gather_subset"] or not (named or "all" in taken) else named
+    left = [name for name in SUBSETS if name in asked and name not in taken and ("all" not in taken or name in named)]
+    return Desired(left, named, params["databases"], params["node"])
+
+
+def observe(client: Client, desired: Desired) -> t.Dict[str, t.Any]:
+    """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
+    # First of all, and outside of what may be missing: is there a server, does it let us in?
+    client.welcome()
+    return {name: _gathered(name, client, desired) for name in desired.subsets}
+
+
+def _gathered(name: str, client: Client, desired: Desired) -> t.Any:
+    try:
+        return SUBSETS[name](client, desired)
+    except (Unsupported, NotFound, Unauthorized, Forbidden) as error:
+        if (error.reason or "").startswith("no such node"):
+            raise InvalidInput("node", error.reason or "") from None
+        if name in desired.named:
+            raise
+    return None
+
+
+def report(desired: Desired, observed: t.Dict[str, t.Any], changes: t.List[Change]) -> t.Dict[str, t.Any]:
+    """All that was found."""
+    return observed
+
+
+def main() -> None:
+    """Run the module."""
+    run(Resource(desire, observe, report), ARGUMENT_SPEC)
+
+
+if __name__ == "__main__":
+    main()
