@@ -34,7 +34,7 @@ class Dialect:
         self.product = product
         self.version = version
         digits = [int(part) for part in re.findall(r"\d+", version)[:3]]
-        self.number = tuple((digits + [0, 0, 0])[:3])
+        self.number = tuple(([*digits, 0, 0, 0])[:3])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.product} {self.version}>"
@@ -153,7 +153,7 @@ class OneX(Dialect):
 
     def _only_node(self, node: str) -> None:
         if node != LOCAL:
-            raise errors.NotFound(
+            raise errors.NodeDown(
                 f"no such node: {node}; {self.product} {self.version} is one node, {LOCAL}",
                 status=404,
                 error="not_found",
@@ -184,7 +184,10 @@ class OneX(Dialect):
     has_up = False
     takes_local_endpoints = True
     takes_endpoint_auth = False
-    new_security: dict[str, t.Any] = {}
+
+    @property
+    def new_security(self) -> dict[str, t.Any]:
+        return {}
 
     def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
         for option, given in (("shards", shards), ("replicas", replicas), ("partitioned", partitioned)):

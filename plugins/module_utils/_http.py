@@ -186,7 +186,7 @@ class Connection:
             path = getattr(options, option)
             if path and not os.path.exists(path):
                 raise errors.InvalidInput(option, f"there is no file {path}")
-        for name, value in list(self.headers.items()) + [("cookie", self.cookie or "")]:
+        for name, value in [*list(self.headers.items()), ("cookie", self.cookie or "")]:
             if re.search(r"[\r\n\x00]", f"{name}{value}") or not name.strip():
                 raise errors.InvalidInput(
                     "cookie" if name == "cookie" else "headers", f"the header {name.strip()!r} can't be sent"
@@ -371,12 +371,12 @@ def _error_of(response: requests.Response, content: bytes, send: dict[str, t.Any
         known["error"] = mask_text(error) if isinstance(error, str) else None
         known["reason"] = mask_text(reason if isinstance(reason, str) else json.dumps(reason)) if reason else None
         said = ": ".join(known[part] for part in ("error", "reason") if known[part])
-        return errors.of_status(status)(f"{message} {said}".rstrip(), **known)
+        return errors.of_answer(status, known["error"], known["reason"])(f"{message} {said}".rstrip(), **known)
     if method == "HEAD" or not content:
-        return errors.of_status(status)(message, **known)
+        return errors.of_answer(status)(message, **known)
     message += f" with {_kind_of(response)} instead of JSON"
     if status in (401, 403) or status >= 500:
-        return errors.of_status(status)(message, **known)
+        return errors.of_answer(status)(message, **known)
     return errors.NotCouchDB(f"{message}: {_STRANGER}", **known)
 
 

@@ -72,8 +72,8 @@ class Resource:
 
     desire: t.Callable[[Params], t.Any]
     observe: t.Callable[[Client, t.Any], t.Any]
-    report: t.Callable[[t.Any, t.Any, t.List[Change]], t.Dict[str, t.Any]]
-    plan: t.Optional[t.Callable[[t.Any, t.Any], Plan]] = None
+    report: t.Callable[[t.Any, t.Any, list[Change]], dict[str, t.Any]]
+    plan: t.Callable[[t.Any, t.Any], Plan] | None = None
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which names CouchDB takes, for databases and server admins. Pure.
+"""Which names CouchDB takes, for databases, server admins, sections and keys. Pure.
 
 A name is checked here before anything is sent, so that a task with one bad name changes nothing.
 """
@@ -13,6 +13,7 @@ import re
 from .errors import InvalidInput
 
 _DATABASE = re.compile(r"[a-z][a-z0-9_$()+/-]*\Z")
+_SECTION = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _SYSTEM = frozenset(["_dbs", "_global_changes", "_metadata", "_nodes", "_replicator", "_users"])
 
 # A database lies in a file whose name adds a timestamp and an ending of 17 characters.
@@ -44,21 +45,55 @@ def check_admin_name(name: str, option: str = "name") -> None:
 
     https://docs.couchdb.org/en/stable/config/auth.html#admins
     """
-    if not name:
-        raise InvalidInput(option, "is empty")
     problem = key_problem(name)
     if problem:
         raise InvalidInput(option, f"{name!r} can't be the name of a server admin: it {problem}")
+    if ":" in name:
+        raise InvalidInput(option, f"{name!r} can't be the name of a server admin: with a colon it could not log in")
 
 
 def key_problem(name: str) -> str | None:
-    """Why a key of the settings can't be kept in the server's ini file, or None when it can."""
-    if name != name.strip():
+    """Why the name can't be kept as a key of CouchDB's ini files, or None when it can."""
+    if not name:
+        return "is empty"
+    if name != name.strip(" \t"):
         return "begins or ends with a space"
-    if re.search(r"[\x00-\x1f\x7f-\x9f\[\]]", name):
-        return "holds a bracket or a control character"
-    if name.startswith(";"):
-        return "begins with a semicolon, which makes it a comment"
+    if "[" in name or "]" in name:
+        return "holds a bracket"
+    problem = text_problem(name)
+    if problem:
+        return problem
+    if name.startswith(";") or " ;" in name or "\t;" in name:
+        return "holds a semicolon at its beginning or after a space, where CouchDB reads a comment when it starts"
     if " = " in name:
-        return "holds an equals sign between spaces, where CouchDB would cut it"
+        return "holds an equals sign between spaces, where CouchDB cuts it when it starts"
+    return None
+
+
+def section_problem(name: str) -> str | None:
+    """Why the name can't be kept as a section of CouchDB's ini files, or None when it can.
+
+    CouchDB takes more over HTTP, but does not find such a section again when it writes its file,
+    and puts keys into the wrong one.
+    """
+    if not name:
+        return "is empty"
+    if not _SECTION.match(name):
+        return "holds something else than letters, digits and any of . _ -"
+    return None
+
+
+def text_problem(text: str) -> str | None:
+    """Why CouchDB refuses a text in its settings, or None when it takes it.
+
+    It looks at each byte of the UTF-8 text as if it were a Latin-1 character, and takes tabs and what
+    can be seen.
+    """
+    for character in text:
+        if character > "\xff":
+            return f"holds {character!r}, which can't be spelt in Latin-1"
+        for byte in character.encode():
+            if (byte < 0x20 and byte != 0x09) or 0x7F <= byte < 0xA0:
+                kind = "a line end" if character in "\r\n" else f"{character!r}"
+                return f"holds {kind}, which CouchDB refuses in its settings"
     return None

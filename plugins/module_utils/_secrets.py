@@ -105,7 +105,22 @@ def text_secrets(text: str) -> set[str]:
     """The passwords inside the URLs of a text, as written and decoded, for those who must hide them."""
     from urllib.parse import unquote
 
-    found = set()
+    found: set[str] = set()
     for match in re.finditer(r"://[^/\s@:\"'<>]*:([^/\s@\"'<>]+)@", text):
         found.update((match.group(1), unquote(match.group(1))))
+    return found
+
+
+def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
+    """The texts to hide in settings that somebody declares (section → key → value), whatever their shape.
+
+    These are the values of secret keys, and the passwords in addresses.
+    """
+    found: set[str] = set()
+    for section, keys in settings.items():
+        for key, value in keys.items() if isinstance(keys, t.Mapping) else ():
+            text = str(value)
+            found |= text_secrets(text)
+            if value is not None and is_secret_setting(str(section), str(key)):
+                found |= {text, text.strip()}
     return found

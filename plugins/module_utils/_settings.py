@@ -14,7 +14,7 @@ import json
 import re
 import typing as t
 
-from ._names import key_problem
+from ._names import key_problem, section_problem, text_problem
 from .errors import InvalidInput
 
 _REFUSED_OVER_HTTP = frozenset(
@@ -32,6 +32,18 @@ _REFUSED_OVER_HTTP = frozenset(
 )
 
 _LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
+
+_AUTHENTICATION = frozenset(["chttpd_auth", "couch_httpd_auth"])
+_AUTHENTICATION_CHOICES = {
+    "password_scheme": ("pbkdf2", "simple"),
+    "pbkdf2_prf": ("sha", "sha224", "sha256", "sha384", "sha512"),
+}
+
+LISTENER_KEYS = ("backlog", "server_options", "bind_address", "port")
+"""The keys that open a listener anew, in the order in which to change them: what moves it goes last."""
+
+LISTENER_CHANGES = 3
+"""How often a node opens its listener anew within ten seconds; with the fourth time it gives up and stops."""
 
 _AT_RESTART = frozenset(
     [
@@ -58,12 +70,11 @@ def setting_text(value: t.Any, option: str = "value") -> str:
     if not isinstance(value, str):
         kind = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "no text")
         raise InvalidInput(option, f"is {kind}; a setting is a text, a number or a boolean")
-    for character in value:
-        if (character < " " and character != "\t") or "\x7f" <= character < "\xa0":
-            raise InvalidInput(option, "holds a line end or another control character, which CouchDB refuses")
-        if character > "\xff":
-            raise InvalidInput(option, f"holds {character!r}, and CouchDB's settings are Latin-1")
-    return value.strip(" \t")
+    text = value.strip(" \t")
+    problem = text_problem(text)
+    if problem:
+        raise InvalidInput(option, problem)
+    return text
 
 
 def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:
@@ -76,26 +87,42 @@ def check_setting(section: str, key: str, text: str | None, options: t.Mapping[s
         raise InvalidInput(options["section"], "server admins are managed with the module couchdb_admin, not here")
     if section in _REFUSED_OVER_HTTP:
         raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP: use its files")
-    for what, name in (("section", section), ("key", key)):
-        problem = "is empty" if not name else key_problem(name)
+    for what, name, problem in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't hold the {what} {name!r}: it {problem}")
-    if text is None or not is_listener(section, key):
+    if text is not None:
+        _check_fatal(section, key, text, options["value"])
+
+
+def _check_fatal(section: str, key: str, text: str, option: str) -> None:
+    """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
+    if section in _LISTENERS and key == "port":
+        wanted = "a port (1 to 65535)"
+        fine = bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
+    elif section in _LISTENERS and key == "bind_address":
+        wanted = "an IP address or any"
+        fine = text == "any" or _is_address(text)
+    elif section in _AUTHENTICATION and key in _AUTHENTICATION_CHOICES:
+        choices = _AUTHENTICATION_CHOICES[key]
+        wanted = "one of " + ", ".join(choices)
+        fine = text in choices
+    else:
         return
-    if key == "port" and not (re.match(r"[0-9]{1,5}\Z", text) and 0 < int(text) < 65536):
-        raise InvalidInput(options["value"], f"{text!r} is no port (1 to 65535), and would stop the server")
-    if key == "bind_address" and text != "any":
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            raise InvalidInput(
-                options["value"], f"{text!r} is neither an IP address nor any, and would stop the server"
-            ) from None
+    if not fine:
+        raise InvalidInput(option, f"{text!r} would stop the server: {section}/{key} must be {wanted}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_listener(section: str, key: str) -> bool:
-    """Whether this setting says where the server listens, so that a change moves it at once."""
-    return section in _LISTENERS and key in ("port", "bind_address")
+    """Whether this setting says where or how the server listens, so that a change opens it anew at once."""
+    return section in _LISTENERS and key in LISTENER_KEYS
 
 
 def same_setting(wanted: str | None, held: t.Any) -> bool:

@@ -33,7 +33,7 @@ from ._dialect import LOCAL
 from ._http import Answer, Connection, Options, session_cookie, side_by_side
 from ._names import check_admin_name
 from ._settings import setting_text
-from .database import Database
+from .database import Database as _Database
 
 DEFAULT_URL = "http://localhost:5984/"
 
@@ -78,7 +78,7 @@ class Client:
         if cookie is not None:
             options.cookie = _cookie_text(cookie)
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
-        self._databases: dict[str, Database] = {}
+        self._databases: dict[str, _Database] = {}
         self._present: bool | None = None
         self._dialect: _dialect.Dialect | None = None
         self._welcome: dict[str, t.Any] | None = None
@@ -317,7 +317,7 @@ class Client:
         def ask(node: str) -> dict[str, dict[str, str]]:
             try:
                 return t.cast("dict[str, dict[str, str]]", self.config(node=node))
-            except errors.NotFound as error:
+            except errors.NodeDown as error:
                 raise errors.InvalidInput("nodes", error.reason or str(error)) from None
 
         return dict(zip(nodes, side_by_side(ask, nodes)))
@@ -402,16 +402,18 @@ class Client:
 
     # Databases
 
-    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> Database:
+    def Database(self, name: str, hthdrs: Headers = None) -> _Database:
         """The database of this name, whether or not the server has it. The same object for the same name.
 
-        Further arguments are those of the class Database. Raises InvalidInput for an illegal name.
+        ``hthdrs`` are HTTP headers for each of its requests. Raises InvalidInput for an illegal name.
         """
-        if name not in self._databases:
-            self._databases[name] = Database(self, name, *args, **kwargs)
-        return self._databases[name]
+        database = self._databases.get(name)
+        if database is None:
+            database = self._databases[name] = _Database(self, name)
+        database.hthdrs.update(hthdrs or {})
+        return database
 
-    def __getitem__(self, name: str) -> Database:
+    def __getitem__(self, name: str) -> _Database:
         return self.Database(name)
 
     def __delitem__(self, name: str) -> None:
@@ -420,7 +422,7 @@ class Client:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.has_database(name)
 
-    def __iter__(self) -> t.Iterator[Database]:
+    def __iter__(self) -> t.Iterator[_Database]:
         return iter(self.all_dbs())
 
     def __len__(self) -> int:
@@ -433,7 +435,7 @@ class Client:
         """
         return t.cast("list[str]", self.request("GET", ("_all_dbs",), hthdrs=hthdrs).body)
 
-    def all_dbs(self, hthdrs: Headers = None) -> list[Database]:
+    def all_dbs(self, hthdrs: Headers = None) -> list[_Database]:
         """All databases of the server, as Database objects.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
@@ -447,16 +449,16 @@ class Client:
         """
         return self.Database(name).ispresent(hthdrs)
 
-    def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> Database:
+    def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> _Database:
         """Create a database. ``creation``: the shards, replicas and partitioned of Database.put.
 
         Raises AlreadyExists when it is there, InvalidInput for an illegal name.
         """
         return self.Database(name).put(hthdrs=hthdrs, **creation)
 
-    def delete(self, db: str | Database, hthdrs: Headers = None) -> bool:
+    def delete(self, db: str | _Database, hthdrs: Headers = None) -> bool:
         """Delete a database and all that is in it. True when it is done; raises NotFound when there is none."""
-        name = db.name if isinstance(db, Database) else db
+        name = db.name if isinstance(db, _Database) else db
         done = self.Database(name).delete_database(hthdrs)
         self._databases.pop(name, None)
         return done
@@ -553,8 +555,8 @@ class Client:
 
     def replicate(
         self,
-        source: str | Database | t.Mapping[str, t.Any],
-        target: str | Database | t.Mapping[str, t.Any],
+        source: str | _Database | t.Mapping[str, t.Any],
+        target: str | _Database | t.Mapping[str, t.Any],
         hthdrs: Headers = None,
         **options: t.Any,
     ) -> dict[str, t.Any]:
@@ -579,7 +581,7 @@ class Client:
         answer = self.request("POST", ("_replicate",), body=body, hthdrs=hthdrs, repeatable=False)
         return t.cast("dict[str, t.Any]", answer.body)
 
-    def replication_endpoint(self, option: str, endpoint: str | Database | t.Mapping[str, t.Any]) -> t.Any:
+    def replication_endpoint(self, option: str, endpoint: str | _Database | t.Mapping[str, t.Any]) -> t.Any:
         """One end of a replication as this version of CouchDB needs it written.
 
         A database of this server becomes, from 3.0 on, its full address with this client's credentials.
@@ -594,7 +596,7 @@ class Client:
                 raise errors.InvalidInput(option, "must be a database of this server or an http(s) address")
             return endpoint
         try:
-            database = endpoint if isinstance(endpoint, Database) else self.Database(endpoint)
+            database = endpoint if isinstance(endpoint, _Database) else self.Database(endpoint)
         except errors.InvalidInput as error:
             raise errors.InvalidInput(option, f"is neither a database name nor an http(s) address ({error})") from None
         if self.dialect.takes_local_endpoints:

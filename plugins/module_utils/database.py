@@ -60,6 +60,7 @@ class Database:
         check_database_name(name)
         self.client = client
         self.name = name
+        self.hthdrs: dict[str, str] = {}
         self._open: dict[str, Document] = {}
 
     def __repr__(self) -> str:
@@ -70,7 +71,8 @@ class Database:
         return (self.name, *parts)
 
     def _ask(self, method: str, *parts: str, hthdrs: Headers = None, **options: t.Any) -> t.Any:
-        return self.client.request(method, self.path(*parts), hthdrs=hthdrs, **options).body
+        headers = {**self.hthdrs, **(hthdrs or {})}
+        return self.client.request(method, self.path(*parts), hthdrs=headers, **options).body
 
     # The database itself
 
@@ -345,18 +347,41 @@ class Database:
         return bool(self._ask("DELETE", *parts, hthdrs=hthdrs).get("ok"))
 
 
+_GROUPS = ("admins", "members")
+_LISTS = ("names", "roles")
+
+
 def check_security(security: t.Any, option: str = "security") -> None:
     """Raise InvalidInput, naming ``option``, unless it is an object whose admins and members hold lists of texts."""
     if not isinstance(security, t.Mapping):
-        raise errors.InvalidInput(option, "must be an object with admins and members")
-    for group in ("admins", "members"):
-        held = security.get(group, {})
-        if not isinstance(held, t.Mapping):
-            raise errors.InvalidInput(f"{option}.{group}", "must be an object with names and roles")
-        for kind in ("names", "roles"):
-            listed = held.get(kind, [])
+        raise errors.InvalidInput(option, "must be a mapping with admins and members")
+    for group in _GROUPS:
+        lists = security.get(group, {})
+        if not isinstance(lists, t.Mapping):
+            raise errors.InvalidInput(f"{option}.{group}", "must be a mapping with names and roles")
+        for kind in _LISTS:
+            listed = lists.get(kind, [])
             if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
                 raise errors.InvalidInput(f"{option}.{group}.{kind}", "must be a list of texts")
+
+
+def given_security(security: t.Mapping[str, t.Any], option: str = "security") -> dict[str, dict[str, list[str]]]:
+    """What is given for a security object, without what is None.
+
+    Raises InvalidInput, naming ``option``, for anything but lists of texts called names and roles, in
+    admins and members.
+    """
+    given = {group: lists for group, lists in security.items() if lists is not None}
+    for group, lists in given.items():
+        if group not in _GROUPS:
+            raise errors.InvalidInput(option, f"has no {group}, only {' and '.join(_GROUPS)}")
+        if isinstance(lists, t.Mapping):
+            given[group] = {kind: listed for kind, listed in lists.items() if listed is not None}
+            for kind in given[group]:
+                if kind not in _LISTS:
+                    raise errors.InvalidInput(f"{option}.{group}", f"has no {kind}, only {' and '.join(_LISTS)}")
+    check_security(given, option)
+    return given
 
 
 def merged_security(

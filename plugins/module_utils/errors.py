@@ -87,6 +87,10 @@ class NotFound(CouchDBError):
     """404: no such database, document, setting or node."""
 
 
+class NodeDown(NotFound):
+    """404 or 412: the cluster has no such node, or is not connected with it."""
+
+
 class Conflict(CouchDBError):
     """409: the document was changed by somebody else in the meantime."""
 
@@ -118,12 +122,15 @@ _BY_STATUS: dict[int, type[CouchDBError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
-    412: AlreadyExists,
 }
 
 
-def of_status(status: int) -> type[CouchDBError]:
-    """The exception class that stands for an HTTP status of 300 or more."""
+def of_answer(status: int, error: str | None = None, reason: str | None = None) -> type[CouchDBError]:
+    """The exception class that stands for an HTTP status of 300 or more and the words of the answer."""
+    if error == "nodedown" or (status == 404 and reason and reason.startswith("no such node")):
+        return NodeDown
+    if status == 412 and error == "file_exists":
+        return AlreadyExists
     if status >= 500:
         return ServerError
     return _BY_STATUS.get(status, CouchDBError)

@@ -126,11 +126,12 @@ from dataclasses import dataclass
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import (
-    is_secret_setting,
     mask_setting,
-    text_secrets,
+    setting_secrets,
 )
 from ansible_collections.couchpy.couchdb.plugins.module_utils._settings import (
+    LISTENER_CHANGES,
+    LISTENER_KEYS,
     check_setting,
     comment_warning,
     is_listener,
@@ -141,7 +142,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._settings import (
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
-ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+ARGUMENT_SPEC: dict[str, t.Any] = {
     "settings": {"type": "dict"},
     "section": {"type": "str"},
     "key": {"type": "str", "no_log": False},
@@ -155,13 +156,13 @@ ARGUMENT_SPEC: t.Dict[str, t.Any] = {
 class Desired:
     """The settings as (section, key) → text, None for those that are to be absent, and the names of the nodes."""
 
-    settings: t.Dict[t.Tuple[str, str], t.Optional[str]]
-    nodes: t.List[str]
+    settings: dict[tuple[str, str], str | None]
+    nodes: list[str]
 
 
-def desire(params: t.Dict[str, t.Any]) -> Desired:
+def desire(params: dict[str, t.Any]) -> Desired:
     """The options as CouchDB will spell them. Raises InvalidInput for what can't be set."""
-    wanted: t.Dict[t.Tuple[str, str], t.Optional[str]] = {}
+    wanted: dict[tuple[str, str], str | None] = {}
     for section, key, value, options in _given(params):
         absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
         text = None if absent else setting_text(value, options["value"])
@@ -170,21 +171,28 @@ def desire(params: t.Dict[str, t.Any]) -> Desired:
     return Desired(wanted, params["nodes"])
 
 
-def observe(client: Client, desired: Desired) -> t.Dict[str, t.Any]:
+def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
     """All settings of each node: node → section → key → value."""
     return client.config_of_nodes(desired.nodes)
 
 
-def plan(desired: Desired, observed: t.Dict[str, t.Any]) -> Plan:
+def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
     """What must be set and deleted on which node."""
     changes, predicted = [], {}
     for node, held_settings in observed.items():
+        others = len(changes)
         predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
         for (section, key), text in desired.settings.items():
             held = held_settings.get(section, {}).get(key)
             if not same_setting(text, held):
                 changes.append(_change(node, section, key, held, text))
                 predicted[node].setdefault(section, {})[key] = text
+        if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
+            raise InvalidInput(
+                "settings",
+                f"{node} would have to open its listener more than {LISTENER_CHANGES} times at once, and CouchDB stops "
+                f"then: change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
+            )
     return Plan(
         tuple(changes),
         predicted,
@@ -193,9 +201,9 @@ def plan(desired: Desired, observed: t.Dict[str, t.Any]) -> Plan:
     )
 
 
-def report(desired: Desired, observed: t.Dict[str, t.Any], changes: t.List[Change]) -> t.Dict[str, t.Any]:
+def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
     """The named settings of each node, and whether a restart is needed."""
-    settings: t.Dict[str, t.Dict[str, t.Dict[str, t.Any]]] = {node: {} for node in observed}
+    settings: dict[str, dict[str, dict[str, t.Any]]] = {node: {} for node in observed}
     for node, held_settings in observed.items():
         for section, key in desired.settings:
             held = held_settings.get(section, {}).get(key)
@@ -203,16 +211,15 @@ def report(desired: Desired, observed: t.Dict[str, t.Any], changes: t.List[Chang
     return {"settings": settings, "restart_required": any(needs_restart(*change.path[1:]) for change in changes)}
 
 
-def secrets(params: t.Dict[str, t.Any]) -> t.Iterator[str]:
+def secrets(params: dict[str, t.Any]) -> set[str]:
     """The values of settings that are secret by their name, or hold an address with a password."""
-    for section, key, value, _options in _given(params):
-        if isinstance(value, str):
-            yield from text_secrets(value)
-            if is_secret_setting(section, key):
-                yield from {value, value.strip()}
+    settings = (
+        {params["section"]: {params["key"]: params["value"]}} if params["settings"] is None else params["settings"]
+    )
+    return setting_secrets(settings)
 
 
-def _given(params: t.Dict[str, t.Any]) -> t.Iterator[t.Tuple[str, str, t.Any, t.Dict[str, str]]]:
+def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[str, str]]]:
     """Each setting of the options: its section, key and value, and how errors call these."""
     if params["settings"] is None:
         yield params["section"], params["key"], params["value"], {name: name for name in ("section", "key", "value")}
@@ -225,8 +232,8 @@ def _given(params: t.Dict[str, t.Any]) -> t.Iterator[t.Tuple[str, str, t.Any, t.
             yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
 
 
-def _change(node: str, section: str, key: str, held: t.Any, text: t.Optional[str]) -> Change:
-    # What moves the listener goes last: whatever is sent after it may find nobody there.
+def _change(node: str, section: str, key: str, held: t.Any, text: str | None) -> Change:
+    # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there.
     arguments = {"node": node, "section": section, "key": key}
     arguments.update({"delete": True} if text is None else {"value": text})
     return Change(
@@ -237,7 +244,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: t.Optional[str
         after=text,
         call="config",
         arguments=arguments,
-        stage=1 if is_listener(section, key) else 0,
+        stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else 0,
         may_be_void=text is None,
     )
 

@@ -54,36 +54,11 @@ options:
     type: bool
   security:
     description:
-      - Who may use the databases. What is not given here is left as it is.
-      - The order of names and roles doesn't matter.
+      - Who may use the databases, as a mapping with C(admins), who may change design documents and this security object, and C(members),
+        who may read and write documents. Each is a mapping with C(names), a list of user names, and C(roles), a list of roles.
+      - What is not given is left as it is. The order of names and roles doesn't matter.
+      - With no names and no roles among C(members), everybody may read and write.
     type: dict
-    suboptions:
-      admins:
-        description:
-          - Who may change design documents and this security object.
-        type: dict
-        suboptions:
-          names:
-            description:
-              - List of user names.
-            type: raw
-          roles:
-            description:
-              - List of roles.
-            type: raw
-      members:
-        description:
-          - Who may read and write documents. With no names and no roles, everybody may.
-        type: dict
-        suboptions:
-          names:
-            description:
-              - List of user names.
-            type: raw
-          roles:
-            description:
-              - List of roles.
-            type: raw
   revs_limit:
     description:
       - How many revisions of a document the databases remember, V(1) or more.
@@ -176,18 +151,16 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Res
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
-from ansible_collections.couchpy.couchdb.plugins.module_utils.database import check_security, merged_security
+from ansible_collections.couchpy.couchdb.plugins.module_utils.database import given_security, merged_security
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
-_LISTS = {"type": "dict", "options": {"names": {"type": "raw"}, "roles": {"type": "raw"}}}
-
-ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "shards": {"type": "int"},
     "replicas": {"type": "int"},
     "partitioned": {"type": "bool"},
-    "security": {"type": "dict", "options": {"admins": _LISTS, "members": _LISTS}},
+    "security": {"type": "dict"},
     "revs_limit": {"type": "int"},
 }
 
@@ -196,23 +169,23 @@ ARGUMENT_SPEC: t.Dict[str, t.Any] = {
 class Desired:
     """The databases by name, whether they are to be there, and what is given of how they are to be."""
 
-    names: t.List[str]
+    names: list[str]
     present: bool
-    creation: t.Dict[str, t.Any]
-    security: t.Optional[t.Dict[str, t.Dict[str, t.List[str]]]]
-    revs_limit: t.Optional[int]
+    creation: dict[str, t.Any]
+    security: dict[str, dict[str, list[str]]] | None
+    revs_limit: int | None
 
 
 @dataclass(frozen=True)
 class Observed:
     """What there is: name → database, as report() gives it, the server's dialect and its number of nodes."""
 
-    databases: t.Dict[str, t.Dict[str, t.Any]]
+    databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
-    nodes: t.Optional[int] = None
+    nodes: int | None = None
 
 
-def desire(params: t.Dict[str, t.Any]) -> Desired:
+def desire(params: dict[str, t.Any]) -> Desired:
     """The options, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
     for name in params["name"]:
         check_database_name(name)
@@ -223,7 +196,7 @@ def desire(params: t.Dict[str, t.Any]) -> Desired:
         names=list(dict.fromkeys(params["name"])),
         present=params["state"] == "present",
         creation={option: params[option] for option in ("shards", "replicas", "partitioned")},
-        security=_given_security(params["security"]),
+        security=None if params["security"] is None else given_security(params["security"]),
         revs_limit=params["revs_limit"],
     )
 
@@ -250,9 +223,9 @@ def observe(client: Client, desired: Desired) -> Observed:
 
 def plan(desired: Desired, observed: Observed) -> Plan:
     """Which databases must be created, changed, deleted."""
-    changes: t.List[Change] = []
-    warnings: t.List[str] = []
-    predicted: t.Dict[str, t.Dict[str, t.Any]] = {}
+    changes: list[Change] = []
+    warnings: list[str] = []
+    predicted: dict[str, dict[str, t.Any]] = {}
     observed.dialect.creation_query(**desired.creation)
     for name in desired.names:
         held = observed.databases[name]
@@ -273,25 +246,25 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     return Plan(tuple(changes), Observed(predicted, observed.dialect, observed.nodes), tuple(warnings))
 
 
-def report(desired: Desired, observed: Observed, changes: t.List[Change]) -> t.Dict[str, t.Any]:
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The databases in the order of their names in the task."""
     return {"databases": [observed.databases[name] for name in desired.names]}
 
 
-def _database(name: str, info: t.Optional[t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
+def _database(name: str, info: dict[str, t.Any] | None) -> dict[str, t.Any]:
     return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
 
 
-def _shown(database: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+def _shown(database: dict[str, t.Any]) -> dict[str, t.Any]:
     info = database["info"]
     return {name: info[name] for name in ("doc_count", "cluster", "props") if name in info}
 
 
-def _copies(database: t.Dict[str, t.Any]) -> t.Optional[int]:
+def _copies(database: dict[str, t.Any]) -> int | None:
     return (database["info"] or {}).get("cluster", {}).get("n")
 
 
-def _creation(desired: Desired, database: t.Dict[str, t.Any], dialect: Dialect) -> Change:
+def _creation(desired: Desired, database: dict[str, t.Any], dialect: Dialect) -> Change:
     """The change that creates a database; ``database`` becomes what it will be."""
     name = database["name"]
     database.update(exists=True, info=dialect.new_database(name, **desired.creation))
@@ -303,7 +276,7 @@ def _creation(desired: Desired, database: t.Dict[str, t.Any], dialect: Dialect) 
     return Change("create", "database", (name,), None, _shown(database), "put", given, database=name)
 
 
-def _adjustments(desired: Desired, held: t.Dict[str, t.Any], database: t.Dict[str, t.Any]) -> t.Iterator[Change]:
+def _adjustments(desired: Desired, held: dict[str, t.Any], database: dict[str, t.Any]) -> t.Iterator[Change]:
     """The changes that set security and limits; ``database`` becomes what it will be."""
     if desired.security is not None:
         merged = merged_security(database["security"], desired.security)
@@ -315,11 +288,11 @@ def _adjustments(desired: Desired, held: t.Dict[str, t.Any], database: t.Dict[st
 
 def _adjustment(
     what: str,
-    held: t.Dict[str, t.Any],
-    database: t.Dict[str, t.Any],
+    held: dict[str, t.Any],
+    database: dict[str, t.Any],
     wanted: t.Any,
     call: str,
-    arguments: t.Dict[str, t.Any],
+    arguments: dict[str, t.Any],
 ) -> t.Iterator[Change]:
     name = database["name"]
     if wanted != database[what]:
@@ -327,7 +300,7 @@ def _adjustment(
         database[what] = wanted
 
 
-def _unchangeable(desired: Desired, database: t.Dict[str, t.Any], nodes: t.Optional[int]) -> t.List[str]:
+def _unchangeable(desired: Desired, database: dict[str, t.Any], nodes: int | None) -> list[str]:
     """Raise InvalidInput where a database differs in what can't be changed, and give warnings for what it keeps."""
     name, info, wanted = database["name"], database["info"], desired.creation
     held_shards = info.get("cluster", {}).get("q")
@@ -343,19 +316,6 @@ def _unchangeable(desired: Desired, database: t.Dict[str, t.Any], nodes: t.Optio
     if nodes is not None and copies is not None and copies != min(wanted["replicas"], nodes):
         return [f"{name} keeps {copies} copies of its shards: CouchDB doesn't change that number after creation"]
     return []
-
-
-def _given_security(security: t.Any) -> t.Optional[t.Dict[str, t.Dict[str, t.List[str]]]]:
-    """The given lists of the option, without those not given. Raises InvalidInput unless they are lists of texts."""
-    if security is None:
-        return None
-    given = {
-        group: {kind: listed for kind, listed in lists.items() if listed is not None}
-        for group, lists in security.items()
-        if lists is not None
-    }
-    check_security(given)
-    return given
 
 
 def main() -> None:

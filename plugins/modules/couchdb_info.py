@@ -240,6 +240,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Clie
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import (
     Forbidden,
     InvalidInput,
+    NodeDown,
     NotFound,
     Unauthorized,
     Unsupported,
@@ -250,18 +251,18 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import (
 class Desired:
     """The names of what to gather, those of them that the task names itself, and what of it."""
 
-    subsets: t.List[str]
-    named: t.Set[str]
-    databases: t.Optional[t.List[str]]
+    subsets: list[str]
+    named: set[str]
+    databases: list[str] | None
     node: str
 
 
-def _databases(client: Client, desired: Desired) -> t.List[t.Dict[str, t.Any]]:
+def _databases(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
     infos = client.dbs_info(desired.databases)
     return [{"name": name, "exists": info is not None, "info": info} for name, info in infos.items()]
 
 
-def _admins(client: Client, desired: Desired) -> t.List[t.Dict[str, t.Any]]:
+def _admins(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
     found = []
     for name, text in client.admins(node=desired.node).items():
         try:
@@ -272,12 +273,12 @@ def _admins(client: Client, desired: Desired) -> t.List[t.Dict[str, t.Any]]:
     return found
 
 
-def _cluster(client: Client, desired: Desired) -> t.Dict[str, t.List[str]]:
+def _cluster(client: Client, desired: Desired) -> dict[str, list[str]]:
     membership = client.membership()
     return {"members": membership["cluster_nodes"], "connected": membership["all_nodes"]}
 
 
-SUBSETS: t.Dict[str, t.Callable[[Client, Desired], t.Any]] = {
+SUBSETS: dict[str, t.Callable[[Client, Desired], t.Any]] = {
     "server": lambda client, desired: client.welcome(),
     "databases": _databases,
     "config": lambda client, desired: _secrets.mask_settings(client.config(node=desired.node)),
@@ -291,7 +292,7 @@ SUBSETS: t.Dict[str, t.Callable[[Client, Desired], t.Any]] = {
     "log": lambda client, desired: _secrets.mask_text(client.log()),
 }
 
-ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+ARGUMENT_SPEC: dict[str, t.Any] = {
     "gather_subset": {
         "type": "list",
         "elements": "str",
@@ -303,7 +304,7 @@ ARGUMENT_SPEC: t.Dict[str, t.Any] = {
 }
 
 
-def desire(params: t.Dict[str, t.Any]) -> Desired:
+def desire(params: dict[str, t.Any]) -> Desired:
     """What to gather. Raises InvalidInput for database names that CouchDB doesn't take."""
     for name in params["databases"] or []:
         check_database_name(name, "databases")
@@ -314,7 +315,7 @@ def desire(params: t.Dict[str, t.Any]) -> Desired:
     return Desired(left, named, params["databases"], params["node"])
 
 
-def observe(client: Client, desired: Desired) -> t.Dict[str, t.Any]:
+def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
     """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
     # First of all, and outside of what may be missing: is there a server, does it let us in?
     client.welcome()
@@ -324,15 +325,15 @@ def observe(client: Client, desired: Desired) -> t.Dict[str, t.Any]:
 def _gathered(name: str, client: Client, desired: Desired) -> t.Any:
     try:
         return SUBSETS[name](client, desired)
-    except (Unsupported, NotFound, Unauthorized, Forbidden) as error:
-        if (error.reason or "").startswith("no such node"):
-            raise InvalidInput("node", error.reason or "") from None
+    except NodeDown as error:
+        raise InvalidInput("node", error.reason or str(error)) from None
+    except (Unsupported, NotFound, Unauthorized, Forbidden):
         if name in desired.named:
             raise
     return None
 
 
-def report(desired: Desired, observed: t.Dict[str, t.Any], changes: t.List[Change]) -> t.Dict[str, t.Any]:
+def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
     """All that was found."""
     return observed
 
