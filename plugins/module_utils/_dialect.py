@@ -189,6 +189,10 @@ class OneX(Dialect):
     def new_security(self) -> dict[str, t.Any]:
         return {}
 
+    @property
+    def admin_hash(self) -> dict[str, t.Any]:
+        return {"prf": "sha", "iterations": 10}
+
     def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
         for option, given in (("shards", shards), ("replicas", replicas), ("partitioned", partitioned)):
             if given:

@@ -239,11 +239,17 @@ class Client:
     def restart(self, node: str = LOCAL, hthdrs: Headers = None) -> bool:
         """Ask a node to restart. True when it took the request, not when it is back. For server admins.
 
-        Raises Unsupported before CouchDB 2.3, which brought the call back.
+        Raises Unsupported before CouchDB 2.3, which brought the call back, and on PouchDB Server.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
         """
-        answer = self.request("POST", self.dialect.restart(node), body={}, hthdrs=hthdrs, repeatable=False)
+        path = self.dialect.restart(node)
+        try:
+            answer = self.request("POST", path, body={}, hthdrs=hthdrs, repeatable=False)
+        except errors.NotFound:
+            if self.dialect.clustered:
+                raise
+            raise self.dialect.lacks("restart call") from None
         self._present = None
         return bool(answer.body and answer.body.get("ok"))
 
@@ -497,6 +503,14 @@ class Client:
             if len(rows) < _DBS_INFO_PAGE:
                 return found
             after = {"start_key": json.dumps(rows[-1]["key"]), "skip": 1}
+
+    def securities(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+        """The security objects of these databases by name, read side by side: see Database.security."""
+        return dict(zip(names, side_by_side(lambda name: self.Database(name).security(), names)))
+
+    def revs_limits(self, names: t.Sequence[str]) -> dict[str, int]:
+        """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
+        return dict(zip(names, side_by_side(lambda name: self.Database(name).revs_limit(), names)))
 
     # Many documents, replication
 

@@ -146,7 +146,6 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
-from ansible_collections.couchpy.couchdb.plugins.module_utils._http import side_by_side
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
@@ -203,20 +202,17 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 def observe(client: Client, desired: Desired) -> Observed:
     """The databases as they are. Security and limits are read only where they are declared."""
-    infos = client.dbs_info(desired.names)
-    found = {name: _database(name, info) for name, info in infos.items()}
-    there = [name for name in desired.names if infos[name] is not None] if desired.present else []
-    nodes = None
+    found = {name: _database(name, info) for name, info in client.dbs_info(desired.names).items()}
+    there = [name for name in desired.names if found[name]["exists"]] if desired.present else []
     if desired.security is not None:
-        securities = side_by_side(lambda name: client.Database(name).security(), there)
-        for name, security in zip(there, securities):
+        for name, security in client.securities(there).items():
             found[name]["security"] = security
     if desired.revs_limit is not None:
-        for name, limit in zip(there, side_by_side(lambda name: client.Database(name).revs_limit(), there)):
+        for name, limit in client.revs_limits(there).items():
             found[name]["revs_limit"] = limit
-    if desired.creation["replicas"] and any(
-        _copies(found[name]) not in (None, desired.creation["replicas"]) for name in there
-    ):
+    nodes = None
+    copies = desired.creation["replicas"]
+    if copies is not None and any(_copies(found[name]) not in (None, copies) for name in there):
         nodes = len(client.membership()["cluster_nodes"])
     return Observed(found, client.dialect, nodes)
 

@@ -1,0 +1,19 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of the unit tests."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import responses
+from wire import Wire
+
+
+@pytest.fixture
+def wire() -> t.Iterator[Wire]:
+    """A server made of a table, a CouchDB 3.4.3 with nothing in it."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield Wire(mock)

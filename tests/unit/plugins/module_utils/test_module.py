@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""_module and _plan: each promise that the engine makes to every module."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Interrupted, Progress, Resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan, diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from wire import InTurn, Wire, client
+
+CONFLICT = (409, {"error": "conflict", "reason": "Document update conflict."})
+OK = (200, {"ok": True})
+
+
+def limits(wanted: dict[str, int], **extra: t.Any) -> Resource:
+    """A resource for the tests: the limits of databases, one request to read and one to write each."""
+
+    def observe(couch: Client, desired: dict[str, int]) -> dict[str, int]:
+        return {name: couch[name].revs_limit() for name in desired}
+
+    def plan(desired: dict[str, int], observed: dict[str, int]) -> Plan:
+        changes = tuple(
+            Change(
+                "update",
+                "limit",
+                (name,),
+                observed[name],
+                limit,
+                "set_revs_limit",
+                {"limit": limit},
+                database=name,
+                **extra,
+            )
+            for name, limit in desired.items()
+            if observed[name] != limit
+        )
+        return Plan(changes, {**observed, **desired})
+
+    def report(desired: dict[str, int], observed: dict[str, int], changes: list[Change]) -> dict[str, t.Any]:
+        return {"limits": observed, "changes": len(changes)}
+
+    return Resource(lambda params: wanted, observe, report, plan)
+
+
+def serve(wire: Wire, held: dict[str, int]) -> None:
+    """Serve the limits of databases, and let them be written."""
+
+    def write(name: str) -> t.Callable[[int], tuple[int, t.Any]]:
+        def answer(limit: int) -> tuple[int, t.Any]:
+            held[name] = limit
+            return OK
+
+        return answer
+
+    for name in held:
+        wire[f"GET /{name}/_revs_limit"] = lambda _body, name=name: (200, held[name])
+        wire[f"PUT /{name}/_revs_limit"] = write(name)
+
+
+def carry_out(wanted: dict[str, int], *, check_mode: bool = False, **extra: t.Any) -> _module.Outcome:
+    resource = limits(wanted, **extra)
+    return _module.carry_out(resource, resource.desire({}), client(), check_mode=check_mode)
+
+
+def test_what_is_as_desired_is_only_read(wire: Wire) -> None:
+    serve(wire, {"a": 5})
+    outcome = carry_out({"a": 5})
+    assert not outcome.changes
+    assert wire.asked == ["GET /a/_revs_limit"]
+
+
+def test_what_differs_is_written_once_and_then_is_as_desired(wire: Wire) -> None:
+    held = {"a": 1, "b": 5}
+    serve(wire, held)
+    assert [str(change) for change in carry_out({"a": 5, "b": 5}).changes] == ["update limit a"]
+    assert wire.written == ["PUT /a/_revs_limit"]
+    assert held == {"a": 5, "b": 5}
+    assert not carry_out({"a": 5, "b": 5}).changes
+    assert wire.written == ["PUT /a/_revs_limit"]
+
+
+def test_check_mode_plans_the_same_and_writes_nothing(wire: Wire) -> None:
+    held = {"a": 1}
+    serve(wire, held)
+    predicted = carry_out({"a": 5}, check_mode=True)
+    assert wire.written == []
+    assert held == {"a": 1}
+    done = carry_out({"a": 5})
+    assert predicted.changes == done.changes
+    assert predicted.returned == done.returned
+    assert diff(predicted.changes) == diff(done.changes) == {"before": {"a": 1}, "after": {"a": 5}}
+
+
+def test_a_conflict_is_read_and_planned_anew(wire: Wire) -> None:
+    wire["GET /a/_revs_limit"] = InTurn([1, 2, 5])
+    wire["PUT /a/_revs_limit"] = InTurn([CONFLICT, OK])
+    outcome = carry_out({"a": 5})
+    assert wire.asked == ["GET /a/_revs_limit", "PUT /a/_revs_limit"] * 2 + ["GET /a/_revs_limit"]
+    assert [change.before for change in outcome.changes] == [2]
+
+
+def test_a_conflict_that_somebody_else_settled_as_desired_is_no_change(wire: Wire) -> None:
+    wire["GET /a/_revs_limit"] = InTurn([1, 5])
+    wire["PUT /a/_revs_limit"] = CONFLICT
+    assert not carry_out({"a": 5}).changes
+
+
+def test_conflicts_without_end_end(wire: Wire) -> None:
+    wire["GET /a/_revs_limit"] = 1
+    wire["PUT /a/_revs_limit"] = CONFLICT
+    with pytest.raises(Interrupted) as stop:
+        carry_out({"a": 5})
+    assert isinstance(stop.value.error, errors.Conflict)
+    assert len(wire.written) == 5
+
+
+def test_a_plan_that_stops_says_what_was_done_and_what_not(wire: Wire) -> None:
+    names = [f"db{number}" for number in range(40)]
+    held = dict.fromkeys(names, 1)
+    serve(wire, held)
+    wire["PUT /db5/_revs_limit"] = 500, {"error": "error", "reason": "no_majority"}
+    with pytest.raises(Interrupted) as stop:
+        carry_out(dict.fromkeys(names, 5))
+    progress = stop.value.progress
+    assert [str(change) for change in progress.failed] == ["update limit db5"]
+    assert {change.path[0] for change in progress.done} == {name for name in names if held[name] == 5}
+    assert len(progress.done) + len(progress.undone) + 1 == 40
+    assert progress.undone
+    result = _module.failure(stop.value.error, progress)
+    assert result["changed"] is True
+    assert result["status"] == 500
+    assert result["reason"] == "no_majority"
+    assert result["changes_failed"] == ["update limit db5"]
+    assert f"{len(progress.done)} changes made" in result["msg"]
+
+
+def test_a_later_stage_waits_for_the_earlier(wire: Wire) -> None:
+    changes = tuple(
+        Change("create", "database", (name,), None, {}, "put", database=name, stage=stage)
+        for stage, name in ((1, "b"), (0, "a"))
+    )
+    wire["PUT /a"] = 201, {"ok": True}
+    wire["PUT /b"] = 201, {"ok": True}
+    progress, error = _module.apply(Plan(changes), client())
+    assert wire.written == ["PUT /a", "PUT /b"]
+    assert error is None
+    wire["PUT /a"] = 500, {"error": "e", "reason": "r"}
+    progress, error = _module.apply(Plan(changes), client())
+    assert isinstance(error, errors.ServerError)
+    assert [change.path for change in progress.undone] == [("b",)]
+
+
+def test_a_change_without_an_answer_is_unsure(wire: Wire) -> None:
+    serve(wire, {"a": 1})
+    wire["PUT /a/_revs_limit"] = ConnectionResetError(104, "reset")
+    with pytest.raises(Interrupted) as stop:
+        carry_out({"a": 5})
+    assert [str(change) for change in stop.value.progress.unsure] == ["update limit a"]
+    assert "sent without an answer" in _module.failure(stop.value.error, stop.value.progress)["msg"]
+
+
+def test_a_change_that_changed_nothing_is_none(wire: Wire) -> None:
+    wire["GET /a/_revs_limit"] = 1
+    wire["PUT /a/_revs_limit"] = OK
+    assert carry_out({"a": 5}, may_be_void=True).changes == []
+    assert wire.written == ["PUT /a/_revs_limit"]
+
+
+def test_a_change_that_led_elsewhere_shows_where_to(wire: Wire) -> None:
+    wire["GET /a/_revs_limit"] = InTurn([1, 3])
+    wire["PUT /a/_revs_limit"] = OK
+    assert diff(carry_out({"a": 5}, may_be_void=True).changes) == {"before": {"a": 1}, "after": {"a": 3}}
+
+
+def test_an_unreachable_server_is_an_error_unless_the_plan_moved_it(wire: Wire) -> None:
+    def plan(desired: t.Any, observed: t.Any) -> Plan:
+        change = Change("update", "limit", ("a",), 1, 5, "set_revs_limit", {"limit": 5}, database="a")
+        return Plan((change,), {"a": 5}, cuts_off=True)
+
+    resource = limits({"a": 5})
+    moved = Resource(resource.desire, resource.observe, resource.report, plan)
+    wire["GET /a/_revs_limit"] = InTurn([(200, 1), ConnectionRefusedError(111, "refused")])
+    wire["PUT /a/_revs_limit"] = OK
+    outcome = _module.carry_out(moved, {"a": 5}, client(), check_mode=False)
+    assert outcome.returned["limits"] == {"a": 5}
+    wire["GET /a/_revs_limit"] = InTurn([(200, 1), ConnectionRefusedError(111, "refused")])
+    with pytest.raises(errors.Unreachable):
+        _module.carry_out(resource, {"a": 5}, client(), check_mode=False)
+
+
+def test_an_error_before_any_change_has_no_lists() -> None:
+    result = _module.failure(errors.Unauthorized("no", status=401, error="unauthorized", reason="wrong"), Progress())
+    assert result == {"msg": "no", "changed": False, "status": 401, "error": "unauthorized", "reason": "wrong"}
+
+
+def test_diff_has_no_entry_for_what_is_not_there_and_keeps_the_first_before() -> None:
+    changes = [
+        Change("create", "database", ("a",), None, {"doc_count": 0}, "put"),
+        Change("update", "limit", ("a", "revs_limit"), None, 5, "set_revs_limit"),
+        Change("delete", "database", ("b",), {"doc_count": 7}, None, "delete"),
+        Change("update", "limit", ("c",), 1, 2, "set_revs_limit"),
+        Change("update", "limit", ("c",), 2, 3, "set_revs_limit"),
+    ]
+    assert diff(changes) == {
+        "before": {"b": {"doc_count": 7}, "c": 1},
+        "after": {"a": {"doc_count": 0, "revs_limit": 5}, "c": 3},
+    }

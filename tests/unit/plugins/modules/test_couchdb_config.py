@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_config: its plans as tables, and the requests that reach the wire."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _module
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_config
+from wire import InTurn, Wire, client
+
+NODE = "n1@h"
+RESOURCE = _module.Resource(
+    couchdb_config.desire, couchdb_config.observe, couchdb_config.report, couchdb_config.plan, couchdb_config.secrets
+)
+PARAMS: dict[str, t.Any] = {
+    "settings": None,
+    "section": None,
+    "key": None,
+    "value": None,
+    "state": "present",
+    "nodes": ["all"],
+}
+
+
+@pytest.mark.parametrize(
+    ("held", "settings", "state", "changes"),
+    [
+        ({}, {"log": {"level": "info"}}, "present", ["create log/level: None → info"]),
+        ({"log": {"level": "info"}}, {"log": {"level": "info"}}, "present", []),
+        ({"log": {"level": "info"}}, {"log": {"level": "debug"}}, "present", ["update log/level: info → debug"]),
+        ({"log": {"level": "info"}}, {"log": {"level": None}}, "present", ["delete log/level: info → None"]),
+        ({"log": {"level": "info"}}, {"log": {"level": "any"}}, "absent", ["delete log/level: info → None"]),
+        ({}, {"log": {"level": None}}, "present", []),
+        ({}, {"log": {"level": "x"}}, "absent", []),
+        ({"a": {"b": "true", "c": "5", "d": "1.5"}}, {"a": {"b": True, "c": 5, "d": 1.5}}, "present", []),
+        ({"a": {"b": "x y"}}, {"a": {"b": "  x y "}}, "present", []),
+        ({"a": {"b": "x"}}, {"a": {"b": ""}}, "present", ["update a/b: x → "]),
+        ({}, {"a": {"b": ""}}, "present", []),
+        ({"a": {"b": True}}, {"a": {"b": True}}, "present", []),
+        ({"a": {"b": "1"}, "z": {"y": "kept"}}, {"a": {"b": 2}}, "present", ["update a/b: 1 → 2"]),
+        ({}, {}, "present", []),
+        ({}, {"a": {}}, "present", []),
+    ],
+)
+def test_plan(held: t.Any, settings: t.Any, state: str, changes: list[str]) -> None:
+    desired = couchdb_config.desire({**PARAMS, "settings": settings, "state": state})
+    plan = couchdb_config.plan(desired, {NODE: held})
+    assert [
+        f"{change.action} {'/'.join(change.path[1:])}: {change.before} → {change.after}" for change in plan.changes
+    ] == changes
+    assert not couchdb_config.plan(desired, plan.predicted).changes
+
+
+def test_each_node_has_its_own_changes() -> None:
+    desired = couchdb_config.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    plan = couchdb_config.plan(desired, {"n1@h": {"log": {"level": "info"}}, "n2@h": {}})
+    assert [change.path for change in plan.changes] == [("n2@h", "log", "level")]
+
+
+def test_what_moves_the_listener_goes_last() -> None:
+    settings = {"chttpd": {"port": 5985, "bind_address": "any", "require_valid_user": True}}
+    plan = couchdb_config.plan(couchdb_config.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    assert [[change.path[2] for change in stage] for stage in plan.stages()] == [
+        ["require_valid_user"],
+        ["bind_address"],
+        ["port"],
+    ]
+    assert plan.cuts_off
+
+
+def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:
+    settings = {"chttpd": {"port": 5985, "bind_address": "any", "backlog": 512, "server_options": "[]"}}
+    with pytest.raises(InvalidInput, match="listener"):
+        couchdb_config.plan(couchdb_config.desire({**PARAMS, "settings": settings}), {NODE: {}})
+
+
+def test_a_restart_is_required_only_for_what_changed() -> None:
+    desired = couchdb_config.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
+    plan = couchdb_config.plan(desired, {NODE: {}})
+    assert couchdb_config.report(desired, plan.predicted, list(plan.changes))["restart_required"]
+    assert not couchdb_config.report(desired, plan.predicted, [])["restart_required"]
+
+
+def test_the_report_holds_the_named_settings_and_no_secret() -> None:
+    settings = {"chttpd_auth": {"secret": "c4n4ry"}, "log": {"level": None}}
+    desired = couchdb_config.desire({**PARAMS, "settings": settings})
+    held = {NODE: {"chttpd_auth": {"secret": "c4n4ry", "timeout": "600"}}}
+    assert couchdb_config.report(desired, held, []) == {
+        "settings": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
+        "restart_required": False,
+    }
+    assert "c4n4ry" in couchdb_config.secrets({**PARAMS, "settings": settings})
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"settings": {"log": "level"}}, "settings.log"),
+        ({"settings": {"log": {"level": ["a"]}}}, "settings.log.level"),
+        ({"settings": {"log": {"level": "a\nb"}}}, "settings.log.level"),
+        ({"settings": {"log": {"level": "☃"}}}, "settings.log.level"),
+        ({"settings": {"admins": {"a": "b"}}}, "settings.admins"),
+        ({"settings": {"query_servers": {"a": "b"}}}, "settings.query_servers"),
+        ({"settings": {"chttpd": {"port": "x"}}}, "settings.chttpd.port"),
+        ({"section": "admins", "key": "a", "value": "b"}, "section"),
+        ({"section": "log", "key": "", "value": "b"}, "key"),
+        ({"section": "log", "key": "level", "value": ["b"]}, "value"),
+        ({"section": "chttpd", "key": "port", "value": 0}, "value"),
+        ({"section": "admins", "key": "a", "state": "absent"}, "section"),
+    ],
+)
+def test_bad_input_names_the_option(given: t.Any, named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        couchdb_config.desire({**PARAMS, **given})
+    assert caught.value.option == named
+
+
+def many() -> dict[str, dict[str, str]]:
+    return {f"section{number}": {f"key{key}": f"value {key}" for key in range(10)} for number in range(10)}
+
+
+def test_a_hundred_settings_unchanged_take_three_requests(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": [NODE], "cluster_nodes": [NODE]}
+    wire[f"GET /_node/{NODE}/_config"] = many()
+    outcome = _module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "settings": many()}), client(), check_mode=False)
+    assert not outcome.changes
+    assert wire.asked == ["GET /", "GET /_membership", f"GET /_node/{NODE}/_config"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
+    wire["GET /_node/_local/_config"] = InTurn([{"a": {"gone": "x"}}, {"a": {"b/c d": "1 = 2; 3"}}])
+    wire["PUT /_node/_local/_config/a/b%2Fc%20d"] = ""
+    wire["DELETE /_node/_local/_config/a/gone"] = "x"
+    settings = {"a": {"b/c d": "1 = 2; 3", "gone": None}}
+    desired = RESOURCE.desire({**PARAMS, "settings": settings, "nodes": ["_local"]})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    assert len(outcome.changes) == 2
+    assert outcome.returned["settings"] == {"_local": {"a": {"b/c d": "1 = 2; 3", "gone": None}}}
+    written = ["DELETE /_node/_local/_config/a/gone", "PUT /_node/_local/_config/a/b%2Fc%20d"]
+    assert sorted(wire.written) == ([] if check_mode else written)
+    if not check_mode:
+        assert "1 = 2; 3" in wire.bodies
+
+
+def test_a_default_that_stays_is_accepted_and_no_change(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {"log": {"level": "info"}}
+    wire["DELETE /_node/_local/_config/log/level"] = "info"
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": None}}, "nodes": ["_local"]})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+
+
+def test_on_couchdb_1_there_is_one_node(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_config"] = InTurn([{}, {"log": {"level": "info"}}])
+    wire["PUT /_config/log/level"] = ""
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert wire.asked == ["GET /", "GET /_config", "PUT /_config/log/level", "GET /_config"]
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {"error": "not_found", "reason": "no such node: x@y"}),
+        (412, {"error": "nodedown", "reason": "x@y is down"}),
+    ],
+)
+def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answer: t.Any) -> None:
+    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/x@y/_config"] = answer
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
+    with pytest.raises(InvalidInput, match="^nodes: .*x@y"):
+        _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert wire.written == []

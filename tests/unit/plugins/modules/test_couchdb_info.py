@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_info: what is gathered for which names, and with which requests."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_info
+from wire import WELCOME, Wire, client
+
+RESOURCE = _module.Resource(couchdb_info.desire, couchdb_info.observe, couchdb_info.report)
+PARAMS: dict[str, t.Any] = {"gather_subset": ["server", "databases"], "databases": None, "node": "_local"}
+EVERYTHING = list(couchdb_info.SUBSETS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gathered"),
+    [
+        (["server"], ["server"]),
+        (["all"], EVERYTHING),
+        (["all", "!log"], [name for name in EVERYTHING if name != "log"]),
+        (["!log"], [name for name in EVERYTHING if name != "log"]),
+        (["!all", "config"], ["config"]),
+        (["!all"], []),
+        (["server", "!server"], []),
+        (["config", "server"], ["server", "config"]),
+    ],
+)
+def test_subsets(asked: list[str], gathered: list[str]) -> None:
+    assert couchdb_info.desire({**PARAMS, "gather_subset": asked}).subsets == gathered
+
+
+def gather(**params: t.Any) -> dict[str, t.Any]:
+    return _module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **params}), client(), check_mode=False).returned
+
+
+def test_the_default_takes_two_requests(wire: Wire) -> None:
+    wire["GET /_dbs_info?limit=1000"] = [{"key": "a", "info": {"db_name": "a"}}]
+    assert gather() == {"server": WELCOME, "databases": [{"name": "a", "exists": True, "info": {"db_name": "a"}}]}
+    assert wire.asked == ["GET /", "GET /_dbs_info?limit=1000"]
+
+
+def test_ten_thousand_databases_take_few_requests(wire: Wire) -> None:
+    names = [f"db{number:05}" for number in range(10000)]
+    for start in range(0, 10001, 1000):
+        after = f"&start_key=%22{names[start - 1]}%22&skip=1" if start else ""
+        rows = [{"key": name, "info": {"db_name": name}} for name in names[start : start + 1000]]
+        wire[f"GET /_dbs_info?limit=1000{after}"] = rows
+    assert [database["name"] for database in gather()["databases"]] == names
+    assert len(wire.asked) < 20
+
+
+def test_named_databases_are_told_of_whether_they_are_there_or_not(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "b", "info": {"db_name": "b"}}, {"key": "a", "error": "not_found"}]
+    assert gather(gather_subset=["databases"], databases=["b", "a"])["databases"] == [
+        {"name": "b", "exists": True, "info": {"db_name": "b"}},
+        {"name": "a", "exists": False, "info": None},
+    ]
+
+
+def test_secrets_are_masked(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {"admins": {"a": "c4n4ry"}, "chttpd_auth": {"secret": "c4n4ry"}}
+    wire["GET /_node/_local/_config/admins"] = {
+        "a": "-pbkdf2-33dd85e33618b30a29bec5d9175eace4e4c92aaf,c4n4ry,10",
+        "b": "c4n4ry",
+    }
+    wire["GET /_active_tasks"] = [{"source": "http://u:c4n4ry@h/"}]
+    page = {"total_rows": 1, "offset": 0}
+    row = {"doc_id": "r", "database": "_replicator", "state": "crashing", "target": "http://u:c4n4ry@h/x"}
+    wire["GET /_scheduler/docs?limit=1000&skip=0"] = {
+        **page,
+        "docs": [{**row, "info": {"error": "http://u:c4n4ry@h/"}}],
+    }
+    wire["GET /_scheduler/jobs?limit=1000&skip=0"] = {**page, "jobs": [{**row, "doc_id": None, "database": None}]}
+    found = gather(gather_subset=["config", "admins", "active_tasks", "replications"])
+    assert "c4n4ry" not in str(found)
+    assert found["admins"] == [
+        {"name": "a", "scheme": "pbkdf2", "iterations": 10},
+        {"name": "b", "scheme": None, "iterations": None},
+    ]
+    assert [(row["name"], row["state"]) for row in found["replications"]] == [("r", "crashing"), (None, "crashing")]
+
+
+def test_what_is_not_there_is_null_unless_it_is_named(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_all_dbs"] = []
+    found = gather(gather_subset=["all"])
+    assert list(found) == EVERYTHING
+    assert found["system"] is None
+    assert found["cluster"] == {"members": ["_local"], "connected": ["_local"]}
+    with pytest.raises(errors.Unsupported, match="system"):
+        gather(gather_subset=["system"])
+
+
+def test_a_wrong_password_costs_one_request(wire: Wire) -> None:
+    wire["GET /"] = 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
+    with pytest.raises(errors.Unauthorized, match="Name or password is incorrect"):
+        gather(gather_subset=["all"])
+    assert wire.asked == ["GET /"]
+
+
+@pytest.mark.parametrize("subset", ["config", "stats", "system", "admins"])
+def test_an_unknown_node_is_named(wire: Wire, subset: str) -> None:
+    path = {"config": "_config", "stats": "_stats", "system": "_system", "admins": "_config/admins"}[subset]
+    wire[f"GET /_node/x/{path}"] = 404, {"error": "not_found", "reason": "no such node: x"}
+    with pytest.raises(errors.InvalidInput, match="^node: no such node: x"):
+        gather(gather_subset=[subset], node="x")
+
+
+def test_bad_database_names_are_refused() -> None:
+    with pytest.raises(errors.InvalidInput, match="^databases: "):
+        couchdb_info.desire({**PARAMS, "databases": ["UPPER"]})

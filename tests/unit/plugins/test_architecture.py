@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rooms of docs/architecture.md: imports point one way, and each room keeps to its work."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[3] / "plugins"
+UTILS = sorted(path.stem for path in (PLUGINS / "module_utils").glob("*.py"))
+MODULES = sorted((PLUGINS / "modules").glob("*.py"))
+PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
+
+# What each room may import of ours, besides errors. A room that is not here may import none.
+BELOW: dict[str, set[str]] = {
+    "_names": set(),
+    "_secrets": set(),
+    "_passwords": set(),
+    "_settings": {"_names"},
+    "_plan": {"_secrets"},
+    "_dialect": set(),
+    "_http": {"_secrets"},
+    "database": {"_names", "client"},
+    "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "database"},
+    "_module": {"_http", "_plan", "_secrets", "client"},
+}
+PURE = {"_names", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+
+
+def imported(path: Path) -> set[str]:
+    """The names of the rooms that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            module = (node.module or "").removeprefix(PREFIX).lstrip(".")
+            if node.level or (node.module or "").startswith(PREFIX):
+                found.update([module] if module else [alias.name for alias in node.names])
+            else:
+                found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("room", UTILS)
+def test_imports_point_down(room: str) -> None:
+    ours = imported(PLUGINS / "module_utils" / f"{room}.py") & set(UTILS)
+    assert ours - {"errors"} <= BELOW.get(room, set())
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_pure_rooms_touch_no_network_and_no_ansible(room: str) -> None:
+    assert not imported(PLUGINS / "module_utils" / f"{room}.py") & {"requests", "ansible", "socket", "urllib3"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
+    assert not imported(path) & {"requests", "ansible", "_http"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
+
+
+def test_only_the_engine_knows_ansible() -> None:
+    knowing = [room for room in UTILS if "ansible" in imported(PLUGINS / "module_utils" / f"{room}.py")]
+    assert knowing == ["_module"]
+
+
+def test_only_http_knows_requests() -> None:
+    knowing = [room for room in UTILS if "requests" in imported(PLUGINS / "module_utils" / f"{room}.py")]
+    assert knowing == ["_http"]

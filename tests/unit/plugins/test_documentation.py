@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documentation and code say the same, and every module is where its users look for it."""
+
+from __future__ import annotations
+
+import importlib
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import CONNECTION
+
+ROOT = Path(__file__).parents[3]
+PACKAGE = "ansible_collections.couchpy.couchdb.plugins"
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+FIELDS = ("type", "elements", "required", "default", "choices", "aliases")
+
+
+def load(kind: str, name: str) -> t.Any:
+    return importlib.import_module(f"{PACKAGE}.{kind}.{name}")
+
+
+def documentation(module: str) -> dict[str, t.Any]:
+    """A module's documentation with the options of its fragments."""
+    found = yaml.safe_load(load("modules", module).DOCUMENTATION)
+    options: dict[str, t.Any] = {}
+    for fragment in found["extends_documentation_fragment"]:
+        name, _dot, part = fragment.removeprefix("couchpy.couchdb.").partition(".")
+        text = getattr(load("doc_fragments", name).ModuleDocFragment, part.upper() or "DOCUMENTATION")
+        options.update(yaml.safe_load(text)["options"])
+    return {**found, "options": {**options, **found["options"]}}
+
+
+def declared(option: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What a spec, or a documentation, says of an option, in one shape."""
+    said = {name: option[name] for name in FIELDS if option.get(name) not in (None, False, [])}
+    said.setdefault("type", "str")
+    inner = option.get("options") or option.get("suboptions") or {}
+    return {**said, "options": {name: declared(suboption) for name, suboption in inner.items()}}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_documentation_and_argument_spec_agree(module: str) -> None:
+    spec = {**CONNECTION, **load("modules", module).ARGUMENT_SPEC}
+    documented = documentation(module)["options"]
+    assert {name: declared(option) for name, option in documented.items()} == {
+        name: declared(option) for name, option in spec.items()
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_example_uses_options_that_are_there(module: str) -> None:
+    options = documentation(module)["options"]
+    known = set(options) | {alias for option in options.values() for alias in option.get("aliases", [])}
+    tasks = yaml.safe_load(load("modules", module).EXAMPLES)
+    used = [task[f"couchpy.couchdb.{module}"] for task in tasks if f"couchpy.couchdb.{module}" in task]
+    assert used
+    for given in used:
+        assert set(given) <= known
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_documents_all_that_its_users_need(module: str) -> None:
+    found = documentation(module)
+    assert found["module"] == module
+    assert {"couchpy.couchdb.connection", "couchpy.couchdb.attributes"} <= set(found["extends_documentation_fragment"])
+    assert found["seealso"]
+    assert found["version_added"]
+    for name, value in yaml.safe_load(load("modules", module).RETURN).items():
+        assert value.get("sample") is not None or value.get("contains"), name
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
+    assert sorted(runtime["action_groups"]["couchdb"]) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_an_integration_target_and_a_line_in_the_readme(module: str) -> None:
+    assert (ROOT / "tests" / "integration" / "targets" / module / "tasks" / "main.yml").is_file()
+    assert f"`{module}`" in (ROOT / "README.md").read_text()
+
+
+def test_the_secret_options_are_marked() -> None:
+    for module in MODULES:
+        spec = {**CONNECTION, **load("modules", module).ARGUMENT_SPEC}
+        for name, option in spec.items():
+            if name in ("password", "password_hash", "cookie"):
+                assert option["no_log"] is True, (module, name)
