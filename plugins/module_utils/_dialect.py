@@ -98,18 +98,30 @@ class Dialect:
             return {"prf": "sha256", "iterations": 600000}
         return {"prf": "sha", "iterations": 10}
 
-    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
-        """What ``PUT /db`` is asked with. Raises Unsupported when this version has no such thing."""
+    def check_databases(
+        self,
+        names: t.Iterable[str] = (),
+        *,
+        shards: int | None = None,
+        replicas: int | None = None,
+        partitioned: bool | None = None,
+        revs_limit: int | None = None,
+    ) -> None:
+        """Raise InvalidInput, naming the option, for what this version can't do with databases."""
         if partitioned and self.number < (3, 0, 0):
-            raise self.lacks("partitioned databases; they came with 3.0")
+            raise errors.InvalidInput("partitioned", f"{self.product} {self.version} has none; they came with 3.0")
+
+    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
+        """What ``PUT /db`` is asked with. Raises InvalidInput when this version has no such thing."""
+        self.check_databases(shards=shards, replicas=replicas, partitioned=partitioned)
         return {"q": shards, "n": replicas, "partitioned": partitioned or None}
 
     def new_database(
-        self, name: str, shards: int | None, replicas: int | None, partitioned: bool | None
+        self, name: str, nodes: int, shards: int | None, replicas: int | None, partitioned: bool | None
     ) -> dict[str, t.Any]:
         """What ``GET /db`` will answer of a database that is still to be created, as far as it can be known."""
         q = shards or (2 if self.number >= (3, 0, 0) else 8)
-        n = replicas or 1
+        n = min(replicas or 3, nodes)
         majority = n // 2 + 1
         return {
             "instance_start_time": "0",
@@ -193,14 +205,28 @@ class OneX(Dialect):
     def admin_hash(self) -> dict[str, t.Any]:
         return {"prf": "sha", "iterations": 10}
 
-    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
+    def check_databases(
+        self,
+        names: t.Iterable[str] = (),
+        *,
+        shards: int | None = None,
+        replicas: int | None = None,
+        partitioned: bool | None = None,
+        revs_limit: int | None = None,
+    ) -> None:
         for option, given in (("shards", shards), ("replicas", replicas), ("partitioned", partitioned)):
             if given:
                 raise errors.InvalidInput(option, f"{self.product} {self.version} doesn't divide its databases")
-        return {}
+        if self.product == "CouchDB":
+            return
+        if revs_limit is not None:
+            raise errors.InvalidInput("revs_limit", f"{self.product} {self.version} has none")
+        for name in names:
+            if "/" in name:
+                raise errors.InvalidInput("name", f"{self.product} {self.version} drops the slash of {name}")
 
     def new_database(
-        self, name: str, shards: int | None, replicas: int | None, partitioned: bool | None
+        self, name: str, nodes: int, shards: int | None, replicas: int | None, partitioned: bool | None
     ) -> dict[str, t.Any]:
         if self.product == "CouchDB":
             return {
@@ -216,7 +242,15 @@ class OneX(Dialect):
                 "disk_format_version": 6,
                 "committed_update_seq": 0,
             }
-        return {"db_name": name, "doc_count": 0, "update_seq": 0}
+        return {
+            "db_name": name,
+            "doc_count": 0,
+            "update_seq": 0,
+            "instance_start_time": "0",
+            "auto_compaction": False,
+            "adapter": None,
+            "backend_adapter": None,
+        }
 
 
 def of_welcome(welcome: t.Any, address: str) -> Dialect:

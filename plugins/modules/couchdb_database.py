@@ -181,7 +181,7 @@ class Observed:
 
     databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
-    nodes: int | None = None
+    nodes: int = 1
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -202,6 +202,8 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 def observe(client: Client, desired: Desired) -> Observed:
     """The databases as they are. Security and limits are read only where they are declared."""
+    if desired.present:
+        client.dialect.check_databases(desired.names, revs_limit=desired.revs_limit, **desired.creation)
     found = {name: _database(name, info) for name, info in client.dbs_info(desired.names).items()}
     there = [name for name in desired.names if found[name]["exists"]] if desired.present else []
     if desired.security is not None:
@@ -210,10 +212,12 @@ def observe(client: Client, desired: Desired) -> Observed:
     if desired.revs_limit is not None:
         for name, limit in client.revs_limits(there).items():
             found[name]["revs_limit"] = limit
-    nodes = None
-    copies = desired.creation["replicas"]
-    if copies is not None and any(_copies(found[name]) not in (None, copies) for name in there):
-        nodes = len(client.membership()["cluster_nodes"])
+    wanted = desired.creation["replicas"]
+    bounded = [
+        name for name in desired.names if _copies(found[name]) is None or wanted not in (None, _copies(found[name]))
+    ]
+    # How many copies there can be is asked only where that matters: of what is to be created, or has others than wanted.
+    nodes = len(client.membership()["cluster_nodes"]) if desired.present and bounded else 1
     return Observed(found, client.dialect, nodes)
 
 
@@ -222,7 +226,6 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     changes: list[Change] = []
     warnings: list[str] = []
     predicted: dict[str, dict[str, t.Any]] = {}
-    observed.dialect.creation_query(**desired.creation)
     for name in desired.names:
         held = observed.databases[name]
         database = dict(held)
@@ -236,7 +239,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if database["exists"]:
             warnings += _unchangeable(desired, database, observed.nodes)
         else:
-            changes.append(_creation(desired, database, observed.dialect))
+            changes.append(_creation(desired, database, observed))
         changes += _adjustments(desired, held, database)
         predicted[name] = database
     return Plan(tuple(changes), Observed(predicted, observed.dialect, observed.nodes), tuple(warnings))
@@ -260,10 +263,10 @@ def _copies(database: dict[str, t.Any]) -> int | None:
     return (database["info"] or {}).get("cluster", {}).get("n")
 
 
-def _creation(desired: Desired, database: dict[str, t.Any], dialect: Dialect) -> Change:
+def _creation(desired: Desired, database: dict[str, t.Any], observed: Observed) -> Change:
     """The change that creates a database; ``database`` becomes what it will be."""
-    name = database["name"]
-    database.update(exists=True, info=dialect.new_database(name, **desired.creation))
+    name, dialect = database["name"], observed.dialect
+    database.update(exists=True, info=dialect.new_database(name, observed.nodes, **desired.creation))
     if desired.security is not None:
         database["security"] = dialect.new_security
     if desired.revs_limit is not None:
@@ -296,7 +299,7 @@ def _adjustment(
         database[what] = wanted
 
 
-def _unchangeable(desired: Desired, database: dict[str, t.Any], nodes: int | None) -> list[str]:
+def _unchangeable(desired: Desired, database: dict[str, t.Any], nodes: int) -> list[str]:
     """Raise InvalidInput where a database differs in what can't be changed, and give warnings for what it keeps."""
     name, info, wanted = database["name"], database["info"], desired.creation
     held_shards = info.get("cluster", {}).get("q")
@@ -309,7 +312,7 @@ def _unchangeable(desired: Desired, database: dict[str, t.Any], nodes: int | Non
             "partitioned", f"{name} {is_or_not} partitioned, and CouchDB can't change that after creation"
         )
     copies = _copies(database)
-    if nodes is not None and copies is not None and copies != min(wanted["replicas"], nodes):
+    if None not in (wanted["replicas"], copies) and copies != min(wanted["replicas"], nodes):
         return [f"{name} keeps {copies} copies of its shards: CouchDB doesn't change that number after creation"]
     return []
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module
-from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_database
@@ -124,10 +124,19 @@ def test_copies_that_can_not_be_made_any_more_are_warned_of(nodes: int, warned: 
 
 
 @pytest.mark.parametrize("option", ["shards", "replicas"])
-def test_couchdb_1_does_not_divide_databases(option: str) -> None:
-    desired = couchdb_database.desire({**PARAMS, option: 2})
+def test_couchdb_1_does_not_divide_databases(wire: Wire, option: str) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     with pytest.raises(InvalidInput, match=f"^{option}: "):
-        couchdb_database.plan(desired, Observed({"db": GONE}, OneX("CouchDB", "1.7.2")))
+        couchdb_database.observe(client(), couchdb_database.desire({**PARAMS, option: 2}))
+    assert wire.asked == ["GET /"]
+
+
+@pytest.mark.parametrize(("given", "named"), [({"revs_limit": 5}, "revs_limit"), ({"name": ["a/b"]}, "name")])
+def test_what_pouchdb_server_can_not_hold_is_refused(wire: Wire, given: dict[str, t.Any], named: str) -> None:
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
+    with pytest.raises(InvalidInput, match=f"^{named}: PouchDB Server"):
+        couchdb_database.observe(client(), couchdb_database.desire({**PARAMS, **given}))
+    assert wire.asked == ["GET /"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +214,7 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
     assert len(outcome.changes) == 3
     if check_mode:
-        assert wire.asked == ["GET /", "POST /_dbs_info"]
+        assert wire.asked == ["GET /", "POST /_dbs_info", "GET /_membership"]
     else:
         assert wire.written[0] == "PUT /a%2Bb%2Fc?q=4&n=2"
         assert sorted(wire.written[1:]) == ["PUT /a%2Bb%2Fc/_revs_limit", "PUT /a%2Bb%2Fc/_security"]
@@ -216,6 +225,7 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
 def test_a_database_that_somebody_else_created_meanwhile_is_fine(wire: Wire) -> None:
     there = [{"key": "db", "info": INFO}]
     wire["POST /_dbs_info"] = InTurn([[{"key": "db", "error": "not_found"}], there])
+    wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}
     wire["PUT /db"] = 412, {"error": "file_exists", "reason": "The database could not be created."}
     outcome = _module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=False)
     assert not outcome.changes
@@ -224,6 +234,7 @@ def test_a_database_that_somebody_else_created_meanwhile_is_fine(wire: Wire) -> 
 
 def test_check_mode_predicts_the_shape_of_the_real_result(wire: Wire) -> None:
     wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}
     outcome = _module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=True)
     (database,) = outcome.returned["databases"]
     assert set(database) == set(held())
