@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from . import errors
+from ._passwords import PBKDF2, PasswordHash
 
 LOCAL = "_local"
 """The node that answers the request."""
@@ -44,6 +45,10 @@ class Dialect:
         return errors.Unsupported(f"{self.product} {self.version} has no {what}")
 
     # Where things are
+
+    def node(self, node: str) -> Path:
+        """A node itself, which tells its name."""
+        return ("_node", node)
 
     def settings(self, node: str, *names: str) -> Path:
         """The settings of a node, of a section, of a key."""
@@ -89,14 +94,32 @@ class Dialect:
         """GET /_up, since 2.0."""
         return True
 
+    @property
+    def needs_admin(self) -> bool:
+        """Whether the server doesn't start without a server admin, since 3.0."""
+        return self.number >= (3, 0, 0)
+
     # How things are said
 
-    @property
-    def admin_hash(self) -> dict[str, t.Any]:
-        """The function (``prf``) and ``iterations`` of new admin hashes, by this version's own defaults."""
-        if self.number >= (3, 4, 0):
-            return {"prf": "sha256", "iterations": 600000}
-        return {"prf": "sha", "iterations": 10}
+    def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The function (``prf``) and ``iterations`` with which this server hashes new passwords.
+
+        ``settings`` are those of a node; what they don't say is this version's default. See
+        https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth/iterations
+        """
+        known = {**settings.get("couch_httpd_auth", {}), **settings.get("chttpd_auth", {})}
+        since_34 = self.number >= (3, 4, 0)
+        iterations = str(known.get("iterations", ""))
+        return {
+            "prf": known.get("pbkdf2_prf", "sha256") if since_34 else "sha",
+            "iterations": int(iterations) if re.match(r"[1-9][0-9]{0,9}\Z", iterations) else 600000 if since_34 else 10,
+        }
+
+    def hash_problem(self, stored: PasswordHash) -> str | None:
+        """Why this version could not check a password against the hash, or None when it can."""
+        if stored.prf != "sha" and self.number < (3, 4, 0):
+            return f"{self.product} {self.version} doesn't know hashes with {stored.prf}; 3.4 brought them"
+        return None
 
     def check_databases(
         self,
@@ -194,6 +217,7 @@ class OneX(Dialect):
     has_dbs_info_listing = False
     has_scheduler = False
     has_up = False
+    needs_admin = False
     takes_local_endpoints = True
     takes_endpoint_auth = False
 
@@ -201,9 +225,16 @@ class OneX(Dialect):
     def new_security(self) -> dict[str, t.Any]:
         return {}
 
-    @property
-    def admin_hash(self) -> dict[str, t.Any]:
-        return {"prf": "sha", "iterations": 10}
+    def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        iterations = str(settings.get("couch_httpd_auth", {}).get("iterations", ""))
+        return {"prf": "sha", "iterations": int(iterations) if re.match(r"[1-9][0-9]{0,9}\Z", iterations) else 10}
+
+    def hash_problem(self, stored: PasswordHash) -> str | None:
+        if stored.prf != "sha":
+            return f"{self.product} {self.version} doesn't know hashes with {stored.prf}"
+        if self.product != "CouchDB" and (stored.scheme != PBKDF2 or not re.match(r"[0-9a-f]+\Z", stored.salt)):
+            return f"{self.product} {self.version} knows only hashes with pbkdf2 and a salt of hex digits"
+        return None
 
     def check_databases(
         self,

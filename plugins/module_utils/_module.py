@@ -19,9 +19,9 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from . import errors
-from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, split_address
-from ._plan import Change, Plan, diff
-from ._secrets import text_secrets
+from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side
+from ._plan import DONT, TRY, Change, Plan, diff, units
+from ._secrets import url_secrets
 from .client import DEFAULT_URL, Client
 
 CONNECTION: dict[str, dict[str, t.Any]] = {
@@ -43,6 +43,9 @@ CONNECTION: dict[str, dict[str, t.Any]] = {
     "retries": {"type": "int", "default": 3},
 }
 """The argument spec that every module has; the documentation fragment C(connection) says the same."""
+
+LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True, "fallback": (env_fallback, ["COUCHDB_PASSWORD"])}
+"""The option to log in with, of modules whose own C(password) is that of somebody whom they manage."""
 
 _TRIES = 5
 """How often a plan is made anew when somebody else changed the server in the meantime."""
@@ -132,25 +135,14 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
 
 
 def make_client(params: Params) -> Client:
-    """The Client that the connection options describe."""
-    return Client(
-        params["url"],
-        config={
-            name: params[name]
-            for name in (
-                "username",
-                "password",
-                "validate_certs",
-                "ca_path",
-                "client_cert",
-                "client_key",
-                "timeout",
-                "retries",
-            )
-        },
-        hthdrs=params["headers"],
-        cookie=params["cookie"],
-    )
+    """The Client that the connection options describe. Raises InvalidInput for a name without a password."""
+    # Where a module has a password of its own, the one to log in with is another option; elsewhere that is an alias.
+    password = params.get("login_password", params["password"])
+    if "login_password" in params and password is None and params["username"] is not None and params["cookie"] is None:
+        raise errors.InvalidInput("login_password", "must be given with username: here, password is another one's")
+    names = ("username", "validate_certs", "ca_path", "client_cert", "client_key", "timeout", "retries")
+    options = {**{name: params[name] for name in names}, "password": password}
+    return Client(params["url"], config=options, hthdrs=params["headers"], cookie=params["cookie"])
 
 
 def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode: bool) -> Outcome:
@@ -171,7 +163,8 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
         done += progress.done
         if error is None:
             after = _observed_again(resource, desired, client, plan)
-            done = _effective(done, make_plan(desired, after))
+            if any(change.may_be_void for change in done):
+                done = _effective(done, make_plan(desired, after))
             return Outcome(done, resource.report(desired, after, done), list(plan.warnings))
         if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
             raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
@@ -186,23 +179,33 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
         if first_error is not None:
             progress.undone += changes
             continue
-        outcomes = attempt_side_by_side(lambda change: send(change, client), changes)
-        for change, outcome in zip(changes, outcomes):
+        sent = list(units(changes))
+        for unit, outcome in zip(sent, attempt_side_by_side(lambda unit: send(unit, client), sent)):
             if outcome is None:
-                progress.undone.append(change)
-            elif outcome.error is None:
-                progress.done.append(change)
-            else:
-                first_error = first_error or outcome.error
-                unsure = isinstance(outcome.error, errors.Unreachable) and outcome.error.sent
-                (progress.unsure if unsure else progress.failed).append(change)
+                progress.undone += unit
+                continue
+            for change, error in zip(unit, outcome.result or [outcome.error] * len(unit)):
+                first_error = first_error or error
+                unsure = isinstance(error, errors.Unreachable) and error.sent
+                place = progress.done if error is None else progress.unsure if unsure else progress.failed
+                place.append(change)
     return progress, first_error
 
 
-def send(change: Change, client: Client) -> t.Any:
-    """Send one change: call the method of the Client, or of the Database, that it names."""
-    target = client if change.database is None else client.Database(change.database)
-    return getattr(target, change.call)(**change.arguments)
+def send(unit: list[Change], client: Client) -> list[errors.CouchDBError | None]:
+    """Send one change, or several in bulk: call the method of the Client, or of the Database, that they name.
+
+    Gives what went wrong with each, None for those that are done.
+    """
+    first = unit[0]
+    target = client if first.database is None else client.Database(first.database)
+    call = getattr(target, first.call)
+    if not first.bulk:
+        call(**first.arguments)
+        return [None]
+    (name,) = first.arguments
+    rows = call(**{name: [change.arguments[name] for change in unit]})
+    return [errors.of_row(row) for row in rows]
 
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
@@ -227,10 +230,12 @@ def _listed(what: str, changes: list[Change]) -> str:
 
 
 def _observed_again(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
+    if plan.afterwards == DONT:
+        return plan.predicted
     try:
         return resource.observe(client, desired)
     except errors.Unreachable:
-        if plan.cuts_off:
+        if plan.afterwards == TRY:
             return plan.predicted
         raise
 
@@ -250,7 +255,7 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
     return effective
 
 
-class _Module(AnsibleModule):  # type: ignore[misc]
+class _Module(AnsibleModule):
     """An AnsibleModule that also hides the secrets which no option of its own holds."""
 
     def __init__(self, resource: Resource, **options: t.Any) -> None:
@@ -263,15 +268,10 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         super()._log_invocation()
 
     def _hidden(self) -> t.Iterator[str]:
-        password = self.params["password"]
-        try:
-            url_password = split_address(self.params["url"])[2]
-        except errors.InvalidInput:
-            url_password = None
-        for secret in (password, url_password):
+        for secret in (self.params.get("login_password"), self.params["password"]):
             if secret:
-                yield from (secret, quote(secret, safe=""))
-        yield from text_secrets(self.params["url"])
+                yield quote(secret, safe="")
+        yield from url_secrets(self.params["url"])
         yield from (str(value) for name, value in self.params["headers"].items() if _is_secret_header(name))
         yield from self._resource.secrets(self.params)
 

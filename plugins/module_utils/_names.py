@@ -52,6 +52,19 @@ def check_admin_name(name: str, option: str = "name") -> None:
         raise InvalidInput(option, f"{name!r} can't be the name of a server admin: with a colon it could not log in")
 
 
+def check_user_name(name: str | None, option: str = "name") -> None:
+    """Raise InvalidInput unless the name is one that CouchDB takes for a user.
+
+    https://docs.couchdb.org/en/stable/intro/security.html#users-documents
+    """
+    if not name:
+        raise InvalidInput(option, "is empty")
+    if ":" in name or name.startswith("_"):
+        raise InvalidInput(
+            option, f"{name!r} holds a colon or begins with an underscore, which CouchDB refuses for users"
+        )
+
+
 def key_problem(name: str) -> str | None:
     """Why the name can't be kept as a key of CouchDB's ini files, or None when it can."""
     if not name:

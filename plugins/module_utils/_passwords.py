@@ -20,12 +20,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 import typing as t
 from dataclasses import dataclass
 
 from .errors import InvalidInput
+
+_Item = t.TypeVar("_Item")
+_Result = t.TypeVar("_Result")
 
 SIMPLE = "simple"
 PBKDF2 = "pbkdf2"
@@ -98,6 +102,14 @@ def parse(text: str) -> PasswordHash:
     return PasswordHash(PBKDF2, prf, key, found.group("salt"), int(found.group("iterations")))
 
 
+def parse_or_none(text: str) -> PasswordHash | None:
+    """Like parse, but None for what is no hash that CouchDB knows."""
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
 def parse_user(document: t.Mapping[str, t.Any]) -> PasswordHash | None:
     """The hash in a user's document, or None when it holds none that can be checked here."""
     scheme = document.get("password_scheme", SIMPLE if "password_sha" in document else None)
@@ -142,3 +154,46 @@ def derive(password: str, *, prf: str, iterations: int, salt: str | None = None)
     if not salt or re.search(r"[,\s]", salt):
         raise InvalidInput("salt", "must be a text without commas and spaces")
     return PasswordHash(PBKDF2, prf, _pbkdf2(password, prf, salt, iterations), salt, iterations)
+
+
+def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
+    """Do work that derives keys for each item, as many at a time as there are cores; results in the order of the items."""
+    cores = os.cpu_count() or 1
+    if len(items) < 2 or cores < 2:
+        return [work(item) for item in items]
+    # Threads are enough: hashlib lets others run while it derives.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(cores) as pool:
+        return list(pool.map(work, items))
+
+
+def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
+    """Raise InvalidInput for a C(password) that is empty, or a C(password_hash) that is none.
+
+    ``where`` stands before the names of the options in the error.
+    """
+    if given["password"] == "":
+        raise InvalidInput(f"{where}password", "is empty, and CouchDB takes no empty password")
+    if given["password_hash"] is not None:
+        try:
+            parse(given["password_hash"])
+        except ValueError as error:
+            raise InvalidInput(f"{where}password_hash", f"is {error}") from None
+
+
+def settle(
+    stored: t.Sequence[PasswordHash], password: str | None, password_hash: str | None, hashing: t.Mapping[str, t.Any]
+) -> PasswordHash:
+    """The hash that there should be for a password, or for a prepared hash, when these are ``stored``.
+
+    A stored hash of the password is kept; otherwise a new one is made as ``hashing`` says (C(prf), C(iterations)).
+    Costs a derivation for each stored hash until one fits, and one for a new one.
+    """
+    if password_hash is not None:
+        return parse(password_hash)
+    assert password is not None
+    for known in stored:
+        if verify(password, known):
+            return known
+    return derive(password, **hashing)

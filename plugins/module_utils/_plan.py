@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 
 from ._secrets import mask_change
 
+ASK, TRY, DONT = "ask", "try", "don't"
+
+BULK = 500
+"""How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -25,6 +30,8 @@ class Change:
     ``database`` if that is given, else of the Client, with the keyword ``arguments``.
 
     Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
+    ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
+    an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does.
     ``may_be_void`` marks a request that the server may accept without anything changing.
     """
 
@@ -37,6 +44,7 @@ class Change:
     arguments: dict[str, t.Any] = field(default_factory=dict)
     database: str | None = None
     stage: int = 0
+    bulk: bool = False
     may_be_void: bool = False
 
     def __str__(self) -> str:
@@ -47,18 +55,33 @@ class Change:
 class Plan:
     """The changes, and ``predicted``: what observing the server again would show once they are done.
 
-    ``cuts_off`` says that the server may not answer at the same address any more when they are.
+    ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
+    can't log in any more.
     """
 
     changes: tuple[Change, ...] = ()
     predicted: t.Any = None
     warnings: tuple[str, ...] = ()
-    cuts_off: bool = False
+    afterwards: str = ASK
 
     def stages(self) -> t.Iterator[list[Change]]:
         """The changes in the order in which they must be done; those of one list may go side by side."""
         for stage in sorted({change.stage for change in self.changes}):
             yield [change for change in self.changes if change.stage == stage]
+
+
+def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
+    """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) of them at most."""
+    together: dict[tuple[str, str | None], list[Change]] = {}
+    for change in changes:
+        if not change.bulk:
+            yield [change]
+            continue
+        unit = together.setdefault((change.call, change.database), [])
+        unit.append(change)
+        if len(unit) == BULK:
+            yield together.pop((change.call, change.database))
+    yield from together.values()
 
 
 def diff(changes: t.Iterable[Change]) -> dict[str, t.Any]:

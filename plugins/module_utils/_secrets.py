@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from urllib.parse import unquote
 
 MASK = "********"
 CHANGED = " (changed)"
@@ -96,15 +97,30 @@ def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -
         shown_before, shown_after = (mask_setting(section, key, value) for value in (before, after))
     else:
         shown_before, shown_after = mask_document(before), mask_document(after)
+    return shown_before, _mark_changed(before, after, shown_before, shown_after)
+
+
+def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after: t.Any) -> t.Any:
+    """``shown_after``, with a mark at each hidden text that is another than before."""
+    if isinstance(shown_after, dict) and isinstance(shown_before, dict):
+        return {
+            name: _mark_changed(before[name], after[name], shown_before[name], value) if name in shown_before else value
+            for name, value in shown_after.items()
+        }
     if before != after and shown_before == shown_after and isinstance(shown_after, str):
-        shown_after += CHANGED
-    return shown_before, shown_after
+        return shown_after + CHANGED
+    return shown_after
+
+
+def url_secrets(url: str) -> set[str]:
+    """The password inside an address, as written and decoded, also when characters in it should have been encoded."""
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    password = credentials.partition(":")[2]
+    return {password, unquote(password)} - {""}
 
 
 def text_secrets(text: str) -> set[str]:
     """The passwords inside the URLs of a text, as written and decoded, for those who must hide them."""
-    from urllib.parse import unquote
-
     found: set[str] = set()
     for match in re.finditer(r"://[^/\s@:\"'<>]*:([^/\s@\"'<>]+)@", text):
         found.update((match.group(1), unquote(match.group(1))))
@@ -123,4 +139,21 @@ def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
             found |= text_secrets(text)
             if value is not None and is_secret_setting(str(section), str(key)):
                 found |= {text, text.strip()}
+    return found
+
+
+def document_secrets(value: t.Any) -> set[str]:
+    """The texts to hide in a document that somebody declares: what mask_document would hide of it."""
+    found: set[str] = set()
+    if isinstance(value, t.Mapping):
+        for name, held in value.items():
+            if isinstance(name, str) and _SECRET_FIELD.match(name) and isinstance(held, (str, int, float)):
+                found.add(str(held))
+            else:
+                found |= document_secrets(held)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            found |= document_secrets(item)
+    elif isinstance(value, str):
+        found |= text_secrets(value)
     return found

@@ -21,8 +21,10 @@ The API of CouchDB: https://docs.couchdb.org/en/stable/api/index.html
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import typing as t
 from dataclasses import fields
 from http.cookies import SimpleCookie
@@ -33,6 +35,7 @@ from ._dialect import LOCAL
 from ._http import Answer, Connection, Options, session_cookie, side_by_side
 from ._names import check_admin_name
 from ._settings import setting_text
+from ._users import PREFIX as USER_PREFIX
 from .database import Database as _Database
 
 DEFAULT_URL = "http://localhost:5984/"
@@ -347,11 +350,48 @@ class Client:
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
         check_admin_name(name)
-        hashed = _passwords.derive(password, **self.dialect.admin_hash)
-        self.config("admins", name, value=str(hashed), hthdrs=hthdrs, node=node)
-        if self._http.username == name:
-            self._http.password = password
+        hashed = _passwords.derive(password, **self.dialect.hashing(self.config(node=node, hthdrs=hthdrs)))
+        self.set_admin(name, str(hashed), password, node=node, hthdrs=hthdrs)
         return True
+
+    def set_admin(
+        self, name: str, hashed: str, password: str | None = None, node: str = LOCAL, hthdrs: Headers = None
+    ) -> None:
+        """Store the hash of a server admin's password on a node.
+
+        With its ``password``, this client goes on as that admin when it was logged in as it, with a password
+        or a cookie, or not at all (on a CouchDB 1.x without admins).
+
+        https://docs.couchdb.org/en/stable/config/auth.html#admins
+        """
+        own, session = self.logs_in_as(name), self._http.cookie
+        self.config("admins", name, value=hashed, hthdrs=hthdrs, node=node)
+        if password is None:
+            return
+        if own and session:
+            self.login(name, password)
+        elif own or self.is_anonymous:
+            self._http.username, self._http.password = name, password
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether this client's requests log in with nothing."""
+        return self._http.username is None and not self._http.cookie
+
+    def logs_in_as(self, name: str) -> bool:
+        """Whether this client's requests log in with this name, by their cookie or their password."""
+        if self._http.cookie:
+            return _cookie_name(self._http.cookie) == name
+        return self._http.username == name
+
+    def local_node(self, hthdrs: Headers = None) -> str:
+        """The name of the node that answers; C(_local) on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name
+        """
+        if not self.dialect.clustered:
+            return LOCAL
+        return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
 
     def deladmin(self, name: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
         """Take a server admin from a node. True when it is done; raises NotFound when there is no such admin.
@@ -360,6 +400,35 @@ class Client:
         """
         self.config("admins", name, delete=True, hthdrs=hthdrs, node=node)
         return True
+
+    def hashing(self, node: str = LOCAL) -> dict[str, t.Any]:
+        """How the server hashes new passwords, C(prf) and C(iterations), by its settings where these may be read."""
+        try:
+            settings = self.config(node=node)
+        except (errors.Unauthorized, errors.Forbidden):
+            settings = {}
+        return self.dialect.hashing(settings)
+
+    # Users
+
+    def users(self, names: t.Sequence[str], hthdrs: Headers = None) -> dict[str, dict[str, t.Any] | None]:
+        """The documents of these users by name, read together; None for those that are not there.
+
+        Raises NotFound, saying what to do, when the server has no database C(_users).
+
+        https://docs.couchdb.org/en/stable/intro/security.html#authentication-database
+        """
+        ids = [USER_PREFIX + name for name in names]
+        try:
+            found = self.Database("_users").bulk_get(ids, hthdrs)
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                "the server has no database _users, which holds its users: set the server up, or create it with couchdb_database",
+                status=error.status,
+                error=error.error,
+                reason=error.reason,
+            ) from None
+        return {name: found[docid] for name, docid in zip(names, ids)}
 
     # Sessions
 
@@ -634,6 +703,19 @@ def _cookie_text(cookie: str | SimpleCookie) -> str:
     if "AuthSession" not in cookie:
         raise errors.InvalidInput("cookie", "holds no AuthSession")
     return f"AuthSession={cookie['AuthSession'].value}"
+
+
+def _cookie_name(cookie: str) -> str | None:
+    """Whose session a cookie is: CouchDB writes C(name:time:digest) in it, in Base64 for URLs."""
+    found = re.search(r"AuthSession=([A-Za-z0-9_-]+)", cookie) or re.match(r"([A-Za-z0-9_-]+)\Z", cookie)
+    if not found:
+        return None
+    text = found.group(1)
+    try:
+        content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return content.split(b":")[0].decode()
+    except ValueError:
+        return None
 
 
 def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:

@@ -136,6 +136,18 @@ def of_answer(status: int, error: str | None = None, reason: str | None = None) 
     return _BY_STATUS.get(status, CouchDBError)
 
 
+def of_row(row: t.Mapping[str, t.Any]) -> CouchDBError | None:
+    """The error that a row of C(_bulk_docs) stands for, None for a document that was written."""
+    if "error" not in row:
+        return None
+    error, reason = str(row["error"]), str(row.get("reason") or "")
+    status = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "not_found": 404}.get(error)
+    kind = _BY_STATUS.get(status or 0, CouchDBError)
+    return kind(
+        f"the document {row.get('id')} was refused: {error}: {reason}", status=status, error=error, reason=reason
+    )
+
+
 def describe(error: CouchDBError) -> dict[str, t.Any]:
     """What a playbook may want to branch on: C(status), C(error) and C(reason), those that there are."""
     fields = {"status": error.status, "error": error.error, "reason": error.reason}

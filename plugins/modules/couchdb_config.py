@@ -124,7 +124,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
-from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, TRY, Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import (
     mask_setting,
     setting_secrets,
@@ -197,7 +197,7 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
         tuple(changes),
         predicted,
         tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
-        cuts_off=any(is_listener(*change.path[1:]) for change in changes),
+        afterwards=TRY if any(is_listener(*change.path[1:]) for change in changes) else ASK,
     )
 
 

@@ -21,14 +21,15 @@ BELOW: dict[str, set[str]] = {
     "_secrets": set(),
     "_passwords": set(),
     "_settings": {"_names"},
+    "_users": {"_passwords", "_secrets"},
     "_plan": {"_secrets"},
-    "_dialect": set(),
+    "_dialect": {"_passwords"},
     "_http": {"_secrets"},
     "database": {"_names", "client"},
-    "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "database"},
+    "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
 
 
 def imported(path: Path) -> set[str]:

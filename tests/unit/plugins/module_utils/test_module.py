@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Interrupted, Progress, Resource
-from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan, diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import TRY, Change, Plan, diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from wire import InTurn, Wire, client
 
@@ -181,7 +181,7 @@ def test_a_change_that_led_elsewhere_shows_where_to(wire: Wire) -> None:
 def test_an_unreachable_server_is_an_error_unless_the_plan_moved_it(wire: Wire) -> None:
     def plan(desired: t.Any, observed: t.Any) -> Plan:
         change = Change("update", "limit", ("a",), 1, 5, "set_revs_limit", {"limit": 5}, database="a")
-        return Plan((change,), {"a": 5}, cuts_off=True)
+        return Plan((change,), {"a": 5}, afterwards=TRY)
 
     resource = limits({"a": 5})
     moved = Resource(resource.desire, resource.observe, resource.report, plan)

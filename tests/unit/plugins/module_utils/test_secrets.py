@@ -34,6 +34,24 @@ def test_a_url_without_credentials_is_shown_whole(url: str) -> None:
     assert _secrets.mask_url(url) == url
 
 
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("http://admin:a%40b@host/", {"a%40b", "a@b"}),
+        ("http://admin:a/b@c@host/", {"a/b@c"}),
+        ("http://admin@host/", set()),
+        ("http://host/_node/n@h", set()),
+    ],
+)
+def test_the_password_of_a_url_is_found(url: str, secrets: set[str]) -> None:
+    assert _secrets.url_secrets(url) == secrets
+
+
+def test_the_secrets_of_a_declared_document_are_found() -> None:
+    document = {"a": [{"token": "t1", "plain": "p"}], "password": 7, "url": "http://u:t2@h/", "salt": {"deep": "kept"}}
+    assert _secrets.document_secrets(document) == {"t1", "7", "t2"}
+
+
 def test_a_text_is_shown_without_the_credentials_of_its_urls() -> None:
     text = f"could not open http://admin:{CANARY}@host/db: see https://{CANARY}@other/"
     assert CANARY not in _secrets.mask_text(text)
@@ -100,6 +118,10 @@ def test_a_changed_secret_is_seen_to_change() -> None:
     assert _secrets.mask_change("setting", path, "old", "new") == (MASK, MASK + _secrets.CHANGED)
     assert _secrets.mask_change("setting", path, None, "new") == (None, MASK)
     assert _secrets.mask_change("setting", ("node", "log", "level"), "info", "debug") == ("info", "debug")
+    assert _secrets.mask_change("user", ("ann",), {"salt": "a", "b": "c"}, {"salt": "d", "b": "c"}) == (
+        {"salt": MASK, "b": "c"},
+        {"salt": MASK + _secrets.CHANGED, "b": "c"},
+    )
     assert _secrets.mask_change("database", ("secret",), None, {"doc_count": 0}) == (None, {"doc_count": 0})
 
 

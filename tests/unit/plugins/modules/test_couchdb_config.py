@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import TRY
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_config
 from wire import InTurn, Wire, client
@@ -70,7 +71,7 @@ def test_what_moves_the_listener_goes_last() -> None:
         ["bind_address"],
         ["port"],
     ]
-    assert plan.cuts_off
+    assert plan.afterwards == TRY
 
 
 def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:

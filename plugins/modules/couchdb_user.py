@@ -1,0 +1,316 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_user: users are there with their roles, attributes and passwords, or are not."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_user
+short_description: Manage users of CouchDB
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Creates, changes and removes users, which are documents in the database C(_users).
+  - Takes one user, or any number of them in O(users). All are read together, and those that differ are written together.
+  - Passwords are hashed by the module, in the way of the server's version, and are not sent. Whether a user has a password already is
+    found out by computing its hash, never by a login. That takes about 0.2 seconds of one core for each user from CouchDB 3.4 on, and
+    none with O(update_password=on_create). All cores are used.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.writing
+options:
+  name:
+    description:
+      - Name of a single user. It must not hold a colon or begin with an underscore.
+    type: str
+  password:
+    description:
+      - Password that the user is to have. In this module it is not the one to log in with, which is O(login_password).
+      - Without it and O(password_hash), a new user has none and can't log in with one.
+    type: str
+  login_password:
+    description:
+      - Password to log in with, for O(username).
+      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+    type: str
+  password_hash:
+    description:
+      - Hash of the password, written as CouchDB writes those of server admins. It is taken as it is.
+      - The filter P(couchpy.couchdb.password_hash#filter) makes one.
+    type: str
+  roles:
+    description:
+      - All roles of the user, in any order. If not set, those that there are stay, and a new user has none.
+      - A role must not begin with an underscore. Such roles are CouchDB's own.
+    type: list
+    elements: str
+  attributes:
+    description:
+      - Other fields of the user's document. Those that are given are set, all others stay.
+    type: dict
+  state:
+    description:
+      - Whether the user is to be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  update_password:
+    description:
+      - V(always) sees that a user who is there has this password.
+      - V(on_create) leaves the password of a user who is there alone.
+    type: str
+    choices: [always, on_create]
+    default: always
+  users:
+    description:
+      - Several users, each with the options of a single one.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - Name of the user.
+        type: str
+        required: true
+      password:
+        description:
+          - Password that the user is to have.
+        type: str
+      password_hash:
+        description:
+          - Hash of the password, as in O(password_hash).
+        type: str
+      roles:
+        description:
+          - All roles of the user, as in O(roles).
+        type: list
+        elements: str
+      attributes:
+        description:
+          - Other fields of the user's document, as in O(attributes).
+        type: dict
+      state:
+        description:
+          - Whether the user is to be there.
+        type: str
+        choices: [present, absent]
+        default: present
+      update_password:
+        description:
+          - Whether the password of a user who is there is looked at, as in O(update_password).
+        type: str
+        choices: [always, on_create]
+        default: always
+notes:
+  - In C(module_defaults) for the action group, name the credentials O(login_user) and O(login_password), which mean the same in every module.
+  - As passwords are sent hashed, the server's setting C(chttpd_auth/password_regexp) is not applied to them.
+seealso:
+  - name: Users
+    description: The documents that CouchDB keeps them in.
+    link: https://docs.couchdb.org/en/stable/intro/security.html#authentication-database
+  - module: couchpy.couchdb.couchdb_admin
+  - module: couchpy.couchdb.couchdb_database
+  - plugin: couchpy.couchdb.password_hash
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: One user
+  couchpy.couchdb.couchdb_user:
+    url: http://db.example.com:5984/
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
+    name: ann
+    password: "{{ couchdb_ann_password }}"
+    roles: [shop]
+    attributes:
+      email: ann@example.com
+
+- name: Many users, whose passwords are theirs once they are there
+  couchpy.couchdb.couchdb_user:
+    users:
+      - name: ben
+        password: "{{ couchdb_ben_password }}"
+        roles: [shop, ops]
+        update_password: on_create
+      - name: sensor
+        password_hash: "{{ couchdb_sensor_hash }}"
+      - name: carl
+        state: absent
+
+- name: Change roles, and nothing else
+  couchpy.couchdb.couchdb_user:
+    name: ann
+    roles: [shop, ops]
+"""
+
+RETURN = r"""
+users:
+  description: The users as they are after the task, or would be in check mode, in the order of the task.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: Name of the user.
+      type: str
+      returned: always
+      sample: ann
+    exists:
+      description: Whether the user is there.
+      type: bool
+      returned: always
+      sample: true
+    roles:
+      description: Roles of the user. V(null) when not there.
+      type: list
+      elements: str
+      returned: always
+      sample: [shop]
+    attributes:
+      description: Other fields of the user's document, secrets masked. V(null) when not there.
+      type: dict
+      returned: always
+      sample: {"email": "ann@example.com"}
+    scheme:
+      description: How the password is hashed, V(pbkdf2) or V(simple). V(null) when there is no password, or its hash is none that is known.
+      type: str
+      returned: always
+      sample: pbkdf2
+    iterations:
+      description: Rounds of the hash. V(null) when it has none.
+      type: int
+      returned: always
+      sample: 600000
+"""
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords, _users
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import LOGIN_PASSWORD, Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_user_name
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import document_secrets
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+_USER: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "password_hash": {"type": "str", "no_log": True},
+    "roles": {"type": "list", "elements": "str"},
+    "attributes": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_USER,
+    "login_password": LOGIN_PASSWORD,
+    "users": {
+        "type": "list",
+        "elements": "dict",
+        "options": {**_USER, "name": {"type": "str", "required": True}},
+        "mutually_exclusive": [("password", "password_hash")],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The users' documents by name, None for those that are not there, and how the server hashes."""
+
+    documents: dict[str, dict[str, t.Any] | None]
+    hashing: dict[str, t.Any]
+    dialect: Dialect
+
+
+def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """The users by name, checked. Raises InvalidInput for what CouchDB doesn't take, and for a name given twice."""
+    given = [params] if params["users"] is None else params["users"]
+    desired: dict[str, dict[str, t.Any]] = {}
+    for number, user in enumerate(given):
+        where = "" if user is params else f"users[{number}]."
+        check_user_name(user["name"], f"{where}name")
+        _passwords.check_given(user, where)
+        _users.check_fields(user, where)
+        if user["name"] in desired:
+            raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
+        desired[user["name"]] = user
+    return desired
+
+
+def observe(client: Client, desired: dict[str, dict[str, t.Any]]) -> Observed:
+    """The users' documents, and how the server hashes."""
+    documents = client.users(list(desired))
+    return Observed(documents, client.hashing(), client.dialect)
+
+
+def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
+    """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
+    wanted = dict(zip(desired, _passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
+    changes = tuple(
+        _change(name, observed.documents[name], document)
+        for name, document in wanted.items()
+        if document != observed.documents[name]
+    )
+    return Plan(changes, replace(observed, documents=wanted))
+
+
+def report(
+    desired: dict[str, dict[str, t.Any]], observed: Observed, changes: list[Change]
+) -> dict[str, list[dict[str, t.Any]]]:
+    """The users in the order of the task."""
+    return {"users": [_users.shown(name, observed.documents[name]) for name in desired]}
+
+
+def secrets(params: dict[str, t.Any]) -> set[str]:
+    """The attributes that are secret by their name."""
+    return document_secrets([user["attributes"] for user in [params, *(params["users"] or [])]])
+
+
+def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | None:
+    """The document that there should be: the one that there is with what is given set in it."""
+    if user["state"] == "absent":
+        return None
+    held = observed.documents[user["name"]]
+    document = _users.merged(user, held)
+    asked = user["password"] is not None or user["password_hash"] is not None
+    if not asked or (held is not None and user["update_password"] == "on_create"):
+        return document
+    stored = _passwords.parse_user(document)
+    wanted = _passwords.settle([stored] if stored else [], user["password"], user["password_hash"], observed.hashing)
+    problem = observed.dialect.hash_problem(wanted)
+    if problem:
+        raise InvalidInput("password_hash", problem)
+    return document if wanted == stored else _users.with_hash(document, wanted)
+
+
+def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:
+    action = "create" if held is None else "update" if wanted else "delete"
+    document = wanted or {"_id": held["_id"], "_rev": held["_rev"], "_deleted": True} if held else wanted
+    arguments = {"documents": document}
+    return Change(action, "user", (name,), held, wanted, "bulk_docs", arguments, database="_users", bulk=True)
+
+
+def main() -> None:
+    """Run the module."""
+    run(
+        Resource(desire, observe, report, plan, secrets),
+        ARGUMENT_SPEC,
+        mutually_exclusive=[
+            ("password", "password_hash"),
+            *((name, "users") for name in ("name", "password", "password_hash", "roles", "attributes")),
+        ],
+        required_one_of=[("name", "users")],
+    )
+
+
+if __name__ == "__main__":
+    main()
