@@ -95,6 +95,11 @@ class Dialect:
         return True
 
     @property
+    def deletes_what_is_not_there(self) -> bool:
+        """Whether deleting a database that isn't there is answered as if it had been."""
+        return self.product != "CouchDB"
+
+    @property
     def needs_admin(self) -> bool:
         """Whether the server doesn't start without a server admin, since 3.0."""
         return self.number >= (3, 0, 0)

@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 from . import _dialect, _passwords, errors
 from ._dialect import LOCAL
 from ._http import Answer, Connection, Options, session_cookie, side_by_side
-from ._names import check_admin_name
+from ._names import check_admin_name, check_database_name
 from ._settings import setting_text
 from ._users import PREFIX as USER_PREFIX
 from .database import Database as _Database
@@ -482,11 +482,13 @@ class Client:
 
         ``hthdrs`` are HTTP headers for each of its requests. Raises InvalidInput for an illegal name.
         """
-        database = self._databases.get(name)
-        if database is None:
-            database = self._databases[name] = _Database(self, name)
+        check_database_name(name)
+        database = self._opened(name)
         database.hthdrs.update(hthdrs or {})
         return database
+
+    def _opened(self, name: str) -> _Database:
+        return self._databases.setdefault(name, _Database(self, name))
 
     def __getitem__(self, name: str) -> _Database:
         return self.Database(name)
@@ -515,7 +517,8 @@ class Client:
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
         """
-        return [self.Database(name) for name in self.database_names(hthdrs)]
+        # Not by Database(): PouchDB Server has databases with names that CouchDB would not take.
+        return [self._opened(name) for name in self.database_names(hthdrs)]
 
     def has_database(self, name: str, hthdrs: Headers = None) -> bool:
         """Whether the server has a database of this name.
@@ -534,9 +537,7 @@ class Client:
     def delete(self, db: str | _Database, hthdrs: Headers = None) -> bool:
         """Delete a database and all that is in it. True when it is done; raises NotFound when there is none."""
         name = db.name if isinstance(db, _Database) else db
-        done = self.Database(name).delete_database(hthdrs)
-        self._databases.pop(name, None)
-        return done
+        return self.Database(name).delete_database(hthdrs)
 
     def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
         """What the server tells of these databases, or of all: name → information, None for one that is not there.
@@ -551,7 +552,7 @@ class Client:
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
             asked = there if names is None else [name for name in names if name in set(there)]
-            infos = dict(zip(asked, side_by_side(lambda name: self.Database(name).info(hthdrs), asked)))
+            infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
         portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]

@@ -15,7 +15,6 @@ import copy
 import typing as t
 
 from . import errors
-from ._names import check_database_name
 
 if t.TYPE_CHECKING:
     from .client import Client, Headers
@@ -51,13 +50,9 @@ class Document(t.Dict[str, t.Any]):
 
 
 class Database:
-    """One database of a server. Nothing is sent until something is asked of it.
-
-    Raises InvalidInput for a name that CouchDB doesn't take.
-    """
+    """One database of a server. Nothing is sent until something is asked of it."""
 
     def __init__(self, client: Client, name: str) -> None:
-        check_database_name(name)
         self.client = client
         self.name = name
         self.hthdrs: dict[str, str] = {}
@@ -116,6 +111,8 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/common.html#delete--db
         """
+        if self.client.dialect.deletes_what_is_not_there and not self.ispresent(hthdrs):
+            raise errors.NotFound(f"there is no database {self.name}", status=404, error="not_found", reason="missing")
         self._ask("DELETE", hthdrs=hthdrs)
         self._open.clear()
         return True

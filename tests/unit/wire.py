@@ -21,7 +21,7 @@ WELCOME = {"couchdb": "Welcome", "version": "3.4.3", "vendor": {"name": "The Apa
 ANYTHING = re.compile(r".*")
 READING_POSTS = {"/_dbs_info", "/_bulk_get", "/_all_docs"}
 
-Reply = t.Union[t.Any, tuple[int, t.Any], t.Callable[[t.Any], tuple[int, t.Any]], Exception]
+Reply = t.Any
 
 
 class InTurn(list[t.Any]):
@@ -72,8 +72,9 @@ class Wire:
 
 def reads(line: str) -> bool:
     """Whether a request, as Wire keeps it, only reads."""
-    method, path = line.split(" ", 1)
-    return method in ("GET", "HEAD") or (method == "POST" and "/" + unquote(path).rpartition("/")[2] in READING_POSTS)
+    method, target = line.split(" ", 1)
+    name = "/" + unquote(urlsplit(target).path).rpartition("/")[2]
+    return method in ("GET", "HEAD") or (method == "POST" and name in READING_POSTS)
 
 
 def client(**config: t.Any) -> Client:

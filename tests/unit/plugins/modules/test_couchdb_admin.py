@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_admin: its plans as tables, what a hash costs, and the requests that reach the wire."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import DONT
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_admin
+from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_admin import Observed
+from wire import InTurn, Wire, client
+
+RESOURCE = _module.Resource(couchdb_admin.desire, couchdb_admin.observe, couchdb_admin.report, couchdb_admin.plan)
+PARAMS: dict[str, t.Any] = {
+    "name": "bob",
+    "password": None,
+    "password_hash": None,
+    "state": "present",
+    "update_password": "always",
+    "nodes": ["all"],
+}
+THREE = Dialect("CouchDB", "3.4.3")
+QUICK = {"prf": "sha256", "iterations": 1}
+ROOT = "-pbkdf2-33dd85e33618b30a29bec5d9175eace4e4c92aaf,7aa3f5773278176f22d87a545877a35e,10"
+
+
+def hashed(password: str, prf: str = "sha256") -> str:
+    return str(_passwords.derive(password, prf=prf, iterations=1))
+
+
+def simple(password: str) -> str:
+    return f"-hashed-{hashlib.sha1((password + 'abc').encode()).hexdigest()},abc"
+
+
+PW, PW_AGAIN = hashed("pw"), hashed("pw")
+
+
+def observed(*admins: dict[str, str], dialect: Dialect = THREE, own_node: str | None = None) -> Observed:
+    """Nodes n1, n2, ... with these admins besides one called root."""
+    nodes = {f"n{number}": {"root": ROOT, **held} for number, held in enumerate(admins, 1)}
+    return Observed(nodes, QUICK, dialect, own_node)
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "calls"),
+    [
+        ([{}], {"password": "pw"}, ["set_admin n1"]),
+        ([{"bob": PW}], {"password": "pw"}, []),
+        ([{"bob": simple("pw")}], {"password": "pw"}, []),
+        ([{"bob": hashed("pw", "sha")}], {"password": "pw"}, []),
+        ([{"bob": hashed("pw", "sha512")}], {"password": "pw"}, []),
+        ([{"bob": PW}], {"password": "other"}, ["set_admin n1"]),
+        ([{"bob": "plain text"}], {"password": "plain text"}, ["set_admin n1"]),
+        ([{"bob": PW}], {"password": "other", "update_password": "on_create"}, []),
+        ([{}], {"password": "pw", "update_password": "on_create"}, ["set_admin n1"]),
+        ([{"bob": PW}], {"password_hash": PW}, []),
+        ([{"bob": PW}], {"password_hash": PW_AGAIN}, ["set_admin n1"]),
+        ([{"bob": PW}], {"state": "absent"}, ["deladmin n1"]),
+        ([{}], {"state": "absent"}, []),
+        # Every node holds the same in the end.
+        ([{"bob": PW}, {}, {"bob": PW}], {"password": "pw"}, ["set_admin n2"]),
+        ([{"bob": PW}, {"bob": PW_AGAIN}], {"password": "pw"}, ["set_admin n2"]),
+        ([{"bob": hashed("old")}, {"bob": PW}], {"password": "pw"}, ["set_admin n1"]),
+        ([{}, {"bob": PW}], {"password": "other", "update_password": "on_create"}, ["set_admin n1"]),
+        ([{}, {"bob": PW}], {"state": "absent"}, ["deladmin n2"]),
+    ],
+)
+def test_plan(held: list[dict[str, str]], given: dict[str, t.Any], calls: list[str]) -> None:
+    desired = couchdb_admin.desire({**PARAMS, **given})
+    plan = couchdb_admin.plan(desired, observed(*held))
+    assert [f"{change.call} {change.arguments['node']}" for change in plan.changes] == calls
+    texts = {admins.get("bob") for admins in plan.predicted.admins.values()}
+    assert len(texts) == 1
+    assert not couchdb_admin.plan(desired, plan.predicted).changes
+    if given.get("password_hash"):
+        assert texts == {given["password_hash"]}
+    elif given.get("password") and not given.get("update_password"):
+        assert _passwords.verify(given["password"], _passwords.parse(texts.pop() or ""))
+
+
+def test_no_password_is_in_what_is_sent_but_for_the_own_one() -> None:
+    desired = couchdb_admin.desire({**PARAMS, "password": "pw"})
+    plan = couchdb_admin.plan(desired, observed({}, {}, own_node="n1"))
+    assert {change.arguments["node"]: change.arguments["password"] for change in plan.changes} == {
+        "n1": "pw",
+        "n2": None,
+    }
+    # The node that answers goes last, for it takes the old password until then.
+    assert [[change.arguments["node"] for change in stage] for stage in plan.stages()] == [["n2"], ["n1"]]
+
+
+def test_an_own_password_that_is_not_known_cuts_off() -> None:
+    desired = couchdb_admin.desire({**PARAMS, "password_hash": PW})
+    assert couchdb_admin.plan(desired, observed({}, own_node="n1")).afterwards == DONT
+    assert couchdb_admin.plan(desired, observed({"bob": PW}, own_node="n1")).afterwards != DONT
+    assert couchdb_admin.plan(desired, observed({})).afterwards != DONT
+
+
+@pytest.mark.parametrize("dialect", [THREE, Dialect("CouchDB", "2.3.1"), OneX("CouchDB", "1.7.2")])
+def test_the_last_admin_of_a_couchdb_3_stays(dialect: Dialect) -> None:
+    desired = couchdb_admin.desire({**PARAMS, "name": "root", "state": "absent"})
+    if dialect is THREE:
+        with pytest.raises(InvalidInput, match="last server admin"):
+            couchdb_admin.plan(desired, observed({}, dialect=dialect))
+    else:
+        assert len(couchdb_admin.plan(desired, observed({}, dialect=dialect)).changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "known"),
+    [
+        (THREE, PW, True),
+        (THREE, simple("pw"), True),
+        (Dialect("CouchDB", "3.3.3"), PW, False),
+        (Dialect("CouchDB", "3.3.3"), ROOT, True),
+        (OneX("CouchDB", "1.7.2"), ROOT, True),
+        (OneX("CouchDB", "1.7.2"), PW, False),
+        (OneX("PouchDB Server", "4.2.0"), ROOT, True),
+        (OneX("PouchDB Server", "4.2.0"), simple("pw"), False),
+    ],
+)
+def test_a_hash_that_the_version_does_not_know_is_refused(dialect: Dialect, text: str, known: bool) -> None:
+    desired = couchdb_admin.desire({**PARAMS, "password_hash": text})
+    if known:
+        assert len(couchdb_admin.plan(desired, observed({}, dialect=dialect)).changes) == 1
+    else:
+        with pytest.raises(InvalidInput, match="^password_hash: "):
+            couchdb_admin.plan(desired, observed({}, dialect=dialect))
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "hashing"),
+    [
+        ("3.4.3", {}, {"prf": "sha256", "iterations": 600000}),
+        (
+            "3.4.3",
+            {"chttpd_auth": {"iterations": "1000", "pbkdf2_prf": "sha512"}},
+            {"prf": "sha512", "iterations": 1000},
+        ),
+        ("3.4.3", {"chttpd_auth": {"iterations": "many"}}, {"prf": "sha256", "iterations": 600000}),
+        ("3.3.3", {}, {"prf": "sha", "iterations": 10}),
+        ("3.3.3", {"chttpd_auth": {"iterations": "50"}}, {"prf": "sha", "iterations": 50}),
+    ],
+)
+def test_a_password_is_hashed_as_the_server_does(version: str, settings: t.Any, hashing: dict[str, t.Any]) -> None:
+    assert Dialect("CouchDB", version).hashing(settings) == hashing
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "derivations"),
+    [
+        ([{"bob": PW}] * 3, {"password": "pw"}, 1),
+        ([{"bob": PW}] * 3, {"password": "other"}, 2),
+        ([{}] * 3, {"password": "pw"}, 1),
+        ([{"bob": PW}] * 3, {"password": "other", "update_password": "on_create"}, 0),
+        ([{"bob": PW}], {"password_hash": PW}, 0),
+        ([{"bob": PW}], {"state": "absent"}, 0),
+    ],
+)
+def test_a_password_costs_few_derivations(
+    monkeypatch: pytest.MonkeyPatch, held: list[dict[str, str]], given: dict[str, t.Any], derivations: int
+) -> None:
+    counted = []
+    original = hashlib.pbkdf2_hmac
+
+    def count(*arguments: t.Any) -> bytes:
+        counted.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", count)
+    couchdb_admin.plan(couchdb_admin.desire({**PARAMS, **given}), observed(*held))
+    assert len(counted) == derivations
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "a:b"}, "name"),
+        ({"name": "a\n"}, "name"),
+        ({"password": ""}, "password"),
+        ({"password_hash": "secret"}, "password_hash"),
+        ({"password_hash": ""}, "password_hash"),
+    ],
+)
+def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        couchdb_admin.desire({**PARAMS, **given})
+    assert caught.value.option == named
+
+
+def test_an_admin_that_the_files_keep_is_an_error(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {"admins": {"root": ROOT, "bob": PW}}
+    wire["DELETE /_node/_local/_config/admins/bob"] = PW
+    desired = RESOURCE.desire({**PARAMS, "state": "absent", "nodes": ["_local"]})
+    with pytest.raises(CouchDBError, match="still an admin"):
+        _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def test_an_own_password_is_changed_and_used_from_then_on(wire: Wire) -> None:
+    held = [
+        {"admins": {"admin": hashed(password)}, "chttpd_auth": {"iterations": "1"}} for password in ("secret", "new")
+    ]
+    wire["GET /_membership"] = {"all_nodes": ["n1", "n2"], "cluster_nodes": ["n1", "n2"]}
+    wire["GET /_node/_local"] = {"name": "n2"}
+    for node in ("n1", "n2"):
+        wire[f"GET /_node/{node}/_config"] = InTurn(held)
+        wire[f"PUT /_node/{node}/_config/admins/admin"] = ""
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert wire.written == [f"PUT /_node/{node}/_config/admins/admin" for node in ("n1", "n2")]
+    used = [headers["Authorization"] for headers in wire.headers]
+    changed = wire.asked.index(wire.written[-1]) + 1
+    assert set(used[:changed]) == {basic("admin", "secret")}
+    assert set(used[changed:]) == {basic("admin", "new")}
+    assert len(set(filter(None, (body for body in wire.bodies if isinstance(body, str))))) == 1
+    assert outcome.returned["admin"]["nodes"] == ["n1", "n2"]
+
+
+def test_on_an_admin_party_the_first_admin_is_used_from_then_on(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_config"] = InTurn([{}, {"admins": {"bob": PW}}])
+    wire["PUT /_config/admins/bob"] = ""
+    desired = RESOURCE.desire({**PARAMS, "password": "pw"})
+    _module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
+    assert "Authorization" not in wire.headers[0]
+    assert wire.headers[-1]["Authorization"] == basic("bob", "pw")
