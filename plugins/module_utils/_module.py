@@ -151,6 +151,8 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
     When somebody else changed the server between reading and writing, it is read and planned anew, a
     bounded number of times. Raises Interrupted when a change fails after the first try.
     """
+    # First of all, and with one request: is this a CouchDB, and does it let us in?
+    client.welcome()
     make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
     done: list[Change] = []
     for attempt in range(1, _TRIES + 1):

@@ -317,8 +317,6 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
     """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
-    # First of all, and outside of what may be missing: is there a server, does it let us in?
-    client.welcome()
     return {name: _gathered(name, client, desired) for name in desired.subsets}
 
 

@@ -72,7 +72,7 @@ def test_what_is_as_desired_is_only_read(wire: Wire) -> None:
     serve(wire, {"a": 5})
     outcome = carry_out({"a": 5})
     assert not outcome.changes
-    assert wire.asked == ["GET /a/_revs_limit"]
+    assert wire.asked == ["GET /", "GET /a/_revs_limit"]
 
 
 def test_what_differs_is_written_once_and_then_is_as_desired(wire: Wire) -> None:
@@ -101,7 +101,7 @@ def test_a_conflict_is_read_and_planned_anew(wire: Wire) -> None:
     wire["GET /a/_revs_limit"] = InTurn([1, 2, 5])
     wire["PUT /a/_revs_limit"] = InTurn([CONFLICT, OK])
     outcome = carry_out({"a": 5})
-    assert wire.asked == ["GET /a/_revs_limit", "PUT /a/_revs_limit"] * 2 + ["GET /a/_revs_limit"]
+    assert wire.asked == ["GET /", *["GET /a/_revs_limit", "PUT /a/_revs_limit"] * 2, "GET /a/_revs_limit"]
     assert [change.before for change in outcome.changes] == [2]
 
 
