@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -17,10 +18,12 @@ def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: s
     for name, value in (("password", password), ("salt", salt)):
         if not isinstance(value, str):
             raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {name}: must be a text")
+    if isinstance(iterations, bool) or not re.match(r"[0-9]+\Z", str(iterations)):
+        raise AnsibleFilterError("couchpy.couchdb.password_hash: iterations: must be a whole number")
     try:
         # Texts may be of Ansible's own kinds, which say where they came from; a hash is a plain one.
         return str(_passwords.derive(str(password), prf=str(prf), iterations=int(iterations), salt=str(salt)))
-    except (InvalidInput, ValueError) as error:
+    except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {error}") from None
 
 

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from . import errors
-from ._passwords import PBKDF2, PasswordHash
+from ._passwords import MOST_ITERATIONS, PBKDF2, PasswordHash
 
 LOCAL = "_local"
 """The node that answers the request."""
@@ -114,10 +114,9 @@ class Dialect:
         """
         known = {**settings.get("couch_httpd_auth", {}), **settings.get("chttpd_auth", {})}
         since_34 = self.number >= (3, 4, 0)
-        iterations = str(known.get("iterations", ""))
         return {
             "prf": known.get("pbkdf2_prf", "sha256") if since_34 else "sha",
-            "iterations": int(iterations) if re.match(r"[1-9][0-9]{0,9}\Z", iterations) else 600000 if since_34 else 10,
+            "iterations": _iterations(known, 600000 if since_34 else 10),
         }
 
     def hash_problem(self, stored: PasswordHash) -> str | None:
@@ -231,8 +230,7 @@ class OneX(Dialect):
         return {}
 
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        iterations = str(settings.get("couch_httpd_auth", {}).get("iterations", ""))
-        return {"prf": "sha", "iterations": int(iterations) if re.match(r"[1-9][0-9]{0,9}\Z", iterations) else 10}
+        return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}
 
     def hash_problem(self, stored: PasswordHash) -> str | None:
         if stored.prf != "sha":
@@ -287,6 +285,11 @@ class OneX(Dialect):
             "adapter": None,
             "backend_adapter": None,
         }
+
+
+def _iterations(settings: t.Mapping[str, t.Any], default: int) -> int:
+    text = str(settings.get("iterations", ""))
+    return min(int(text), MOST_ITERATIONS) if re.match(r"[1-9][0-9]*\Z", text) else default
 
 
 def of_welcome(welcome: t.Any, address: str) -> Dialect:

@@ -32,6 +32,9 @@ _Item = t.TypeVar("_Item")
 _Result = t.TypeVar("_Result")
 
 SIMPLE = "simple"
+MOST_ITERATIONS = 1_000_000_000
+"""CouchDB's own limit by default, chttpd_auth/max_iterations."""
+
 PBKDF2 = "pbkdf2"
 
 # CouchDB's names of the pseudo-random functions and hashlib's; "sha" is how CouchDB spells SHA-1.
@@ -94,6 +97,8 @@ def parse(text: str) -> PasswordHash:
     if not found:
         raise ValueError("not a password hash of CouchDB")
     prf = (found.group("prf") or "sha").lower()
+    if int(found.group("iterations")) > MOST_ITERATIONS:
+        raise ValueError("a password hash with more iterations than can be computed")
     if prf not in _HASHLIB_NAME:
         raise ValueError(f"a password hash with the function {prf}, which CouchDB doesn't know")
     key = found.group("key").lower()
@@ -147,8 +152,8 @@ def derive(password: str, *, prf: str, iterations: int, salt: str | None = None)
         raise InvalidInput("password", "is empty, and CouchDB takes no empty password")
     if prf not in _HASHLIB_NAME:
         raise InvalidInput("prf", f"{prf} is none of {', '.join(_HASHLIB_NAME)}")
-    if iterations < 1:
-        raise InvalidInput("iterations", f"is {iterations}, and must be 1 or more")
+    if not 1 <= iterations <= MOST_ITERATIONS:
+        raise InvalidInput("iterations", f"is {iterations}, and must be 1 to {MOST_ITERATIONS}")
     if salt is None:
         salt = secrets.token_hex(16)
     if not salt or re.search(r"[,\s]", salt):

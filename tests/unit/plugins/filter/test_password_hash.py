@@ -48,6 +48,11 @@ def test_it_is_the_hash_that_couchdb_makes(given: dict[str, t.Any], text: str) -
         {"salt": None},
         {"iterations": 0},
         {"iterations": "many"},
+        {"iterations": None},
+        {"iterations": [10]},
+        {"iterations": True},
+        {"iterations": 1.5},
+        {"iterations": 10**12},
         {"prf": "md5"},
     ],
 )
