@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The commands of this project; `make` alone lists them. What each does is in noxfile.py and tests/tools.
+
+PYTHON ?= python3
+TOOLS := .cache/tools
+READY := $(TOOLS)/ready
+NOX := $(TOOLS)/bin/nox
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint sanity unit integration build clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## set up a CouchDB server from examples/site.yml, twice, and say what happened
+	@$(NOX) --session demo
+
+test: $(READY) ## run every check and print a summary
+	@$(TOOLS)/bin/python tests/tools/check.py
+
+bench: $(READY) ## measure how long the modules take
+	@$(NOX) --session bench
+
+lint: $(READY) ## check style, types, documentation, licences and changelog
+	@$(NOX) --session lint ruff mypy ansible-lint docs-check license-check extra-checks changelog
+
+sanity: $(READY) ## run ansible-test sanity on each ansible-core
+	@$(NOX) --session sanity
+
+unit: $(READY) ## run the unit tests on each ansible-core, and the tests of the client and the embedded server
+	@$(NOX) --session unit client server
+
+integration: $(READY) ## run the integration targets on the embedded server and on COUCHDB_URL
+	@$(NOX) --session integration
+
+build: $(READY) ## build the artifact for Ansible Galaxy and check it
+	@$(NOX) --session build
+
+clean: ## remove what was made
+	rm -rf .cache couchpy-couchdb-*.tar.gz
+
+$(READY): tests/tools/requirements.txt tests/tools/constraints.txt
+	@echo "Making the environment of the test tools in $(TOOLS) ..."
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/tools/requirements.txt --constraint tests/tools/constraints.txt
+	@touch $@

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * Who is asking: cookie and Basic authentication, the session, the lockout of 3.4, and what a user may do.
+ *
+ * One Authenticator belongs to one node, since its caches and its lockout are in that node's memory and go with a
+ * restart.
+ */
+
+'use strict';
+
+const crypto = require('node:crypto');
+const { HttpError, badRequest, forbidden, unauthorized, methodNotAllowed } = require('./errors');
+const passwords = require('./passwords');
+
+const WRONG = 'Name or password is incorrect.';
+const LOCKED = 'Account is temporarily locked due to multiple authentication failures';
+const HANDLERS = ['cookie', 'default'];
+const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const two = (number) => String(number).padStart(2, '0');
+
+function cookieDate(date) {
+  return (
+    `${DAYS[date.getUTCDay()]}, ${two(date.getUTCDate())}-${MONTHS[date.getUTCMonth()]}-${date.getUTCFullYear()} ` +
+    `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())} GMT`
+  );
+}
+
+class Authenticator {
+  constructor(node) {
+    this.node = node;
+    this._verified = new Map();
+    this._failures = new Map();
+    this._key = crypto.randomBytes(32);
+    this._lifetime = Number(node.settings.get('chttpd_auth_lockout', 'max_lifetime')) || 300000;
+  }
+
+  /** Finds out who asks and notes it in the exchange; throws when credentials were given and are wrong. */
+  async identify(exchange) {
+    const user = (await this._fromCookie(exchange)) || (await this._fromBasic(exchange));
+    if (user) {
+      exchange.user = { name: user.name, roles: user.roles };
+      exchange.authenticated = user.by;
+    } else if (this._required(exchange)) {
+      throw unauthorized('Authentication required.');
+    }
+  }
+
+  _required(exchange) {
+    const { settings } = this.node;
+    if (exchange.path[0] === '_session' || exchange.path[0] === '_up') return false;
+    if (settings.isTrue('chttpd', 'require_valid_user') || settings.isTrue('chttpd_auth', 'require_valid_user')) return true;
+    return settings.isTrue('chttpd', 'require_valid_user_except_for_up') && exchange.path[0] !== '_up';
+  }
+
+  /** What is known of a name: the stored hash and the roles; null when nobody has it. */
+  async _credentials(name) {
+    const { settings, version } = this.node;
+    const admin = settings.get('admins', name);
+    const doc = await this.node.userDocument(name);
+    if (admin !== undefined) {
+      const roles = doc && Array.isArray(doc.roles) ? doc.roles : [];
+      return { name, roles: ['_admin', ...roles], record: passwords.parseAdmin(admin, version) };
+    }
+    if (!doc) return null;
+    return { name, roles: Array.isArray(doc.roles) ? doc.roles : [], record: passwords.parseUser(doc, version) };
+  }
+
+  /** Checks a password; a right one is remembered, so that only the first request pays for the hash. */
+  async _check(password, record) {
+    if (!record) return false;
+    const remembered = crypto
+      .createHmac('sha256', this._key)
+      .update(JSON.stringify([record.derived, record.salt, record.iterations, record.prf, password]))
+      .digest('base64');
+    if (this._verified.has(remembered)) {
+      this.node.statistics.count('couchdb/password_hashing_fast');
+      return true;
+    }
+    this.node.statistics.count('couchdb/password_hashing_slow');
+    // Requests that come side by side wait for the same hash instead of each paying for one.
+    this._verifying = this._verifying || new Map();
+    if (!this._verifying.has(remembered)) {
+      this._verifying.set(
+        remembered,
+        passwords.verify(password, record).finally(() => this._verifying.delete(remembered)),
+      );
+    }
+    const right = await this._verifying.get(remembered);
+    if (right) this._verified.set(remembered, true);
+    return right;
+  }
+
+  /** The login itself, for Basic credentials and for POST /_session alike. */
+  async login(exchange, name, password) {
+    const found = await this._credentials(name);
+    if (!found) throw unauthorized(WRONG, { failedLogin: true });
+    const lock = this._lock(exchange, found);
+    if (lock.closed) throw new HttpError(403, 'forbidden', LOCKED, { failedLogin: true });
+    if (!(await this._check(password, found.record))) {
+      lock.fail();
+      throw unauthorized(WRONG, { failedLogin: true });
+    }
+    return found;
+  }
+
+  _lock(exchange, found) {
+    const { settings, version, log } = this.node;
+    const mode = settings.get('chttpd_auth_lockout', 'mode') || 'enforce';
+    if (!version.lockout || mode === 'off') return { closed: false, fail() {} };
+    const threshold = Number(settings.get('chttpd_auth_lockout', 'threshold')) || 5;
+    const key = JSON.stringify([exchange.request.socket.remoteAddress, found.name, found.record && found.record.salt]);
+    let entry = this._failures.get(key);
+    if (entry && Date.now() - entry.since > this._lifetime) {
+      this._failures.delete(key);
+      entry = undefined;
+    }
+    const over = Boolean(entry) && entry.count >= threshold;
+    if (over && mode === 'warn') log.write('warning', `${found.name} would be locked out (mode is warn)`);
+    return {
+      closed: over && mode === 'enforce',
+      fail: () => {
+        const kept = this._failures.get(key) || { count: 0, since: Date.now() };
+        kept.count += 1;
+        this._failures.set(key, kept);
+      },
+    };
+  }
+
+  async _fromBasic(exchange) {
+    const header = exchange.header('authorization');
+    if (!header) return null;
+    const found = /^basic\s+(.*)$/i.exec(header);
+    if (!found) throw badRequest('Authorization header is invalid');
+    const [name, ...rest] = Buffer.from(found[1], 'base64').toString('utf8').split(':');
+    if (!rest.length) return null;
+    const user = await this.login(exchange, name, rest.join(':'));
+    return { ...user, by: 'default' };
+  }
+
+  async _fromCookie(exchange) {
+    const found = /(?:^|;\s*)AuthSession=([^;\s]*)/.exec(exchange.header('cookie') || '');
+    if (!found || !found[1]) return null;
+    const decoded = Buffer.from(found[1], 'base64url');
+    const first = decoded.indexOf(58);
+    const second = decoded.indexOf(58, first + 1);
+    if (first < 0 || second < 0) throw badRequest('Malformed AuthSession cookie. Please clear your cookies.');
+    const name = decoded.subarray(0, first).toString('utf8');
+    const time = decoded.subarray(first + 1, second).toString('latin1');
+    const user = await this._credentials(name);
+    if (!user) return null;
+    const made = parseInt(time, 16);
+    const left = made + this._timeout() - Math.floor(Date.now() / 1000);
+    if (!(left > 0)) return null;
+    const given = decoded.subarray(second + 1);
+    const right = this._algorithms().some((algorithm) => {
+      const expected = this._sign(name, time, user, algorithm);
+      return expected.length === given.length && crypto.timingSafeEqual(expected, given);
+    });
+    if (!right) return null;
+    // A cookie past a tenth of its life is replaced with the answer.
+    if (left < this._timeout() * 0.9) exchange.answerHeaders['Set-Cookie'] = this._cookie(this._token(name, user));
+    return { ...user, by: 'cookie' };
+  }
+
+  _timeout() {
+    return Number(this.node.settings.get('chttpd_auth', 'timeout')) || 600;
+  }
+
+  _algorithms() {
+    const names = { sha: 'sha1', sha256: 'sha256', sha512: 'sha512', sha384: 'sha384', sha224: 'sha224' };
+    const asked = (this.node.settings.get('chttpd_auth', 'hash_algorithms') || 'sha256, sha').split(',');
+    return asked.map((name) => names[name.trim()]).filter(Boolean);
+  }
+
+  _sign(name, time, user, algorithm) {
+    const secret = (this.node.settings.get('chttpd_auth', 'secret') || '') + ((user.record && user.record.salt) || '');
+    return crypto.createHmac(algorithm, secret).update(`${name}:${time}`).digest();
+  }
+
+  _token(name, user) {
+    const time = Math.floor(Date.now() / 1000).toString(16).toUpperCase();
+    const signature = this._sign(name, time, user, this._algorithms()[0] || 'sha256');
+    return Buffer.concat([Buffer.from(`${name}:${time}:`), signature]).toString('base64url');
+  }
+
+  _cookie(token) {
+    const seconds = this._timeout();
+    const expires = cookieDate(new Date(Date.now() + seconds * 1000));
+    return `AuthSession=${token}; Version=1; Expires=${expires}; Max-Age=${seconds}; Path=/; HttpOnly`;
+  }
+
+  /** /_session: who am I, log in, log out. */
+  async session(exchange) {
+    switch (exchange.verb) {
+      case 'GET': {
+        const info = { authentication_handlers: HANDLERS };
+        if (exchange.authenticated) info.authenticated = exchange.authenticated;
+        return exchange.send(200, { ok: true, userCtx: exchange.user, info });
+      }
+      case 'POST': {
+        const { name, password } = await this._loginForm(exchange);
+        let user;
+        try {
+          user = await this.login(exchange, String(name || ''), String(password || ''));
+        } catch (error) {
+          error.headers = { 'Set-Cookie': this._cookie('') };
+          throw error;
+        }
+        exchange.user = { name: user.name, roles: user.roles };
+        const headers = { 'Set-Cookie': this._cookie(this._token(user.name, user)) };
+        return exchange.send(200, { ok: true, name: user.name, roles: user.roles }, headers);
+      }
+      case 'DELETE':
+        return exchange.send(200, { ok: true }, { 'Set-Cookie': this._cookie('') });
+      default:
+        throw methodNotAllowed('GET,HEAD,POST,DELETE');
+    }
+  }
+
+  async _loginForm(exchange) {
+    if (/^application\/x-www-form-urlencoded/.test(exchange.header('content-type') || '')) {
+      return Object.fromEntries(new URLSearchParams((await exchange.body()).toString('utf8')));
+    }
+    return exchange.jsonObject();
+  }
+}
+
+/* What a user may do. */
+
+function requireServerAdmin(exchange) {
+  if (!exchange.isAdmin) throw unauthorized('You are not a server admin.');
+}
+
+const listed = (user, group) =>
+  Boolean(group) && ((group.names || []).includes(user.name) || (group.roles || []).some((role) => user.roles.includes(role)));
+
+function isDatabaseAdmin(exchange, database) {
+  return exchange.isAdmin || listed(exchange.user, database.security.admins);
+}
+
+function requireDatabaseAdmin(exchange, database) {
+  if (!isDatabaseAdmin(exchange, database)) throw unauthorized('You are not a db or server admin.');
+}
+
+function requireMember(exchange, database) {
+  if (isDatabaseAdmin(exchange, database)) return;
+  const members = database.security.members || database.security.readers || {};
+  if (!(members.names || []).length && !(members.roles || []).length) return;
+  if (listed(exchange.user, members)) return;
+  if (exchange.user.name === null) throw unauthorized('You are not authorized to access this db.');
+  throw forbidden('You are not allowed to access this db.');
+}
+
+module.exports = { Authenticator, requireServerAdmin, isDatabaseAdmin, requireDatabaseAdmin, requireMember };

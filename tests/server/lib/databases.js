@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * The databases of a server: their list, creating and deleting them, and what belongs to one as a whole
+ * (information, security, limits, shards, compaction). Documents are in documents.js.
+ */
+
+'use strict';
+
+const { HttpError, badRequest, crash, methodNotAllowed, noDatabase } = require('./errors');
+const { requireDatabaseAdmin, requireMember, requireServerAdmin } = require('./auth');
+const { Database, place, rangeOf } = require('./database');
+const { USERS_DESIGN } = require('./validation');
+const { encode } = require('./exchange');
+const documents = require('./documents');
+
+const NAME = /^[a-z][a-z0-9_$()+/-]*$/;
+const SYSTEM = /^(_users|_replicator|_global_changes|_dbs|_nodes)$|^[a-z][a-z0-9_$()+/-]*\/_(users|replicator)$/;
+const MOST_KEYS = 100;
+
+/* The list */
+
+/** The names a list query asks for: a range, a direction, a limit. */
+function selectNames(exchange, names) {
+  const descending = exchange.query.get('descending') === 'true';
+  const start = exchange.jsonQuery('start_key', 'startkey');
+  const end = exchange.jsonQuery('end_key', 'endkey');
+  const key = exchange.jsonQuery('key');
+  const inclusive = exchange.query.get('inclusive_end') !== 'false';
+  const [low, high] = descending ? [end, start] : [start, end];
+  let selected = names.filter((name) => {
+    if (key !== undefined) return name === key;
+    if (low !== undefined && (name < low || (descending && !inclusive && name === low))) return false;
+    return high === undefined || name < high || (name === high && (inclusive || descending));
+  });
+  if (descending) selected = selected.reverse();
+  const skip = count(exchange, 'skip', 0);
+  return selected.slice(skip, skip + count(exchange, 'limit', Infinity));
+}
+
+function count(exchange, name, fallback) {
+  if (!exchange.query.has(name)) return fallback;
+  const text = exchange.query.get(name);
+  if (!/^\d+$/.test(text)) {
+    throw new HttpError(400, 'query_parse_error', `Invalid value for integer: "${text}"`);
+  }
+  return Number(text);
+}
+
+async function allDatabases(exchange) {
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
+  if (exchange.node.settings.get('chttpd', 'admin_only_all_dbs') !== 'false') requireServerAdmin(exchange);
+  const { node } = exchange;
+  // The tag stands for the list of all databases, whichever part of it was asked for.
+  return exchange.sendTagged(200, selectNames(exchange, node.databaseNames()), node.databaseFingerprint());
+}
+
+async function databasesInfo(exchange) {
+  const { node } = exchange;
+  requireServerAdmin(exchange);
+  if (exchange.verb === 'GET') {
+    const names = selectNames(exchange, node.databaseNames());
+    const infos = await Promise.all(names.map(async (key) => ({ key, info: await node.database(key).info() })));
+    return exchange.sendTagged(200, infos, node.databaseFingerprint());
+  }
+  if (exchange.verb !== 'POST') throw methodNotAllowed('GET,HEAD,POST');
+  const { keys } = await exchange.jsonObject();
+  if (keys === undefined) throw badRequest('`keys` member must exist.');
+  if (!Array.isArray(keys)) throw badRequest('`keys` member must be an array.');
+  const most = Number(node.settings.get('chttpd', 'max_db_number_for_dbs_info_req')) || MOST_KEYS;
+  if (keys.length > most) throw badRequest('too_many_keys');
+  return exchange.send(
+    200,
+    await Promise.all(
+      keys.map(async (key) => {
+        const database = node.database(key);
+        return database ? { key, info: await database.info() } : { key, error: 'not_found' };
+      }),
+    ),
+  );
+}
+
+/* One database */
+
+function positive(exchange, name, fallback) {
+  if (!exchange.query.has(name)) return fallback;
+  const text = exchange.query.get(name);
+  if (!/^\d+$/.test(text) || Number(text) < 1) throw badRequest(`The \`${name}\` value should be a positive integer.`);
+  return Number(text);
+}
+
+function partitionedOf(exchange) {
+  const text = exchange.query.get('partitioned');
+  if (text === null || text === 'false') return false;
+  if (text === 'true') return true;
+  throw badRequest('Invalid `partitioned` parameter');
+}
+
+async function create(exchange, name) {
+  requireServerAdmin(exchange);
+  const { node } = exchange;
+  const { settings } = node;
+  const q = positive(exchange, 'q', Number(settings.get('cluster', 'q')) || 2);
+  const n = positive(exchange, 'n', Number(settings.get('cluster', 'n')) || 3);
+  const partitioned = partitionedOf(exchange);
+  if (!NAME.test(name) && !SYSTEM.test(name)) {
+    throw new HttpError(
+      400,
+      'illegal_database_name',
+      `Name: '${name}'. Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), +, -, ` +
+        'and / are allowed. Must begin with a letter.',
+    );
+  }
+  if (node.database(name)) {
+    throw new HttpError(412, 'file_exists', 'The database could not be created, the file already exists.');
+  }
+  const database = await makeDatabase(node, name, { q, n, partitioned });
+  const answered = Object.values(database.placement).every(
+    (nodes) => nodes.filter((holder) => node.sees(holder)).length >= Math.floor(nodes.length / 2) + 1,
+  );
+  exchange.send(answered ? 201 : 202, { ok: true }, { Location: exchange.location(`/${encode(name)}`) });
+}
+
+async function makeDatabase(node, name, { q = 2, n = 3, partitioned = false } = {}) {
+  const members = node.memberNames().filter((member) => node.cluster.exists(member));
+  const database = Database.create(node.cluster.engine, { name, q, placement: place(q, n, members), partitioned });
+  node.register(database);
+  database.save();
+  if (database.isUsers) await database.pouch.put(USERS_DESIGN);
+  return database;
+}
+
+async function remove(exchange, name) {
+  requireServerAdmin(exchange);
+  if (exchange.query.has('rev')) {
+    throw badRequest('You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?');
+  }
+  const database = exchange.node.database(name);
+  if (!database) throw noDatabase();
+  await exchange.node.unregister(database);
+  exchange.send(200, { ok: true });
+}
+
+/** Everything below the name of a database. */
+async function route(exchange) {
+  const [name, member] = exchange.path;
+  if (exchange.path.length === 1) {
+    if (exchange.verb === 'PUT') return create(exchange, name);
+    if (exchange.verb === 'DELETE') return remove(exchange, name);
+  }
+  const database = exchange.node.database(name);
+  if (!database) throw noDatabase();
+  requireMember(exchange, database);
+  exchange.node.opened.add(database.id);
+  if (exchange.path.length === 1) {
+    if (exchange.verb === 'GET') return exchange.send(200, await database.info());
+    if (exchange.verb === 'POST') return documents.post(exchange, database);
+    throw methodNotAllowed('DELETE,GET,HEAD,POST');
+  }
+  const whole = exchange.path.length === 2 && WHOLE[member];
+  if (whole) return whole(exchange, database);
+  if (member === '_shards' && exchange.path.length === 3) return shardOf(exchange, database);
+  return documents.route(exchange, database);
+}
+
+function shardOf(exchange, database) {
+  const range = rangeOf(database, exchange.path[2]);
+  return exchange.send(200, { range, nodes: database.placement[range] });
+}
+
+function isGroup(group) {
+  if (group === undefined) return true;
+  if (group === null || typeof group !== 'object' || Array.isArray(group)) return false;
+  return ['names', 'roles'].every((field) => {
+    const list = group[field];
+    return list === undefined || (Array.isArray(list) && list.every((item) => typeof item === 'string'));
+  });
+}
+
+/** GET and PUT of a limit: a positive whole number, or CouchDB has no clause for it. */
+function limit(field) {
+  return async (exchange, database) => {
+    if (exchange.verb === 'GET') return exchange.send(200, database[field]);
+    if (exchange.verb !== 'PUT') throw methodNotAllowed('PUT,GET');
+    requireDatabaseAdmin(exchange, database);
+    const value = await exchange.json();
+    if (!Number.isInteger(value) || value < 1) throw crash();
+    database[field] = value;
+    database.save();
+    return exchange.send(200, { ok: true });
+  };
+}
+
+function accepted(then) {
+  return async (exchange, database) => {
+    if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
+    requireDatabaseAdmin(exchange, database);
+    exchange.requireJson();
+    await exchange.body();
+    then(database).catch(() => {});
+    return exchange.send(202, { ok: true });
+  };
+}
+
+const WHOLE = {
+  async _security(exchange, database) {
+    if (exchange.verb === 'GET') return exchange.send(200, database.security);
+    if (exchange.verb !== 'PUT') throw methodNotAllowed('PUT,GET');
+    requireDatabaseAdmin(exchange, database);
+    const security = await exchange.json();
+    const form = security !== null && typeof security === 'object' && !Array.isArray(security);
+    if (!form || !isGroup(security.admins) || !isGroup(security.members) || !isGroup(security.readers)) {
+      // The copies of the database refuse it, so no majority of them takes it.
+      throw new HttpError(500, 'error', 'no_majority');
+    }
+    database.security = security;
+    database.save();
+    return exchange.send(200, { ok: true });
+  },
+  _revs_limit: limit('revsLimit'),
+  _purged_infos_limit: limit('purgedInfosLimit'),
+  _compact: accepted((database) => database.pouch.compact()),
+  _view_cleanup: accepted((database) => database.pouch.viewCleanup()),
+  async _ensure_full_commit(exchange, database) {
+    if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
+    exchange.requireJson();
+    await exchange.body();
+    return exchange.send(201, { ok: true, instance_start_time: String(database.created) });
+  },
+  async _shards(exchange, database) {
+    if (exchange.verb !== 'GET') throw methodNotAllowed('GET');
+    return exchange.send(200, { shards: database.placement });
+  },
+  async _sync_shards(exchange, database) {
+    if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
+    requireServerAdmin(exchange);
+    return exchange.send(202, { ok: true });
+  },
+};
+
+module.exports = { allDatabases, databasesInfo, route, makeDatabase };

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/* Mango: indexes as CouchDB lists, makes and deletes them, and queries, over pouchdb-find. */
+
+'use strict';
+
+const crypto = require('node:crypto');
+const { HttpError, badRequest, fromPouch, methodNotAllowed, notFound } = require('./errors');
+const { requireDatabaseAdmin } = require('./auth');
+
+const SPECIAL = { ddoc: null, name: '_all_docs', type: 'special', def: { fields: [{ _id: 'asc' }] } };
+
+async function designs(database) {
+  const { rows } = await database.pouch.allDocs({ startkey: '_design/', endkey: '_design0', include_docs: true });
+  return rows.map(({ doc }) => doc).filter((doc) => doc.language === 'query');
+}
+
+function describe(doc, name) {
+  const view = doc.views[name];
+  const fields = Object.entries(view.map.fields).map(([field, direction]) => ({ [field]: direction }));
+  const filter = view.map.partial_filter_selector;
+  return {
+    ddoc: doc._id,
+    name,
+    type: 'json',
+    partitioned: Boolean(doc.options && doc.options.partitioned),
+    def: { fields, ...(filter && Object.keys(filter).length ? { partial_filter_selector: filter } : {}) },
+  };
+}
+
+async function list(exchange, database) {
+  const indexes = [SPECIAL];
+  for (const doc of await designs(database)) {
+    for (const name of Object.keys(doc.views || {})) indexes.push(describe(doc, name));
+  }
+  exchange.send(200, { total_rows: indexes.length, indexes });
+}
+
+const missingKey = (key) => new HttpError(400, 'missing_required_key', `Missing required key: ${key}`);
+
+/** The fields of an index as one object, in order: `["a", {"b": "desc"}]` is `{a: "asc", b: "desc"}`. */
+function fieldsOf(index) {
+  if (index.fields === undefined) throw missingKey('fields');
+  if (!Array.isArray(index.fields) || !index.fields.length) {
+    throw new HttpError(400, 'invalid_index_fields_definition', 'Index fields must be a non-empty array.');
+  }
+  const fields = {};
+  for (const field of index.fields) {
+    if (typeof field === 'string') fields[field] = 'asc';
+    else if (field && typeof field === 'object') Object.assign(fields, field);
+    else throw new HttpError(400, 'invalid_index_fields_definition', `Invalid sort field: ${JSON.stringify(field)}`);
+  }
+  return fields;
+}
+
+async function create(exchange, database) {
+  requireDatabaseAdmin(exchange, database);
+  const body = await exchange.jsonObject();
+  const { index, type = 'json' } = body;
+  if (index === undefined) throw missingKey('index');
+  if (type !== 'json') {
+    throw new HttpError(501, 'not_implemented', `The embedded server has no indexes of type ${type}.`);
+  }
+  if (index === null || typeof index !== 'object' || Array.isArray(index)) throw badRequest('`index` must be a JSON object');
+  const fields = fieldsOf(index);
+  const filter = index.partial_filter_selector || {};
+  const partitioned = body.partitioned === undefined ? database.partitioned : body.partitioned;
+  const digest = crypto.createHash('sha1').update(JSON.stringify([fields, filter, partitioned])).digest('hex');
+  const name = body.name || digest;
+  const id = `_design/${String(body.ddoc || digest).replace(/^_design\//, '')}`;
+  const doc = await database.pouch.get(id).catch(() => ({ _id: id, language: 'query', views: {} }));
+  if (doc.language !== 'query') throw badRequest('Design document language is not query.');
+  const view = {
+    map: { fields, partial_filter_selector: filter },
+    reduce: '_count',
+    options: { def: { fields: index.fields, ...(Object.keys(filter).length ? { partial_filter_selector: filter } : {}) } },
+  };
+  if (JSON.stringify(doc.views[name]) === JSON.stringify(view)) return exchange.send(200, { result: 'exists', id, name });
+  doc.views[name] = view;
+  if (database.partitioned || body.partitioned !== undefined) doc.options = { partitioned };
+  const { write } = require('./documents');
+  const [row] = await write(exchange, database, [doc]);
+  if (row.failure) throw row.failure;
+  return exchange.send(200, { result: 'created', id, name });
+}
+
+async function removeIndex(exchange, database, id, name) {
+  const doc = await database.pouch.get(id).catch(() => {
+    throw notFound('missing');
+  });
+  if (!doc.views || !doc.views[name]) throw notFound('missing');
+  delete doc.views[name];
+  if (!Object.keys(doc.views).length) doc._deleted = true;
+  const { write } = require('./documents');
+  const [row] = await write(exchange, database, [doc._deleted ? { _id: id, _rev: doc._rev, _deleted: true } : doc]);
+  if (row.failure) throw row.failure;
+}
+
+async function bulkDelete(exchange, database) {
+  const { docids } = await exchange.jsonObject();
+  const answer = { success: [], fail: [] };
+  for (const given of docids || []) {
+    const id = `_design/${given.replace(/^_design\//, '')}`;
+    try {
+      const doc = await database.pouch.get(id);
+      await database.pouch.remove(doc);
+      answer.success.push({ id, ok: true });
+    } catch (error) {
+      answer.fail.push({ id, error: fromPouch(error).error });
+    }
+  }
+  exchange.send(200, answer);
+}
+
+/** A partial index answers only a query that names it: from every other one it must be hidden. */
+function searchable(database, query) {
+  if (query.use_index !== undefined) return database.pouch;
+  const pouch = Object.create(database.pouch);
+  pouch.allDocs = async (options) => {
+    const found = await database.pouch.allDocs(options);
+    if (options.startkey !== '_design/') return found;
+    const isPartial = ({ map }) => map && Object.keys(map.partial_filter_selector || {}).length > 0;
+    const rows = found.rows.map((row) => {
+      const views = Object.entries((row.doc && row.doc.views) || {}).filter(([, view]) => !isPartial(view));
+      return row.doc ? { ...row, doc: { ...row.doc, views: Object.fromEntries(views) } } : row;
+    });
+    return { ...found, rows };
+  };
+  return pouch;
+}
+
+async function find(exchange, database) {
+  exchange.requireJson();
+  const body = await exchange.jsonObject();
+  if (body.selector === undefined) throw missingKey('selector');
+  if (body.selector === null || typeof body.selector !== 'object') {
+    throw new HttpError(400, 'invalid_selector_json', `Selector must be a JSON object, not: ${JSON.stringify(body.selector)}`);
+  }
+  const query = { ...body, limit: body.limit === undefined ? 25 : body.limit };
+  if (/^\d+$/.test(body.bookmark || '')) query.skip = (body.skip || 0) + Number(body.bookmark);
+  for (const option of ['bookmark', 'execution_stats', 'r', 'update', 'stable', 'conflicts', 'allow_fallback']) delete query[option];
+  if (Array.isArray(query.fields) && !query.fields.length) delete query.fields;
+  const started = process.hrtime.bigint();
+  try {
+    const { docs, warning } = await searchable(database, query).find(query);
+    const answer = { docs, bookmark: docs.length ? String((query.skip || 0) + docs.length) : 'nil' };
+    if (body.execution_stats) {
+      answer.execution_stats = {
+        total_keys_examined: 0,
+        total_docs_examined: docs.length,
+        total_quorum_docs_examined: 0,
+        results_returned: docs.length,
+        execution_time_ms: Number(process.hrtime.bigint() - started) / 1e6,
+      };
+    }
+    if (warning) answer.warning = 'No matching index found, create an index to optimize query time.';
+    exchange.send(200, answer);
+  } catch (error) {
+    if (/Cannot sort|no index|couldn't find/i.test(error.message || '')) {
+      throw new HttpError(400, 'no_usable_index', 'No index exists for this sort, try indexing by the sort fields.');
+    }
+    throw new HttpError(400, 'invalid_operator', error.message);
+  }
+}
+
+async function explain(exchange, database) {
+  exchange.requireJson();
+  const body = await exchange.jsonObject();
+  if (body.selector === undefined) throw missingKey('selector');
+  const plan = await database.pouch.explain({ selector: body.selector, fields: body.fields, sort: body.sort });
+  exchange.send(200, {
+    dbname: database.name,
+    index: { ...plan.index },
+    partitioned: database.partitioned ? 'global' : undefined,
+    selector: plan.selector,
+    opts: plan.opts,
+    limit: body.limit === undefined ? 25 : body.limit,
+    skip: body.skip || 0,
+    fields: body.fields || 'all_fields',
+  });
+}
+
+async function route(exchange, database) {
+  const [, first, second, third, ...rest] = exchange.path;
+  const { verb } = exchange;
+  if (first === '_find') {
+    if (verb !== 'POST') throw methodNotAllowed('POST');
+    return find(exchange, database);
+  }
+  if (first === '_explain') {
+    if (verb !== 'POST') throw methodNotAllowed('POST');
+    return explain(exchange, database);
+  }
+  if (second === undefined) {
+    if (verb === 'GET') return list(exchange, database);
+    if (verb === 'POST') return create(exchange, database);
+    throw methodNotAllowed('GET,POST');
+  }
+  if (second === '_bulk_delete' && verb === 'POST') {
+    requireDatabaseAdmin(exchange, database);
+    return bulkDelete(exchange, database);
+  }
+  if (verb !== 'DELETE') throw methodNotAllowed('DELETE');
+  requireDatabaseAdmin(exchange, database);
+  // Both `_index/_design/ddoc/json/name` and `_index/ddoc/json/name` name an index.
+  const [design, type, name] = second === '_design' ? [third, ...rest] : [second.replace(/^_design\//, ''), third, ...rest];
+  if (type !== 'json' || name === undefined) throw notFound('missing');
+  await removeIndex(exchange, database, `_design/${design}`, name);
+  return exchange.send(200, { ok: true });
+}
+
+module.exports = { route };

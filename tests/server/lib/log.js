@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * What the server writes down: its log, in CouchDB's form of a line, and the journal of requests for tests.
+ *
+ * The log goes to the node's own folder, and where `log/writer` is `file` to `log/file`, if that lies in the data
+ * folder: a server that tests start writes nowhere else.
+ */
+
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency', 'none'];
+const ALIASES = { warn: 'warning', err: 'error', crit: 'critical', emerg: 'emergency' };
+
+class Log {
+  constructor({ node, settings, statistics, directory, root }) {
+    this._node = node;
+    this._settings = settings;
+    this._statistics = statistics;
+    this._own = path.join(directory, 'couchdb.log');
+    this._root = path.resolve(root);
+  }
+
+  get file() {
+    const asked = this._settings.get('log', 'file');
+    if (this._settings.get('log', 'writer') !== 'file' || !asked) return this._own;
+    const file = path.resolve(asked);
+    return file.startsWith(this._root + path.sep) ? file : this._own;
+  }
+
+  write(level, message, id = '--------') {
+    this._statistics.count(`couch_log/level/${level}`);
+    const asked = this._settings.get('log', 'level') || 'info';
+    const lowest = LEVELS.indexOf(ALIASES[asked] || asked);
+    if (LEVELS.indexOf(level) < lowest) return;
+    const time = new Date().toISOString().replace(/Z$/, '000Z');
+    const line = `[${level}] ${time} ${this._node} <0.${100 + (process.pid % 900)}.0> ${id} ${message}\n`;
+    try {
+      fs.appendFileSync(this.file, line);
+    } catch {
+      fs.mkdirSync(path.dirname(this.file), { recursive: true });
+      fs.appendFileSync(this.file, line);
+    }
+  }
+}
+
+/** One JSON line a request, written before the answer's last byte: who has the answer can read the line. */
+class Journal {
+  constructor(file) {
+    this._descriptor = file ? fs.openSync(file, 'a') : null;
+  }
+
+  add(entry) {
+    if (this._descriptor !== null) fs.writeSync(this._descriptor, `${JSON.stringify(entry)}\n`);
+  }
+}
+
+module.exports = { Log, Journal };

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * The embedded server: reads what was asked, starts the nodes, says where they are, and stops without a trace.
+ *
+ * It is started by `../run`, which finds Node and the packages; the admin comes in the environment, so that no
+ * password stands in the list of processes.
+ */
+
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const readline = require('node:readline');
+const { parseArgs } = require('node:util');
+const { Journal } = require('./log');
+
+const { values } = parseArgs({
+  options: {
+    dialect: { type: 'string', default: '3' },
+    nodes: { type: 'string', default: '1' },
+    port: { type: 'string', default: '0' },
+    data: { type: 'string' },
+    journal: { type: 'string' },
+  },
+});
+
+const temporary = values.data ? null : fs.mkdtempSync(path.join(os.tmpdir(), 'couchdb-embedded-'));
+const data = values.data || temporary;
+const journal = new Journal(values.journal);
+let server = null;
+let stopping = false;
+
+async function stop(status) {
+  if (stopping) return;
+  stopping = true;
+  const late = setTimeout(() => leave(status), 3000);
+  late.unref();
+  if (server) await server.stop().catch(() => {});
+  leave(status);
+}
+
+function leave(status) {
+  if (temporary) fs.rmSync(temporary, { recursive: true, force: true });
+  process.exit(status);
+}
+
+process.on('SIGTERM', () => stop(0));
+process.on('SIGINT', () => stop(0));
+process.on('SIGHUP', () => stop(0));
+process.on('nodeDied', () => stop(1));
+process.on('unhandledRejection', (error) => process.stderr.write(`unexpected: ${(error && error.stack) || error}\n`));
+
+/** Lines on standard input take a node down and bring it back: `stop 2`, `start 2`. What was done is said on stderr. */
+function listenToControl() {
+  // A terminal would stop this process for reading from it in the background.
+  if (process.stdin.isTTY) return;
+  const lines = readline.createInterface({ input: process.stdin });
+  lines.on('line', async (line) => {
+    const found = /^(stop|start)\s+(\d+)\s*$/.exec(line);
+    const node = found && server.nodes[Number(found[2]) - 1];
+    if (!node) {
+      process.stderr.write(`not understood: ${line}\n`);
+      return;
+    }
+    try {
+      if (found[1] === 'stop') await node.stop();
+      else if (!node.isUp) await node.start();
+      process.stderr.write(`${found[1] === 'stop' ? 'stopped' : 'started'} ${found[2]}\n`);
+    } catch (error) {
+      process.stderr.write(`failed ${found[2]}: ${error.message}\n`);
+    }
+  });
+  // Who holds the other end may ask to be outlived by nothing, however it ends.
+  lines.on('close', () => process.env.COUCHPY_STOP_AT_EOF && stop(0));
+  lines.on('error', () => {});
+}
+
+/** The nodes of CouchDB 3: alike but for their names and ports, with the admin hashed once for all. */
+async function startCouch3(admin, count, port) {
+  const version = require('./versions')[values.dialect];
+  const { Engine } = require('./engine');
+  const { Cluster } = require('./cluster');
+  const { Node } = require('./node');
+  const { createDatabases, SYSTEM_DATABASES } = require('./node_routes');
+  const passwords = require('./passwords');
+  const engine = new Engine({ directory: path.join(data, 'databases'), persistent: Boolean(values.data) });
+  const cluster = new Cluster(engine);
+  const replicatorKey = crypto.randomBytes(16).toString('hex');
+  const nodes = [];
+  for (let index = 1; index <= count; index += 1) {
+    nodes.push(
+      new Node({
+        index, cluster, version, data, port: port && port + index - 1, single: count === 1, journal, replicatorKey,
+      }),
+    );
+  }
+  const fresh = {};
+  for (const node of nodes) {
+    const kept = node.settings.get('admins', admin.name);
+    const record = kept && passwords.parseAdmin(kept, version);
+    const same = record && (await passwords.verify(admin.password, record));
+    if (!same && !fresh.hash) {
+      fresh.hash = passwords.formatAdmin(await passwords.hash(admin.password, node.settings, version), version);
+    }
+    node.firstSettings(same ? null : { name: admin.name, hash: fresh.hash });
+  }
+  for (const node of nodes) await node.start();
+  if (count === 1) await createDatabases(nodes[0], SYSTEM_DATABASES);
+  return {
+    nodes,
+    async stop() {
+      await Promise.all(nodes.map((node) => node.stop()));
+      for (const name of new Set(nodes.flatMap((node) => node.databaseNames()))) {
+        for (const node of nodes) if (node.database(name)) node.database(name).save();
+      }
+      if (engine.persistent) await engine.close();
+    },
+  };
+}
+
+async function main() {
+  const given = /^([^:]+):(.+)$/s.exec(process.env.COUCHPY_ADMIN || '');
+  const admin = given && { name: given[1], password: given[2] };
+  delete process.env.COUCHPY_ADMIN;
+  const port = Number(values.port);
+  server =
+    values.dialect === '1'
+      ? await require('./dialect1').start({ admin, port, data, persistent: Boolean(values.data), journal })
+      : await startCouch3(admin, Number(values.nodes), port);
+  listenToControl();
+  process.stdout.write(`${server.nodes.map((node) => `http://${node.address}/`).join(' ')}\n`);
+}
+
+main().catch((error) => {
+  process.stderr.write(`${error.message || error}\n`);
+  if (process.env.COUCHPY_DEBUG) process.stderr.write(`${error.stack}\n`);
+  leave(1);
+});

