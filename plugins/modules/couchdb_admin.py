@@ -2,6 +2,7 @@
 
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 """couchdb_admin: a server admin is there with this password, the same on every node, or is not."""
 
@@ -188,12 +189,12 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
     """On which nodes the admin must be written or removed."""
     name = desired["name"]
     wanted = _wanted(desired, observed)
-    changes = []
-    predicted = {}
+    changes: list[Change] = []
+    predicted: dict[str, dict[str, str]] = {}
     for node, admins in observed.admins.items():
-        predicted[node] = {**admins, name: wanted}
-        if wanted is None:
-            del predicted[node][name]
+        predicted[node] = {other: text for other, text in admins.items() if other != name}
+        if wanted is not None:
+            predicted[node][name] = wanted
         if admins.get(name) != wanted:
             changes.append(_change(desired, observed, node, wanted))
         if not predicted[node] and observed.dialect.needs_admin:

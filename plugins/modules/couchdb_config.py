@@ -2,6 +2,7 @@
 
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 """couchdb_config: the settings of a server's nodes are as declared."""
 
@@ -178,7 +179,8 @@ def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
 
 def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
     """What must be set and deleted on which node."""
-    changes, predicted = [], {}
+    changes: list[Change] = []
+    predicted: dict[str, dict[str, t.Any]] = {}
     for node, held_settings in observed.items():
         others = len(changes)
         predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
@@ -234,8 +236,7 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[s
 
 def _change(node: str, section: str, key: str, held: t.Any, text: str | None) -> Change:
     # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there.
-    arguments = {"node": node, "section": section, "key": key}
-    arguments.update({"delete": True} if text is None else {"value": text})
+    wanted: dict[str, t.Any] = {"delete": True} if text is None else {"value": text}
     return Change(
         action="delete" if text is None else "create" if held is None else "update",
         what="setting",
@@ -243,7 +244,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None) ->
         before=held,
         after=text,
         call="config",
-        arguments=arguments,
+        arguments={"node": node, "section": section, "key": key, **wanted},
         stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else 0,
         may_be_void=text is None,
     )

@@ -2,6 +2,7 @@
 
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 """couchdb_database: databases are there or not, for those who may use them, with their limits."""
 
@@ -260,7 +261,8 @@ def _shown(database: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _copies(database: dict[str, t.Any]) -> int | None:
-    return (database["info"] or {}).get("cluster", {}).get("n")
+    copies: int | None = (database["info"] or {}).get("cluster", {}).get("n")
+    return copies
 
 
 def _creation(desired: Desired, database: dict[str, t.Any], observed: Observed) -> Change:

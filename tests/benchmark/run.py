@@ -114,11 +114,11 @@ def main() -> None:
     print("Measuring; the part with ansible.builtin.uri takes a minute or two ...", flush=True)
     with server() as environment:
         found = {task: statistics.median(seconds) for task, seconds in durations(environment).items()}
-    ping = found["ping"]
+    ping = found["Ping"]
     print(f"\n{'':34}{'module':>9}{'uri loop':>10}{'uri/module':>12}{'module/ping':>13}")
     for what, many in (("settings", f"{len(ITEMS)} settings"), ("databases", f"{len(DATABASES)} databases")):
         for state in ("empty server", "unchanged server"):
-            module, uri = found[f"module, {what}, {state}"], found[f"uri, {what}, {state}"]
+            module, uri = found[f"Module, {what}, {state}"], found[f"Loop of uri, {what}, {state}"]
             line = f"{many}, {state}"
             print(f"{line:34}{module:8.2f}s{uri:9.2f}s{uri / module:11.1f}x{module / ping:12.2f}x")
     print(f"{'ansible.builtin.ping':34}{ping:8.2f}s\n")
