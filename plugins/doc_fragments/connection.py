@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(couchpy.couchdb.connection)."""
+    """C(couchpy.couchdb.connection), and C(.password) or, for modules with a password of their own, C(.login_password)."""
 
     DOCUMENTATION = r"""
 options:
@@ -24,13 +24,6 @@ options:
       - If not set, the environment variable E(COUCHDB_USERNAME) is used.
     type: str
     aliases: [login_user]
-  password:
-    description:
-      - Password to log in with.
-      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
-      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
-    type: str
-    aliases: [login_password]
   cookie:
     description:
       - Session cookie (C(AuthSession)) to use instead of a name and password.
@@ -76,4 +69,25 @@ notes:
   - The address can also be given with the environment variable E(COUCHDB_URL).
   - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
   - CouchDB 1.x, 2.x and 3.x are spoken to, and PouchDB Server, which speaks like 1.x.
+"""
+
+    PASSWORD = r"""
+options:
+  password:
+    description:
+      - Password to log in with.
+      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
+    type: str
+    aliases: [login_password]
+"""
+
+    LOGIN_PASSWORD = r"""
+options:
+  login_password:
+    description:
+      - Password to log in with, for O(username). In this module, O(password) is the one that somebody else is to have.
+      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
+    type: str
 """

@@ -20,6 +20,7 @@ description:
   - Whether an admin has the password already is found out by computing its hash, never by a login.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.login_password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -31,12 +32,7 @@ options:
     required: true
   password:
     description:
-      - Password that the server admin is to have. In this module it is not the one to log in with, which is O(login_password).
-    type: str
-  login_password:
-    description:
-      - Password to log in with, for O(username).
-      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - Password that the server admin is to have.
     type: str
   password_hash:
     description:

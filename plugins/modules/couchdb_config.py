@@ -18,6 +18,7 @@ description:
   - All settings of a node are read with one request, and only those that differ are written.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:

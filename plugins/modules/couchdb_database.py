@@ -18,6 +18,7 @@ description:
   - Takes any number of names. All are read with one request for each hundred, and only those that differ are written.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:

@@ -18,6 +18,7 @@ description:
   - Secrets are masked in everything that is returned.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.reading
 options:

@@ -21,6 +21,7 @@ description:
     none with O(update_password=on_create). All cores are used.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.login_password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -30,13 +31,8 @@ options:
     type: str
   password:
     description:
-      - Password that the user is to have. In this module it is not the one to log in with, which is O(login_password).
+      - Password that the user is to have.
       - Without it and O(password_hash), a new user has none and can't log in with one.
-    type: str
-  login_password:
-    description:
-      - Password to log in with, for O(username).
-      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
     type: str
   password_hash:
     description:

@@ -104,7 +104,7 @@ def import_cost(module: str) -> float:
     command = [sys.executable, "-c", IMPORT.replace("MODULE", module)]
     runs = [
         float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-        for _ in range(10)
+        for _run in range(10)
     ]
     return statistics.median(runs[1:])
 

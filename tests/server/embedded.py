@@ -54,7 +54,7 @@ class Server:
         self._said: list[str] = []
         self._heard = threading.Condition()
         self.urls: list[str] = []
-        name, _, password = (admin or "").partition(":")
+        name, _colon, password = (admin or "").partition(":")
         #: The admin's name; None for the admin party of the 1.x dialect.
         self.username: str | None = name or None
         #: The admin's password.

@@ -215,7 +215,7 @@ class Comparison:
         self._version = self._places(VERSION.get(name, []))
 
     def _places(self, table: list[tuple[str, str, str]]) -> list[re.Pattern[str]]:
-        return [re.compile(place) for request, place, _ in table if re.search(request, self.label)]
+        return [re.compile(place) for request, place, _why in table if re.search(request, self.label)]
 
     def headers(self, recorded: dict[str, str], given: dict[str, str], address: str) -> None:
         for name, value in recorded.items():
@@ -273,7 +273,7 @@ class Comparison:
 
     def _alike(self, recorded: str, given: str) -> bool:
         """Whether both have the same of the forms that have no fixed value."""
-        for name, (form, _) in FORMS.items():
+        for name, (form, _why) in FORMS.items():
             if not re.fullmatch(form, recorded):
                 continue
             if not re.fullmatch(form, given) or len(form_digits(name, recorded)) != len(form_digits(name, given)):
@@ -305,7 +305,7 @@ def kind(value: Any) -> str:
 def cookie(header: str) -> dict[str, Any]:
     """A Set-Cookie header: whether it holds a session, and its attributes."""
     first, *attributes = header.split("; ")
-    name, _, value = first.partition("=")
+    name, _equals, value = first.partition("=")
     told: dict[str, Any] = dict(attribute.partition("=")[::2] for attribute in attributes)
     told["Expires"] = bool(re.fullmatch(r"\w{3}, \d\d-\w{3}-\d{4} \d\d:\d\d:\d\d GMT", told.get("Expires", "")))
     return {"name": name, "session": bool(value), **told}

@@ -151,7 +151,7 @@ class TestStart:
         assert all(answers(one) for one in urls)
         assert list(tmp_path.iterdir()), "it keeps its temporary data somewhere"
         process.send_signal(sign)
-        rest, _ = process.communicate(timeout=10)
+        rest, _stderr = process.communicate(timeout=10)
         assert process.returncode == 0
         assert rest == ""
         assert list(tmp_path.iterdir()) == []
@@ -383,7 +383,7 @@ class TestLogin:
     def test_lockout_by_its_mode(self, mode: str, last: int) -> None:
         with embedded.server() as running:
             ask(running.url, "PUT", "/_node/_local/_config/chttpd_auth_lockout/mode", mode)
-            for _ in range(5):
+            for _try in range(5):
                 assert ask(running.url, "GET", "/", user=("admin", "wrong")).status == 401
             assert ask(running.url, "GET", "/_up").status == last
             assert ask(running.url, "GET", "/_up", user=None).status == 200
@@ -391,7 +391,7 @@ class TestLogin:
     def test_lockout_is_by_name(self) -> None:
         with embedded.server() as running:
             ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "pw")
-            for _ in range(6):
+            for _try in range(6):
                 ask(running.url, "GET", "/", user=("bob", "wrong"))
             assert ask(running.url, "GET", "/", user=("bob", "pw")).status == 403
             assert ask(running.url, "GET", "/").status == 200

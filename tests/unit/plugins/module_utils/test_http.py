@@ -99,7 +99,7 @@ def test_each_status_has_its_error(wire: Wire, status: int, body: t.Any, kind: t
     wire["GET /x"] = status, body
     with pytest.raises(errors.CouchDBError) as caught:
         connection(retries=0).request("GET", ("x",))
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert caught.value.status == status
     assert URL + "x" in str(caught.value)
     if isinstance(body, dict):

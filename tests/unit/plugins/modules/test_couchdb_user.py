@@ -182,7 +182,7 @@ def test_a_hundred_users_are_read_together_and_written_together(wire: Wire, chec
         held.update(dict.fromkeys(document["name"] for document in body["docs"]))
         return 201, [{"ok": True, "id": document["_id"], "rev": "1-a"} for document in body["docs"]]
 
-    wire["POST /_users/_all_docs?include_docs=true"] = lambda body: rows(held)(body)
+    wire["POST /_users/_all_docs?include_docs=true"] = rows(held)
     wire["GET /_node/_local/_config"] = {"chttpd_auth": {"iterations": "1"}}
     wire["POST /_users/_bulk_docs"] = write
     users = [{**USER, "name": f"u{number}", "password": "pw"} for number in range(100)]
