@@ -46,9 +46,9 @@ _HASHLIB_NAME = {
     "sha512": "sha512",
 }
 
-_SIMPLE_TEXT = re.compile(r"^-hashed-(?P<key>[0-9a-f]{40}),(?P<salt>[^,\s]+)$", re.IGNORECASE)
+_SIMPLE_TEXT = re.compile(r"^-hashed-(?P<key>[0-9a-f]{40}),(?P<salt>[^,\s]+)\Z", re.IGNORECASE)
 _PBKDF2_TEXT = re.compile(
-    r"^-pbkdf2(:(?P<prf>[a-z0-9]+))?-(?P<key>[0-9a-f]+),(?P<salt>[^,\s]+),(?P<iterations>[1-9][0-9]*)$",
+    r"^-pbkdf2(:(?P<prf>[a-z0-9]+))?-(?P<key>[0-9a-f]+),(?P<salt>[^,\s]+),(?P<iterations>[1-9][0-9]*)\Z",
     re.IGNORECASE,
 )
 

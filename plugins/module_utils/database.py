@@ -102,7 +102,9 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/common.html#put--db
         """
-        query = self.client.dialect.creation_query(shards, replicas, partitioned)
+        dialect = self.client.dialect
+        dialect.check_databases([self.name])
+        query = dialect.creation_query(shards, replicas, partitioned)
         self._ask("PUT", query=query, hthdrs=hthdrs)
         return self
 
@@ -340,7 +342,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/find.html#delete--db-_index-designdoc-json-name
         """
-        parts = ("_index", "_design", _bare(ddoc), kind, name)
+        parts = ("_index", _bare(ddoc), kind, name)
         return bool(self._ask("DELETE", *parts, hthdrs=hthdrs).get("ok"))
 
 
