@@ -634,7 +634,7 @@ class Client:
                 written += failure.written
                 refused += failure.refused
         if refused:
-            raise errors.CommitFailed(_refusal(refused, len(written)), written, refused)
+            raise errors.CommitFailed(written, refused)
         return written
 
     def replicate(
@@ -740,12 +740,6 @@ def _replication(name: str | None, database: str | None, row: dict[str, t.Any]) 
         "target": row.get("target"),
         "info": row.get("info", row.get("_replication_stats")),
     }
-
-
-def _refusal(refused: list[dict[str, str]], written: int) -> str:
-    listed = ", ".join(f"{row['database']}/{row['id']} ({row['error']}: {row['reason']})" for row in refused[:10])
-    more = f" and {len(refused) - 10} more" if len(refused) > 10 else ""
-    return f"{len(refused)} documents were refused: {listed}{more}; {written} were written"
 
 
 def _tail(path: str, size: int, skip: int) -> str:

@@ -293,23 +293,26 @@ class Database:
         written: list[dict[str, str]] = []
         refused: list[dict[str, str]] = []
         for portion in _portions(changed):
-            for document, answer in zip(portion, self.bulk_docs(portion, hthdrs)):
+            for document, answer in zip(portion, self._write(portion, hthdrs)):
+                row = {"database": self.name, "id": document.id}
                 if "error" in answer:
-                    reason = str(answer.get("reason", ""))
-                    refused.append(
-                        {"database": self.name, "id": document.id, "error": str(answer["error"]), "reason": reason}
-                    )
+                    refused.append({**row, "error": str(answer["error"]), "reason": str(answer.get("reason", ""))})
                     continue
-                written.append({"database": self.name, "id": document.id, "rev": answer["rev"]})
+                written.append({**row, "rev": answer["rev"]})
                 if document.get("_deleted"):
                     self._open.pop(document.id)
                 document.was_stored(answer["rev"])
         if refused:
-            listed = ", ".join(f"{row['id']} ({row['error']})" for row in refused[:10])
-            raise errors.CommitFailed(
-                f"{len(refused)} documents of {self.name} were refused: {listed}", written, refused
-            )
+            raise errors.CommitFailed(written, refused)
         return written
+
+    def _write(self, documents: t.Sequence[Document], hthdrs: Headers) -> list[dict[str, str]]:
+        """Like bulk_docs, but what stops the whole request is the refusal of each document."""
+        try:
+            return self.bulk_docs(documents, hthdrs)
+        except errors.CouchDBError as error:
+            refusal = {"error": error.error or type(error).__name__, "reason": error.reason or str(error)}
+            return [refusal for document in documents]
 
     # Design documents and indexes
 

@@ -110,8 +110,10 @@ class CommitFailed(CouchDBError):
     ``error`` and ``reason``. A refused document stays as it was changed, to be mended and committed again.
     """
 
-    def __init__(self, message: str, written: list[dict[str, str]], refused: list[dict[str, str]]) -> None:
-        super().__init__(message)
+    def __init__(self, written: list[dict[str, str]], refused: list[dict[str, str]]) -> None:
+        listed = ", ".join(f"{row['database']}/{row['id']} ({row['error']}: {row['reason']})" for row in refused[:10])
+        more = f" and {len(refused) - 10} more" if len(refused) > 10 else ""
+        super().__init__(f"{len(refused)} documents were refused: {listed}{more}; {len(written)} were written")
         self.written = written
         self.refused = refused
 
