@@ -54,10 +54,10 @@ def install_core(session: nox.Session, core: str, *packages: str) -> None:
     session.install(f"ansible-core=={core}.*", "-r", "requirements.txt", *packages)
 
 
-def run_pytest(session: nox.Session, folder: str) -> None:
-    """Run the tests of a folder, or what the command line asks for."""
+def run_pytest(session: nox.Session, *folders: str) -> None:
+    """Run the tests of some folders, or what the command line asks for."""
     session.run("python", f"{TOOLS}/tree.py", silent=True)
-    session.run("pytest", f"--timeout={TEST_SECONDS}", *(session.posargs or [folder]))
+    session.run("pytest", f"--timeout={TEST_SECONDS}", *(session.posargs or folders))
 
 
 def node_package() -> list[str]:
@@ -83,6 +83,13 @@ def client(session: nox.Session) -> None:
     """Run the tests of the client, on the embedded server and on COUCHDB_URL when that is set."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
     run_pytest(session, "tests/client")
+
+
+@nox.session
+def plays(session: nox.Session) -> None:
+    """Run the examples, and search what plays print and leave behind for secrets."""
+    install_core(session, NEWEST, "pytest-timeout", *node_package())
+    run_pytest(session, "tests/examples", "tests/secrets")
 
 
 @nox.session

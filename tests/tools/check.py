@@ -27,7 +27,7 @@ WORKERS = 2
 SHOWN_LINES = 60
 
 # The longest first, so that none of them starts last.
-LONG = ["client", "server", "integration", "sanity", "unit", "ansible-lint", "build-import-check"]
+LONG = ["integration", "client", "server", "plays", "sanity", "unit", "ansible-lint", "build-import-check"]
 
 # nox's "lint" only starts other sessions of the list.
 LEFT_OUT = {"lint"}

@@ -38,7 +38,7 @@ Where to look
 
 How to go on
   Start a server to try things on; it runs until Ctrl-C:
-      {folder}/python tests/server/run --port 5984 --admin {admin}
+      {folder}/python tests/server/run.py --port 5984 --admin {admin}
   In another terminal, name that server, or one of yours:
       export COUCHDB_URL=http://127.0.0.1:5984/ COUCHDB_USERNAME=admin COUCHDB_PASSWORD=secret
   Change the declaration, see what would change, and let it:
