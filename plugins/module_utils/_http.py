@@ -248,7 +248,7 @@ class Connection:
             "method": method,
             "url": self.address(path),
             "params": {name: _spelling(value) for name, value in (query or {}).items() if value is not None},
-            "data": None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+            "data": None if body is None else json.dumps(body).encode(),
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
         for attempt in range(self.retries + 1):

@@ -140,7 +140,7 @@ class Client:
         return bool(self._present)
 
     def ispresent(self, hthdrs: Headers = None) -> bool:
-        """Whether the server answers now, with any status below 500. Sends HEAD.
+        """Whether the server answers now, if only to ask for a login. Sends HEAD.
 
         https://docs.couchdb.org/en/stable/api/basics.html#request-format-and-responses
         """

@@ -258,7 +258,7 @@ def test_a_bad_endpoint_is_refused_before_any_request(
 
 
 def test_it_needs_a_login(connect: Connect, server: Server, source: Database, target: Database) -> None:
-    ends = [server.url + one.name if server.clustered else one.name for one in (source, target)]
+    before = server.url if server.clustered else ""
     with pytest.raises(errors.Unauthorized):
-        connect(username=None).replicate(*ends)
+        connect(username=None).replicate(before + source.name, before + target.name)
     assert ids(target) == []

@@ -229,6 +229,17 @@ def test_an_own_password_is_changed_and_used_from_then_on(wire: Wire) -> None:
     assert outcome.returned["admin"]["nodes"] == ["n1", "n2"]
 
 
+@pytest.mark.parametrize("given", [{"password": "pw"}, {"password_hash": PW}, {"name": "old", "state": "absent"}])
+def test_check_mode_only_reads(wire: Wire, given: dict[str, t.Any]) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["n1", "n2"], "cluster_nodes": ["n1", "n2"]}
+    for node in ("n1", "n2"):
+        wire[f"GET /_node/{node}/_config"] = {"admins": {"root": ROOT, "old": PW}, "chttpd_auth": {"iterations": "1"}}
+    outcome = _module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **given}), client(), check_mode=True)
+    assert len(outcome.changes) == 2
+    assert wire.written == []
+    assert set(outcome.returned["admin"]) == {"name", "scheme", "iterations", "nodes"}
+
+
 def test_on_an_admin_party_the_first_admin_is_used_from_then_on(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     wire["GET /_config"] = InTurn([{}, {"admins": {"bob": PW}}])
