@@ -345,7 +345,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/find.html#delete--db-_index-designdoc-json-name
         """
-        parts = ("_index", _bare(ddoc), kind, name)
+        parts = ("_index", f"_design/{_bare(ddoc)}", kind, name)
         return bool(self._ask("DELETE", *parts, hthdrs=hthdrs).get("ok"))
 
 

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +57,15 @@ def described(url: str, username: str | None, password: str | None) -> Server:
     return Server(couch.url, username, password, tuple(found) if found[0] >= 2 else (1,))
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(name: str) -> Iterator[Server]:
     """The server of one of the NAMES, for the length of a ``with`` block."""
-    if name == ENVIRONMENT:
-        yield described(_GIVEN["url"] or "", _GIVEN["username"], _GIVEN["password"])
-        return
-    with embedded.server(dialect=DIALECTS[name], admin=ADMIN) as server:
-        yield described(server.url, server.username, server.password)
+    with contextlib.ExitStack() as stack:
+        if name == ENVIRONMENT:
+            yield described(_GIVEN["url"] or "", _GIVEN["username"], _GIVEN["password"])
+        else:
+            server = stack.enter_context(embedded.server(dialect=DIALECTS[name], admin=ADMIN))
+            yield described(server.url, server.username, server.password)
 
 
 def unique(suffix: Any = "") -> str:

@@ -46,7 +46,7 @@ def raw(serve: Callable[[socket.socket], None]) -> Iterator[str]:
         def accept() -> None:
             while True:
                 try:
-                    connection, _ = listener.accept()
+                    connection, _address = listener.accept()
                 except OSError:
                     return
                 with connection:
@@ -271,7 +271,7 @@ def test_a_locked_account_is_not_tried_again(couch: Client, connect: Connect, se
     joe = new_admin()
     couch.addadmin(joe, PASSWORD)
     mistaken = connect(username=joe, password="wrong")
-    for _ in range(5):
+    for _try in range(5):
         with pytest.raises(errors.Unauthorized):
             mistaken.database_names()
     if server.number >= (3, 4):
@@ -351,7 +351,7 @@ def test_each_status_has_its_error(status: int, kind: type[errors.CouchDBError])
     with listen(lambda asked: Reply(status, {"error": "some_error", "reason": "some reason"})) as fake:
         with pytest.raises(kind, match="some_error: some reason") as caught:
             Client(fake.url)()
-        assert type(caught.value) is kind
+        assert caught.type is kind
         assert caught.value.status == status
         assert len(fake.requests) == 1
 
@@ -374,6 +374,11 @@ def test_a_database_that_is_there_is_told_from_other_412() -> None:
 def test_database_names(couch: Client, db: Database, new_name: Name, suffix: str) -> None:
     name = new_name(suffix)
     assert name not in couch
+    if "/" in name and couch.dialect.product == "PouchDB Server":
+        # It would create the database under another name.
+        with pytest.raises(errors.InvalidInput, match="drops the slash"):
+            couch.put(name)
+        return
     database = couch.put(name)
     assert name in couch
     assert database in couch.all_dbs()
@@ -451,9 +456,9 @@ def test_document_ids_that_can_not_be_addressed(connect: Connect, wire: Wire, db
 
 def test_asked_is_encoded_once(connect: Connect, wire: Wire, new_name: Name) -> None:
     couch = connect(wire.url)
-    name = new_name("/a+b(c)")
+    name = new_name("+b(c)")
     couch.put(name)
-    path = f"/{name[:-7]}%2Fa%2Bb%28c%29"
+    path = f"/{name[:-5]}%2Bb%28c%29"
     assert wire.asked()[-1] == f"PUT {path}"
     couch[name].put_document({"_id": "x/y"})
     assert wire.asked()[-1] == f"PUT {path}/x%2Fy"

@@ -202,8 +202,8 @@ def test_objects_of_couchdb(couch: Client, source: Database, target: Database) -
     assert ids(target) == ["a", "b", "c"]
 
 
-def test_a_name_that_needs_encoding(couch: Client, source: Database, new_name: Name) -> None:
-    name = new_name("/a+b(1)$-_")
+def test_a_name_that_needs_encoding(couch: Client, server: Server, source: Database, new_name: Name) -> None:
+    name = new_name("/a+b(1)$-_" if server.clustered else "+b(1)$-_")
     couch.replicate(source.name, name, create_target=True)
     assert ids(couch[name]) == ["a", "b", "c"]
 
@@ -235,7 +235,7 @@ def test_other_options_go_as_they_are(couch: Client, server: Server, source: Dat
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "Bad Name", "couchpy?ct", "ftp://127.0.0.1/couchpy_ct", "file:///tmp/couchpy_ct", {}, {"uri": "http://a/b"}],
+    ["", "Bad Name", "couchpy?ct", "ftp://127.0.0.1/couchpy_ct", "file:///couchpy_ct", {}, {"uri": "http://a/b"}],
     ids=str,
 )
 def test_a_bad_endpoint_is_refused_before_any_request(

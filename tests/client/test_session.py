@@ -266,7 +266,7 @@ def test_logout_forgets_the_cookie_even_if_the_server_fails() -> None:
 
 def test_login_again_after_logout(connect: Connect, joe: str) -> None:
     couch = connect(username=None)
-    for _ in range(2):
+    for _try in range(2):
         couch.login(joe, PASSWORD)
         assert who(couch)[0] == joe
         couch.logout()
