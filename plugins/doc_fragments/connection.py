@@ -16,12 +16,12 @@ options:
       - Address of the CouchDB server, C(http) or C(https), with a path where a proxy puts it there.
       - A name and password inside it are used, and are never shown. Percent-encode characters such as V(@), V(/) and V(:) in them.
       - Redirects are not followed, so that credentials go nowhere else.
+      - If not set, the environment variable E(COUCHDB_URL) is used, else V(http://localhost:5984/).
     type: str
-    default: http://localhost:5984/
   username:
     description:
       - Name to log in with. The modules that write need a server admin.
-      - If not set, the environment variable E(COUCHDB_USERNAME) is used.
+      - If not set, the one in O(url) is used, else the environment variable E(COUCHDB_USERNAME).
     type: str
     aliases: [login_user]
   cookie:
@@ -66,7 +66,6 @@ requirements:
   - Python 3.8 or later on the host that runs the module
   - requests (Python library) 2.20 or later on the host that runs the module
 notes:
-  - The address can also be given with the environment variable E(COUCHDB_URL).
   - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
   - CouchDB 1.x, 2.x and 3.x are spoken to, and PouchDB Server, which speaks like 1.x.
 """
@@ -76,7 +75,7 @@ options:
   password:
     description:
       - Password to log in with.
-      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - If not set, the one in O(url) is used when the name is from there too, else the environment variable E(COUCHDB_PASSWORD).
       - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
     type: str
     aliases: [login_password]
@@ -87,7 +86,7 @@ options:
   login_password:
     description:
       - Password to log in with, for O(username). In this module, O(password) is the one that somebody else is to have.
-      - If not set, the environment variable E(COUCHDB_PASSWORD) is used.
+      - If not set, the one in O(url) is used when the name is from there too, else the environment variable E(COUCHDB_PASSWORD).
       - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
     type: str
 """

@@ -12,27 +12,23 @@ are not features of a module, they come with the way.
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import errors
-from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side
+from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, split_address
 from ._plan import DONT, TRY, Change, Plan, diff, units
-from ._secrets import url_secrets
+from ._secrets import MASK, is_secret_header, url_secrets
 from .client import DEFAULT_URL, Client
 
 CONNECTION: dict[str, dict[str, t.Any]] = {
-    "url": {"type": "str", "default": DEFAULT_URL, "fallback": (env_fallback, ["COUCHDB_URL"])},
-    "username": {"type": "str", "aliases": ["login_user"], "fallback": (env_fallback, ["COUCHDB_USERNAME"])},
-    "password": {
-        "type": "str",
-        "aliases": ["login_password"],
-        "no_log": True,
-        "fallback": (env_fallback, ["COUCHDB_PASSWORD"]),
-    },
+    "url": {"type": "str"},
+    "username": {"type": "str", "aliases": ["login_user"]},
+    "password": {"type": "str", "aliases": ["login_password"], "no_log": True},
     "cookie": {"type": "str", "no_log": True},
     "headers": {"type": "dict", "default": {}},
     "validate_certs": {"type": "bool", "default": True},
@@ -42,9 +38,13 @@ CONNECTION: dict[str, dict[str, t.Any]] = {
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 3},
 }
-"""The argument spec that every module has; the documentation fragment C(connection) says the same."""
+"""The argument spec that every module has; the documentation fragment C(connection) says the same.
 
-LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True, "fallback": (env_fallback, ["COUCHDB_PASSWORD"])}
+What stands in the environment is not looked up by Ansible but by make_client(): it is weaker than what
+stands in the address, and Ansible would warn of it beside an alias.
+"""
+
+LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True}
 """The option to log in with, of modules whose own C(password) is that of somebody whom they manage."""
 
 _TRIES = 5
@@ -135,14 +135,24 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
 
 
 def make_client(params: Params) -> Client:
-    """The Client that the connection options describe. Raises InvalidInput for a name without a password."""
+    """The Client that the connection options describe. Raises InvalidInput for a name without a password.
+
+    Name and password are taken from the options, else from the address, else from the environment.
+    """
+    environment = {name: os.environ.get(f"COUCHDB_{name.upper()}") or None for name in ("url", "username", "password")}
+    url = params["url"] or environment["url"] or DEFAULT_URL
+    _address, url_username, url_password = split_address(url)
+    username = params["username"] or url_username or environment["username"]
     # Where a module has a password of its own, the one to log in with is another option; elsewhere that is an alias.
-    password = params.get("login_password", params["password"])
-    if "login_password" in params and password is None and params["username"] is not None and params["cookie"] is None:
-        raise errors.InvalidInput("login_password", "must be given with username: here, password is another one's")
-    names = ("username", "validate_certs", "ca_path", "client_cert", "client_key", "timeout", "retries")
-    options = {**{name: params[name] for name in names}, "password": password}
-    return Client(params["url"], config=options, hthdrs=params["headers"], cookie=params["cookie"])
+    option = "login_password" if "login_password" in params else "password"
+    password = params[option] or None
+    if password is None:
+        password = url_password if username == url_username else environment["password"]
+    if username and password is None and not params["cookie"]:
+        raise errors.InvalidInput(option, "must be given with username: without it, the login would fail")
+    names = ("validate_certs", "ca_path", "client_cert", "client_key", "timeout", "retries")
+    options = {**{name: params[name] for name in names}, "username": username, "password": password}
+    return Client(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
 
 
 def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode: bool) -> Outcome:
@@ -262,21 +272,26 @@ class _Module(AnsibleModule):
 
     def __init__(self, resource: Resource, **options: t.Any) -> None:
         self._resource = resource
+        self._options_accepted = False
         super().__init__(**options)
 
     def _log_invocation(self) -> None:
         # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
         self.no_log_values.update(secret for secret in self._hidden() if secret)
+        self._options_accepted = True
         super()._log_invocation()
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
+        # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
+        if not self._options_accepted:
+            kwargs.setdefault("invocation", {"module_args": MASK})
+        super().fail_json(msg, **kwargs)
+        raise AssertionError("fail_json ends the module")
 
     def _hidden(self) -> t.Iterator[str]:
         for secret in (self.params.get("login_password"), self.params["password"]):
             if secret:
                 yield quote(secret, safe="")
-        yield from url_secrets(self.params["url"])
-        yield from (str(value) for name, value in self.params["headers"].items() if _is_secret_header(name))
+        yield from url_secrets(self.params["url"] or "")
+        yield from (str(value) for name, value in self.params["headers"].items() if is_secret_header(name))
         yield from self._resource.secrets(self.params)
-
-
-def _is_secret_header(name: str) -> bool:
-    return name.lower() in ("authorization", "proxy-authorization", "cookie") or "token" in name.lower()

@@ -23,12 +23,18 @@ _SECRET_FIELD = re.compile(
     r"|^(derived_key|password_sha|salt|authorization|proxy-authorization|cookie|set-cookie)$",
     re.IGNORECASE,
 )
+_SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
 _URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@\"'<>]*@", re.IGNORECASE)
 
 
 def is_secret_setting(section: str, key: str) -> bool:
     """Whether the value of a setting is one to hide: C(admins), C(jwt_keys), passwords, secrets, tokens."""
     return section in _SECRET_SECTIONS or bool(_SECRET_SETTING.search(key))
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether the value of an HTTP header is one to hide: credentials, cookies, tokens, keys."""
+    return bool(_SECRET_HEADER.search(name))
 
 
 def mask_url(url: str) -> str:
@@ -114,7 +120,7 @@ def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after:
 
 def url_secrets(url: str) -> set[str]:
     """The password inside an address, as written and decoded, also when characters in it should have been encoded."""
-    credentials = url.partition("://")[2].rpartition("@")[0]
+    credentials = url.rpartition("@")[0].rpartition("://")[2]
     password = credentials.partition(":")[2]
     return {password, unquote(password)} - {""}
 

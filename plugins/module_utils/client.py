@@ -22,9 +22,11 @@ The API of CouchDB: https://docs.couchdb.org/en/stable/api/index.html
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
+import threading
 import typing as t
 from dataclasses import fields
 from http.cookies import SimpleCookie
@@ -82,6 +84,7 @@ class Client:
             options.cookie = _cookie_text(cookie)
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
         self._databases: dict[str, _Database] = {}
+        self._settings_lock = threading.Lock()
         self._present: bool | None = None
         self._dialect: _dialect.Dialect | None = None
         self._welcome: dict[str, t.Any] | None = None
@@ -309,11 +312,13 @@ class Client:
         if change and key is None:
             raise errors.InvalidInput("key", "must be given to set or delete a setting")
         path = self.dialect.settings(node, *names)
-        if "value" in change and change["value"] is not None:
-            body = setting_text(change["value"])
-            return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True).body
-        if change.get("delete"):
-            return self.request("DELETE", path, hthdrs=hthdrs).body
+        # PouchDB Server loses settings that are written at the same time.
+        with contextlib.nullcontext() if self.dialect.clustered else self._settings_lock:
+            if change.get("value") is not None:
+                body = setting_text(change["value"])
+                return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True).body
+            if change.get("delete"):
+                return self.request("DELETE", path, hthdrs=hthdrs).body
         return self.request("GET", path, hthdrs=hthdrs).body
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:

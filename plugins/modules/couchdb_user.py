@@ -64,7 +64,7 @@ options:
     default: always
   users:
     description:
-      - Several users, each with the options of a single one.
+      - Several users, each with the options of a single one. O(state) and O(update_password) apply to those that have none of their own.
     type: list
     elements: dict
     suboptions:
@@ -92,16 +92,14 @@ options:
         type: dict
       state:
         description:
-          - Whether the user is to be there.
+          - Whether the user is to be there. If not set, O(state) applies.
         type: str
         choices: [present, absent]
-        default: present
       update_password:
         description:
-          - Whether the password of a user who is there is looked at, as in O(update_password).
+          - Whether the password of a user who is there is looked at. If not set, O(update_password) applies.
         type: str
         choices: [always, on_create]
-        default: always
 notes:
   - In C(module_defaults) for the action group, name the credentials O(login_user) and O(login_password), which mean the same in every module.
   - As passwords are sent hashed, the server's setting C(chttpd_auth/password_regexp) is not applied to them.
@@ -198,22 +196,24 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Clie
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 _USER: dict[str, t.Any] = {
-    "name": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     "password_hash": {"type": "str", "no_log": True},
     "roles": {"type": "list", "elements": "str"},
     "attributes": {"type": "dict"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "no_log": False},
 }
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **_USER,
+    "name": {"type": "str"},
+    "state": {**_USER["state"], "default": "present"},
+    "update_password": {**_USER["update_password"], "default": "always"},
     "login_password": LOGIN_PASSWORD,
     "users": {
         "type": "list",
         "elements": "dict",
-        "options": {**_USER, "name": {"type": "str", "required": True}},
+        "options": {"name": {"type": "str", "required": True}, **_USER},
         "mutually_exclusive": [("password", "password_hash")],
     },
 }
@@ -239,7 +239,8 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         _users.check_fields(user, where)
         if user["name"] in desired:
             raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
-        desired[user["name"]] = user
+        common = {option: user[option] or params[option] for option in ("state", "update_password")}
+        desired[user["name"]] = {**user, **common, "where": where}
     return desired
 
 
@@ -285,7 +286,7 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
     wanted = _passwords.settle([stored] if stored else [], user["password"], user["password_hash"], observed.hashing)
     problem = observed.dialect.hash_problem(wanted)
     if problem:
-        raise InvalidInput("password_hash", problem)
+        raise InvalidInput(f"{user['where']}password_hash", problem)
     return document if wanted == stored else _users.with_hash(document, wanted)
 
 

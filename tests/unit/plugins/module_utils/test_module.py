@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import typing as t
 
 import pytest
@@ -12,7 +13,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, er
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Interrupted, Progress, Resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import TRY, Change, Plan, diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
-from wire import InTurn, Wire, client
+from wire import URL, InTurn, Wire, client
 
 CONFLICT = (409, {"error": "conflict", "reason": "Document update conflict."})
 OK = (200, {"ok": True})
@@ -211,3 +212,44 @@ def test_diff_has_no_entry_for_what_is_not_there_and_keeps_the_first_before() ->
         "before": {"b": {"doc_count": 7}, "c": 1},
         "after": {"a": {"doc_count": 0, "revs_limit": 5}, "c": 3},
     }
+
+
+CONNECTION = {**dict.fromkeys(_module.CONNECTION), "headers": {}, "validate_certs": True, "timeout": 30, "retries": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "used"),
+    [
+        ({}, {}, None),
+        ({"username": "a", "password": "b"}, {"username": "c", "password": "d"}, ("a", "b")),
+        ({"url": "http://e:f@couch.example:5984/"}, {"username": "c", "password": "d"}, ("e", "f")),
+        ({"url": "http://e:f@couch.example:5984/", "username": "a", "password": "b"}, {}, ("a", "b")),
+        ({"url": "http://e:f@couch.example:5984/", "username": "a"}, {"password": "d"}, ("a", "d")),
+        ({"url": "http://e:f@couch.example:5984/", "username": "e"}, {"password": "d"}, ("e", "f")),
+        ({"username": "a"}, {"password": "d"}, ("a", "d")),
+        ({"username": "", "password": ""}, {}, None),
+        ({}, {"username": "c", "password": "d"}, ("c", "d")),
+        ({}, {"password": "d"}, None),
+        # Here, password is somebody else's.
+        ({"username": "a", "password": "x", "login_password": "b"}, {}, ("a", "b")),
+        ({"username": "a", "password": "x", "login_password": None}, {"password": "d"}, ("a", "d")),
+    ],
+)
+def test_where_the_login_comes_from(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, options: t.Any, environment: t.Any, used: tuple[str, str] | None
+) -> None:
+    for name in ("url", "username", "password"):
+        monkeypatch.delenv(f"COUCHDB_{name.upper()}", raising=False)
+    monkeypatch.setenv("COUCHDB_URL", URL)
+    for name, value in environment.items():
+        monkeypatch.setenv(f"COUCHDB_{name.upper()}", value)
+    _module.make_client({**CONNECTION, **options})()
+    sent = wire.headers[0].get("Authorization")
+    assert sent == (used and "Basic " + base64.b64encode(":".join(used).encode()).decode())
+
+
+@pytest.mark.parametrize("extra", [{"password": None}, {"password": "x", "login_password": None}])
+def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, extra: dict[str, t.Any]) -> None:
+    monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
+    with pytest.raises(errors.InvalidInput, match="password: must be given with username"):
+        _module.make_client({**CONNECTION, "url": URL, "username": "a", **extra})

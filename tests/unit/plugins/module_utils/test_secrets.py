@@ -40,6 +40,7 @@ def test_a_url_without_credentials_is_shown_whole(url: str) -> None:
         ("http://admin:a%40b@host/", {"a%40b", "a@b"}),
         ("http://admin:a/b@c@host/", {"a/b@c"}),
         ("http://admin@host/", set()),
+        ("admin:a@host:5984", {"a"}),
         ("http://host/_node/n@h", set()),
     ],
 )

@@ -142,6 +142,14 @@ def test_a_hash_that_the_version_does_not_know_is_refused() -> None:
         couchdb_user.plan(desired, Observed({"ann": None}, QUICK, Dialect("CouchDB", "3.3.3")))
 
 
+def test_state_and_update_password_apply_to_users_that_have_none_of_their_own() -> None:
+    bare = {**USER, "state": None, "update_password": None}
+    users = [{**bare, "name": "a"}, {**bare, "name": "b", "state": "present"}]
+    desired = couchdb_user.desire({**PARAMS, "users": users, "state": "absent", "update_password": "on_create"})
+    assert {name: user["state"] for name, user in desired.items()} == {"a": "absent", "b": "present"}
+    assert {user["update_password"] for user in desired.values()} == {"on_create"}
+
+
 def test_what_is_returned_holds_no_secret() -> None:
     desired = couchdb_user.desire(PARAMS)
     held = {**HELD, "token": "c4n4ry"}
