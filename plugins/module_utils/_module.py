@@ -197,6 +197,9 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
                 progress.undone += unit
                 continue
             for change, error in zip(unit, outcome.result or [outcome.error] * len(unit)):
+                if change.may_be_void and isinstance(error, errors.NotFound):
+                    # It is gone already, or is a default that can't be deleted: observing again tells which.
+                    continue
                 first_error = first_error or error
                 unsure = isinstance(error, errors.Unreachable) and error.sent
                 place = progress.done if error is None else progress.unsure if unsure else progress.failed

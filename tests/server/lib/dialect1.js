@@ -5,7 +5,8 @@
  * The 1.x dialect: express-pouchdb nearly as it is, with what CouchDB 1.x had and it lacks.
  *
  * Put in front of its routes: POST /_restart, /_stats with sections and keys, settings that stay the text they are,
- * a log that ends where it says, and replications that can be stopped. The welcome object stays PouchDB's own.
+ * a log that ends where it says, replications that can be stopped, and who may create and delete databases. The welcome
+ * object stays PouchDB's own. What must be otherwise within express-pouchdb is in pouch1.js.
  */
 
 'use strict';
@@ -15,11 +16,15 @@ const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { PouchDB } = require('./engine');
+const { HttpError, badRequest, notFound, unauthorized } = require('./errors');
+const { saveInTurn, storedName, tellNames, toldName, watchReplicatorBy } = require('./pouch1');
+const { Replications, planOf } = require('./replication1');
 const { summarize } = require('./statistics');
 
 const RESTART_DELAY = 100;
 const RESTART_AWAY = 1200;
 const MOST_SAMPLES = 1024;
+const SESSIONS = 'pouch__auth_sessions__';
 
 /** The statistics of CouchDB 1.x: section → key → what it tells. */
 const STATISTICS = {
@@ -41,13 +46,6 @@ const STATISTICS = {
   ),
 };
 
-class Refused extends Error {
-  constructor(status, error, reason) {
-    super(reason);
-    Object.assign(this, { status, error, reason });
-  }
-}
-
 class Node1 {
   constructor({ admin, port, data, persistent, journal }) {
     Object.assign(this, { admin, data, persistent, journal });
@@ -65,11 +63,21 @@ class Node1 {
   async start() {
     this._samples = new Map();
     this._counts = new Map();
-    this._replications = new Map();
-    await this._makeApplication();
+    // PouchDB would hear of everything twice if it were set up twice in one process.
+    if (this.app) this.app.couchConfig._config = this._readSettings();
+    else await this._makeApplication();
+    await this.replications.documents.start(this._replicatorName());
     await this._listen(this._asked);
     this._asked = this.port;
     this.isUp = true;
+  }
+
+  _readSettings() {
+    return fs.existsSync(this._configFile) ? JSON.parse(fs.readFileSync(this._configFile, 'utf8')) : {};
+  }
+
+  _replicatorName() {
+    return this.app.couchConfig.get('replicator', 'db');
   }
 
   async _makeApplication() {
@@ -79,23 +87,33 @@ class Node1 {
     this.Database = PouchDB.defaults(
       this.persistent ? { prefix: directory + path.sep, adapter: 'leveldb' } : { prefix: '', adapter: 'memory' },
     );
-    const settings = fs.existsSync(this._configFile) ? JSON.parse(fs.readFileSync(this._configFile, 'utf8')) : {};
+    this._key = crypto.randomBytes(16).toString('hex');
+    this.replications = new Replications({ Database: this.Database, key: this._key });
+    // The database of replications may be another one later, or a new one of the same name.
+    watchReplicatorBy(async () => this.isUp && this.replications.documents.start(this._replicatorName()));
+    const settings = this._readSettings();
     if (this.admin) settings.admins = { ...(settings.admins || {}), [this.admin.name]: this.admin.password };
     // The admin is in the file once; what is done to it later, a restart finds as it was left.
     this.admin = null;
-    fs.writeFileSync(this._configFile, JSON.stringify(settings), { mode: 0o600 });
+    const text = JSON.stringify(settings);
+    fs.writeFileSync(this._configFile, text, { mode: 0o600 });
     this.app = require('express-pouchdb')({ configPath: this._configFile, logPath: this._logFile });
+    saveInTurn(this.app.couchConfig);
+    tellNames(this.app);
     this._addRoutes();
     await this.app.setPouchDB(this.Database);
-    await this._settled();
+    await this._settled(text);
   }
 
   /** The application hashes the admin's password and makes its databases in the background. */
-  async _settled() {
+  async _settled(before) {
     for (let attempt = 0; attempt < 200; attempt += 1) {
       const admins = Object.values(this.app.couchConfig.getSection('admins'));
       const names = await this.Database.allDbs();
-      if (admins.every((value) => /^-(pbkdf2|hashed)-/.test(value)) && names.includes('_users') && names.includes('_replicator')) {
+      const hashed = admins.every((value) => /^-(pbkdf2|hashed)-/.test(value));
+      // It writes the file anew once, which must not meet the first change of a setting.
+      const saved = fs.readFileSync(this._configFile, 'utf8') !== before;
+      if (hashed && saved && names.includes('_users') && names.includes('_replicator')) {
         // What was read before the hash was there must be read again.
         this.app.couchConfig.emit('admins');
         return;
@@ -109,15 +127,16 @@ class Node1 {
   _addRoutes() {
     this.app.use((request, response, next) => {
       request.embeddedUser = request.couchSession.userCtx.name;
-      this._own(request, response, next).catch((error) => {
-        if (!(error instanceof Refused)) process.stderr.write(`${error.stack}\n`);
-        send(response, error.status || 500, { error: error.error || 'unknown_error', reason: error.reason || error.message });
-      });
+      const moved = withStoredName(request.url);
+      if (moved) request.url = moved.url;
+      this._own(request, response, next).catch((error) => refuse(response, error));
     });
     const { stack } = this.app._router;
     const layer = stack.pop();
     const root = stack.findIndex(({ route }) => route && route.path === '/');
     stack.splice(root, 0, layer);
+    // What a route of the application throws is answered as errors are here.
+    this.app.use((error, request, response, next) => (response.headersSent ? next(error) : refuse(response, error)));
   }
 
   _listen(port) {
@@ -136,7 +155,7 @@ class Node1 {
   async stop() {
     if (!this.isUp) return;
     this.isUp = false;
-    for (const replication of this._replications.values()) replication.cancel();
+    this.replications.stop();
     const closed = new Promise((resolve) => this._server.close(resolve));
     this._server.closeAllConnections();
     await closed;
@@ -152,6 +171,7 @@ class Node1 {
   _serve(request, response) {
     const began = process.hrtime.bigint();
     const { method, url } = request;
+    const moved = withStoredName(url);
     const writeHead = response.writeHead;
     let told = false;
     const tell = () => {
@@ -162,6 +182,8 @@ class Node1 {
       this._count(`httpd_status_codes/${response.statusCode}`);
       this._count('httpd/requests');
       this._sample('couchdb/request_time', took);
+      // What the server's own replicator asks is no client's request.
+      if (request.headers['x-embedded-replicator'] === this._key) return;
       const tried = Boolean(request.headers.authorization) || (method === 'POST' && url.startsWith('/_session'));
       this.journal.add({
         node: this.name,
@@ -175,6 +197,8 @@ class Node1 {
     // Before the first byte goes out, so that who has the answer can read the journal.
     response.writeHead = (status, ...given) => {
       response.statusCode = status;
+      const location = moved && response.getHeader('Location');
+      if (location) response.setHeader('Location', location.replace(`/${moved.stored}`, `/${moved.told}`));
       tell();
       return writeHead.call(response, status, ...given);
     };
@@ -199,7 +223,7 @@ class Node1 {
     const { method } = request;
     const [first, ...rest] = request.url.split('?')[0].split('/').slice(1).map(decodeURIComponent);
     if (first === '_restart' && !rest.length) {
-      if (method !== 'POST') throw new Refused(405, 'method_not_allowed', 'Only POST allowed');
+      if (method !== 'POST') throw new HttpError(405, 'method_not_allowed', 'Only POST allowed');
       requireAdmin(request);
       requireJson(request);
       send(response, 202, { ok: true });
@@ -212,13 +236,25 @@ class Node1 {
     }
     if (first === '_config' && rest.length === 2 && method === 'PUT') return this._putSetting(request, response, next, rest);
     if (first === '_replicate' && method === 'POST') return this._replicate(request, response);
+    if (first === '_all_dbs' && method === 'GET' && !rest.length) return send(response, 200, await this._names());
+    if (first && first !== '_session' && !rest.some(Boolean) && /^(PUT|DELETE)$/.test(method)) {
+      requireAdmin(request);
+      const there = (await this.Database.allDbs()).includes(first);
+      if (method === 'DELETE' && !request.query.rev && !there) throw notFound('missing');
+    }
     return next();
+  }
+
+  /** The databases, by the names that clients know. */
+  async _names() {
+    const names = await this.Database.allDbs();
+    return names.filter((name) => name !== SESSIONS).map(toldName).sort();
   }
 
   async _statistics([section, key]) {
     const known = (group, name) => STATISTICS[group] && STATISTICS[group][name] !== undefined;
     if (section !== undefined && (!STATISTICS[section] || (key !== undefined && !known(section, key)))) {
-      throw new Refused(404, 'not_found', 'missing');
+      throw notFound('missing');
     }
     const databases = (await this.Database.allDbs()).length;
     const answer = {};
@@ -251,7 +287,7 @@ class Node1 {
     const config = this.app.couchConfig;
     if (config.get('httpd', 'config_whitelist')) return next();
     const value = await readJson(request);
-    if (typeof value !== 'string') throw new Refused(500, 'unknown_error', 'badarg');
+    if (typeof value !== 'string') throw new HttpError(500, 'unknown_error', 'badarg');
     const text = value.trim();
     const standard = (config._defaults[section] || {})[key];
     let stored = text;
@@ -262,95 +298,47 @@ class Node1 {
         // Then it is text after all.
       }
     }
-    const old = config.get(section, key);
-    await new Promise((resolve, reject) => {
-      config.set(section, key, stored, (error) => (error ? reject(error) : resolve()));
+    const before = await new Promise((resolve, reject) => {
+      config.set(section, key, stored, (error, was) => (error ? reject(error) : resolve(was)));
     });
+    const old = before === undefined ? standard : before;
     if (old === undefined) return send(response, 200, '');
     return send(response, 200, typeof old === 'string' ? old : JSON.stringify(old));
   }
 
   /** A replication between databases that exist; one that goes on until it is stopped, where that is asked for. */
   async _replicate(request, response) {
-    requireAdminParty(request, this.app.couchConfig.getSection('admins'));
+    requireLogin(request, this.app.couchConfig.getSection('admins'));
     const body = await readJson(request);
-    const ends = ['source', 'target'].map((end) => endOf(body && body[end], end));
-    const choice = {};
-    for (const field of ['doc_ids', 'filter', 'query_params']) if (body[field] !== undefined) choice[field] = body[field];
-    const digest = crypto.createHash('md5').update(JSON.stringify([...ends, choice])).digest('hex');
-    const id = `${digest}${body.continuous ? '+continuous' : ''}${body.create_target ? '+create_target' : ''}`;
+    const named = body && body.cancel === true && (body.replication_id || body._local_id);
+    const plan = named ? { id: String(named) } : planOf(body);
+    if (plan.createTarget && !plan.ends[1].url) requireAdmin(request);
     if (body.cancel === true) {
-      const running = this._replications.get(id);
-      if (!running) throw new Refused(404, 'not_found', 'could not find running replication');
-      running.cancel();
-      this._replications.delete(id);
-      return send(response, 200, { ok: true, _local_id: id });
+      this.replications.cancel(plan.id);
+      return send(response, 200, { ok: true, _local_id: plan.id });
     }
-    const names = await this.Database.allDbs();
-    const opened = ends.map(({ name, url, headers }, index) => {
-      if (url) return new this.Database(url, headers ? { fetch: withHeaders(headers) } : {});
-      if (!names.includes(name) && !(index === 1 && body.create_target)) {
-        throw new Refused(404, 'db_not_found', `could not open ${name}`);
-      }
-      return new this.Database(name);
-    });
-    const started = new Date();
-    if (body.continuous === true) {
-      if (!this._replications.has(id)) {
-        const running = PouchDB.replicate(...opened, { ...choice, live: true, retry: true });
-        running.on('error', () => this._replications.delete(id));
-        this._replications.set(id, running);
-      }
-      return send(response, 202, { ok: true, _local_id: id });
-    }
-    let done;
-    try {
-      done = await PouchDB.replicate(...opened, choice);
-    } catch (error) {
-      throw new Refused(error.status || 500, error.name || 'error', error.reason || error.message);
-    }
-    const session = crypto.randomBytes(16).toString('hex');
-    return send(response, 200, {
-      ok: true,
-      ...(done.docs_read ? {} : { no_changes: true }),
-      session_id: session,
-      source_last_seq: done.last_seq,
-      replication_id_version: 3,
-      history: [
-        {
-          session_id: session,
-          start_time: started.toUTCString(),
-          end_time: new Date().toUTCString(),
-          start_last_seq: 0,
-          end_last_seq: done.last_seq,
-          recorded_seq: done.last_seq,
-          missing_checked: done.docs_read,
-          missing_found: done.docs_read,
-          docs_read: done.docs_read,
-          docs_written: done.docs_written,
-          doc_write_failures: done.doc_write_failures,
-        },
-      ],
-    });
+    if (!plan.continuous) return send(response, 200, await this.replications.once(plan));
+    await this.replications.begin(plan);
+    return send(response, 202, { ok: true, _local_id: plan.id });
   }
 }
 
 function requireAdmin(request) {
   if (!request.couchSession.userCtx.roles.includes('_admin')) {
-    throw new Refused(401, 'unauthorized', 'You are not a server admin.');
+    throw unauthorized('You are not a server admin.');
   }
 }
 
 /** Where there are admins, replicating is for those who have logged in. */
-function requireAdminParty(request, admins) {
+function requireLogin(request, admins) {
   if (Object.keys(admins).length && request.couchSession.userCtx.name === null) {
-    throw new Refused(401, 'unauthorized', 'You are not authorized to replicate.');
+    throw unauthorized('You are not authorized to replicate.');
   }
 }
 
 function requireJson(request) {
   if (!/^application\/json/i.test(request.headers['content-type'] || '')) {
-    throw new Refused(415, 'bad_content_type', 'Content-Type must be application/json');
+    throw new HttpError(415, 'bad_content_type', 'Content-Type must be application/json');
   }
 }
 
@@ -360,22 +348,23 @@ async function readJson(request) {
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch {
-    throw new Refused(400, 'bad_request', 'invalid_json');
+    throw badRequest('invalid_json');
   }
 }
 
-/** One end of a replication: the name of a database here, or an address. */
-function endOf(given, end) {
-  const { url, headers } = given && typeof given === 'object' ? given : { url: given };
-  if (typeof url !== 'string' || !url) throw new Refused(400, 'bad_request', `missing ${end}`);
-  return /^https?:\/\//.test(url) ? { url, headers } : { name: url };
-}
-
-function withHeaders(headers) {
-  return (url, options) => {
-    for (const [name, value] of Object.entries(headers)) options.headers.set(name, value);
-    return PouchDB.fetch(url, options);
-  };
+/** An address whose database has another name below: the address with that one, and how both write the name. */
+function withStoredName(url) {
+  const [whole, told] = /^\/([^/?]*)/.exec(url) || [];
+  if (!told) return null;
+  let name;
+  try {
+    name = decodeURIComponent(told);
+  } catch {
+    return null;
+  }
+  if (storedName(name) === name) return null;
+  const stored = encodeURIComponent(storedName(name));
+  return { url: `/${stored}${url.slice(whole.length)}`, told, stored };
 }
 
 /** What CouchDB 1.x tells of a statistic: numbers, or nulls while there is nothing to count. */
@@ -393,6 +382,15 @@ function send(response, status, body) {
   const text = `${JSON.stringify(body)}\n`;
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) });
   response.end(text);
+}
+
+/** Answers what went wrong in words, whatever it was. */
+function refuse(response, error) {
+  if (response.headersSent) return;
+  if (error instanceof URIError) error = badRequest('invalid percent-encoding');
+  if (!error.status) process.stderr.write(`${error.stack || error}\n`);
+  const { status = 500, error: word = 'unknown_error', message } = error;
+  send(response, status, { error: typeof word === 'string' ? word : error.name, reason: error.reason || message });
 }
 
 async function start(options) {

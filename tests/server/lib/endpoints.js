@@ -70,4 +70,4 @@ function withoutSecrets(end) {
   return { ...rest, url: strip(end.url) };
 }
 
-module.exports = { BadReplication, parseReplication, checkReplication, replicationId, withoutSecrets };
+module.exports = { BadReplication, parseEndpoint, parseReplication, checkReplication, replicationId, withoutSecrets };

@@ -52,7 +52,13 @@ process.on('SIGTERM', () => stop(0));
 process.on('SIGINT', () => stop(0));
 process.on('SIGHUP', () => stop(0));
 process.on('nodeDied', () => stop(1));
-process.on('unhandledRejection', (error) => process.stderr.write(`unexpected: ${(error && error.stack) || error}\n`));
+process.on('unhandledRejection', tellUnexpected);
+// Who read what is said here may have gone.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
+function tellUnexpected(error) {
+  process.stderr.write(`unexpected: ${(error && error.stack) || error}\n`);
+}
 
 /** Lines on standard input take a node down and bring it back: `stop 2`, `start 2`. What was done is said on stderr. */
 function listenToControl() {
@@ -131,6 +137,8 @@ async function main() {
     values.dialect === '1'
       ? await require('./dialect1').start({ admin, port, data, persistent: Boolean(values.data), journal })
       : await startCouch3(admin, Number(values.nodes), port);
+  // The last resort: what is thrown where nobody waits for it, in PouchDB for one, costs one request at most.
+  process.on('uncaughtException', tellUnexpected);
   listenToControl();
   process.stdout.write(`${server.nodes.map((node) => `http://${node.address}/`).join(' ')}\n`);
 }

@@ -9,10 +9,11 @@
 'use strict';
 
 const { HttpError, badRequest, crash, methodNotAllowed, notFound } = require('./errors');
-const { requireServerAdmin } = require('./auth');
+const { requireMetrics, requireServerAdmin } = require('./auth');
 const { Settings } = require('./config');
 const { makeDatabase } = require('./databases');
 
+const MEASURES = ['_stats', '_system', '_prometheus'];
 const SYSTEM_DATABASES = ['_users', '_replicator'];
 const ICU = { name: 'libicu', library_version: '72.1', collator_version: '153.120', collation_algorithm_version: '15' };
 const ERLANG = {
@@ -34,8 +35,9 @@ function findNode(exchange, name) {
 }
 
 async function route(exchange) {
-  requireServerAdmin(exchange);
   const [, name, first, ...rest] = exchange.path;
+  if (MEASURES.includes(first)) requireMetrics(exchange);
+  else requireServerAdmin(exchange);
   if (name === undefined) throw badRequest('Incomplete path to _node request');
   const node = findNode(exchange, name);
   if (first === undefined) {

@@ -6,7 +6,7 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const { HttpError, methodNotAllowed, notFound } = require('./errors');
+const { HttpError, badRequest, methodNotAllowed, notFound, unauthorized } = require('./errors');
 const { requireServerAdmin } = require('./auth');
 const { checkReplication, replicationId } = require('./endpoints');
 const { ReplicationError } = require('./job');
@@ -68,10 +68,24 @@ function docs(exchange, path) {
   return exchange.send(200, { total_rows: all.length, offset, docs: rows });
 }
 
+/** A database named without an address is one of this server's, reached as who asks would reach it. */
+function addressed(exchange, end) {
+  const given = typeof end === 'string' ? { url: end } : end;
+  if (!given || typeof given.url !== 'string' || !given.url || /^https?:\/\//.test(given.url)) return end;
+  const headers = {};
+  for (const name of ['authorization', 'cookie']) if (exchange.header(name)) headers[name] = exchange.header(name);
+  return { ...given, url: `http://${exchange.node.address}/${given.url}`, headers };
+}
+
 async function replicate(exchange) {
+  const { headers } = exchange.request;
+  if (!headers['content-length'] && !headers['transfer-encoding']) throw badRequest('Missing request body');
+  const body = await exchange.jsonObject();
+  // Who asks is asked before what is asked is looked at.
+  if (exchange.user.name === null) throw unauthorized('You are not an authenticated user');
   if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
   exchange.requireJson();
-  const body = await exchange.jsonObject();
+  for (const end of ['source', 'target']) if (body[end]) body[end] = addressed(exchange, body[end]);
   checkReplication(body, (reason) => new HttpError(500, 'error', reason));
   const { node } = exchange;
   const id = replicationId(body, node);
@@ -90,7 +104,7 @@ async function replicate(exchange) {
     return exchange.send(200, session(job, started));
   } catch (error) {
     if (!(error instanceof ReplicationError)) throw error;
-    throw new HttpError(error.kind === 'db_not_found' ? 404 : 500, error.kind, error.reason);
+    throw new HttpError(error.kind === 'unauthorized' ? 401 : 500, error.kind, error.reason);
   }
 }
 

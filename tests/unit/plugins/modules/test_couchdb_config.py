@@ -158,6 +158,17 @@ def test_a_default_that_stays_is_accepted_and_no_change(wire: Wire) -> None:
     assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
 
 
+def test_a_default_that_can_not_be_deleted_is_accepted_and_no_change(wire: Wire) -> None:
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
+    wire["GET /_config"] = {"log": {"level": "info"}}
+    wire["DELETE /_config/log/level"] = 404, {"error": "not_found", "reason": "unknown_config_value"}
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": None}}})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+    assert wire.written == ["DELETE /_config/log/level"]
+
+
 def test_on_couchdb_1_there_is_one_node(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     wire["GET /_config"] = InTurn([{}, {"log": {"level": "info"}}])
