@@ -119,10 +119,18 @@ class Dialect:
             "iterations": _iterations(known, 600000 if since_34 else 10),
         }
 
-    def hash_problem(self, stored: PasswordHash) -> str | None:
-        """Why this version could not check a password against the hash, or None when it can."""
-        if stored.prf != "sha" and self.number < (3, 4, 0):
-            return f"{self.product} {self.version} doesn't know hashes with {stored.prf}; 3.4 brought them"
+    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+        """Why this version should not be given the hash where it holds these, or None when it can."""
+        if self.number < (3, 4, 0):
+            if wanted.prf != "sha":
+                return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}; 3.4 brought them"
+            return None
+        if any(stored.salt == wanted.salt and stored != wanted for stored in held):
+            # Its cache of passwords that were right goes by name and salt.
+            return (
+                "has the salt of the password that is there, and CouchDB 3.4 and later would go on taking the old "
+                "password until it restarts: hash each password with a salt of its own"
+            )
         return None
 
     def check_databases(
@@ -232,10 +240,10 @@ class OneX(Dialect):
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}
 
-    def hash_problem(self, stored: PasswordHash) -> str | None:
-        if stored.prf != "sha":
-            return f"{self.product} {self.version} doesn't know hashes with {stored.prf}"
-        if self.product != "CouchDB" and (stored.scheme != PBKDF2 or not re.match(r"[0-9a-f]+\Z", stored.salt)):
+    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+        if wanted.prf != "sha":
+            return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}"
+        if self.product != "CouchDB" and (wanted.scheme != PBKDF2 or not re.match(r"[0-9a-f]+\Z", wanted.salt)):
             return f"{self.product} {self.version} knows only hashes with pbkdf2 and a salt of hex digits"
         return None
 

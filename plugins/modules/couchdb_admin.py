@@ -38,6 +38,8 @@ options:
     description:
       - Hash of the password, as CouchDB keeps it in the section C(admins). It is taken as it is.
       - The filter P(couchpy.couchdb.password_hash#filter) makes one.
+      - A new password needs a new salt. From CouchDB 3.4 on, a hash with the salt of the one that is there is refused, as CouchDB would
+        go on taking the old password.
     type: str
   state:
     description:
@@ -226,7 +228,7 @@ def _wanted(desired: dict[str, t.Any], observed: Observed) -> str | None:
         return held[0]
     stored = list(filter(None, map(_passwords.parse_or_none, dict.fromkeys(held))))
     wanted = _passwords.settle(stored, desired["password"], desired["password_hash"], observed.hashing)
-    problem = observed.dialect.hash_problem(wanted)
+    problem = observed.dialect.hash_problem(wanted, stored)
     if problem:
         raise InvalidInput("password_hash", problem)
     return str(wanted)

@@ -38,6 +38,8 @@ options:
     description:
       - Hash of the password, written as CouchDB writes those of server admins. It is taken as it is.
       - The filter P(couchpy.couchdb.password_hash#filter) makes one.
+      - A new password needs a new salt. From CouchDB 3.4 on, a hash with the salt of the one that is there is refused, as CouchDB would
+        go on taking the old password.
     type: str
   roles:
     description:
@@ -282,12 +284,12 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
     asked = user["password"] is not None or user["password_hash"] is not None
     if not asked or (held is not None and user["update_password"] == "on_create"):
         return document
-    stored = _passwords.parse_user(document)
-    wanted = _passwords.settle([stored] if stored else [], user["password"], user["password_hash"], observed.hashing)
-    problem = observed.dialect.hash_problem(wanted)
+    stored = list(filter(None, [_passwords.parse_user(document)]))
+    wanted = _passwords.settle(stored, user["password"], user["password_hash"], observed.hashing)
+    problem = observed.dialect.hash_problem(wanted, stored)
     if problem:
         raise InvalidInput(f"{user['where']}password_hash", problem)
-    return document if wanted == stored else _users.with_hash(document, wanted)
+    return document if wanted in stored else _users.with_hash(document, wanted)
 
 
 def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:

@@ -136,6 +136,19 @@ def test_a_hash_that_the_version_does_not_know_is_refused(dialect: Dialect, text
             couchdb_admin.plan(desired, observed({}, dialect=dialect))
 
 
+@pytest.mark.parametrize(("version", "refused"), [("3.4.3", True), ("3.3.3", False)])
+def test_a_new_password_with_the_old_salt_is_refused_where_the_old_one_would_go_on(version: str, refused: bool) -> None:
+    old, new = (str(_passwords.derive(text, prf="sha", iterations=1, salt="aa")) for text in ("old", "new"))
+    desired = couchdb_admin.desire({**PARAMS, "password_hash": new})
+    held = observed({"bob": old}, dialect=Dialect("CouchDB", version))
+    if refused:
+        with pytest.raises(InvalidInput, match="^password_hash: has the salt"):
+            couchdb_admin.plan(desired, held)
+    else:
+        assert len(couchdb_admin.plan(desired, held).changes) == 1
+    assert not couchdb_admin.plan(desired, observed({"bob": new})).changes
+
+
 @pytest.mark.parametrize(
     ("version", "settings", "hashing"),
     [
