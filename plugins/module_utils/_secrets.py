@@ -141,10 +141,9 @@ def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
     found: set[str] = set()
     for section, keys in settings.items():
         for key, value in keys.items() if isinstance(keys, t.Mapping) else ():
-            text = str(value)
-            found |= text_secrets(text)
-            if value is not None and is_secret_setting(str(section), str(key)):
-                found |= {text, text.strip()}
+            secret = is_secret_setting(str(section), str(key))
+            for text in _texts(value):
+                found |= {text, text.strip()} if secret else text_secrets(text)
     return found
 
 
@@ -153,8 +152,8 @@ def document_secrets(value: t.Any) -> set[str]:
     found: set[str] = set()
     if isinstance(value, t.Mapping):
         for name, held in value.items():
-            if isinstance(name, str) and _SECRET_FIELD.match(name) and isinstance(held, (str, int, float)):
-                found.add(str(held))
+            if isinstance(name, str) and _SECRET_FIELD.match(name):
+                found.update(_texts(held))
             else:
                 found |= document_secrets(held)
     elif isinstance(value, (list, tuple)):
@@ -163,3 +162,15 @@ def document_secrets(value: t.Any) -> set[str]:
     elif isinstance(value, str):
         found |= text_secrets(value)
     return found
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    """The texts and numbers in a value, however deep, as texts."""
+    if isinstance(value, t.Mapping):
+        for held in value.values():
+            yield from _texts(held)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

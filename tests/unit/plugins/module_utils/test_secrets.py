@@ -49,8 +49,8 @@ def test_the_password_of_a_url_is_found(url: str, secrets: set[str]) -> None:
 
 
 def test_the_secrets_of_a_declared_document_are_found() -> None:
-    document = {"a": [{"token": "t1", "plain": "p"}], "password": 7, "url": "http://u:t2@h/", "salt": {"deep": "kept"}}
-    assert _secrets.document_secrets(document) == {"t1", "7", "t2"}
+    document = {"a": [{"token": "t1", "plain": "p"}], "password": 7, "url": "http://u:t2@h/", "salt": {"deep": ["t3"]}}
+    assert _secrets.document_secrets(document) == {"t1", "7", "t2", "t3"}
 
 
 def test_a_text_is_shown_without_the_credentials_of_its_urls() -> None:
@@ -130,8 +130,9 @@ def test_the_secrets_of_declared_settings_are_found_whatever_their_shape() -> No
     settings = {
         "chttpd_auth": {"secret": f" {CANARY} ", "timeout": 600},
         "broken": ["no mapping"],
+        "jwt_keys": {"list": ["listed"], "mapping": {"a": "mapped"}},
         "replicator": {"proxy": f"http://u:p%20{CANARY}@h/"},
     }
     found = _secrets.setting_secrets(settings)
-    assert {f" {CANARY} ", CANARY, f"p%20{CANARY}", f"p {CANARY}"} <= found
+    assert {f" {CANARY} ", CANARY, f"p%20{CANARY}", f"p {CANARY}", "listed", "mapped"} <= found
     assert "600" not in found
