@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -108,6 +110,10 @@ def database(url: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class TestStart:
+    def test_the_command_hands_over(self) -> None:
+        result = subprocess.run([str(HERE / "run"), "--help"], capture_output=True, text=True, check=True)
+        assert "--dialect" in result.stdout
+
     @pytest.mark.parametrize("dialect", ["3", "3.3"])
     def test_couchdb_3_needs_an_admin(self, dialect: str) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "COUCHPY_ADMIN"}
@@ -388,6 +394,27 @@ class TestLogin:
             assert ask(running.url, "GET", "/_up").status == last
             assert ask(running.url, "GET", "/_up", user=None).status == 200
 
+    @pytest.mark.parametrize(("dialect", "statuses"), [("3", [401, 200, 200]), ("3.3", [200, 401, 200])])
+    def test_a_login_is_remembered_by_name_and_salt_since_3_4(self, dialect: str, statuses: list[int]) -> None:
+        """Another hash with the same salt: 3.4 goes on taking the password it has seen; a restart makes it forget."""
+
+        def hashed(password: str) -> str:
+            derived = hashlib.pbkdf2_hmac("sha1", password.encode(), b"aa", 10).hex()
+            return f"-pbkdf2-{derived},aa,10"
+
+        with embedded.server(dialect=dialect) as running:
+            setting = "/_node/_local/_config/admins/salty"
+            session = [
+                (running.url, "GET", "/_session", None, ("salty", "two")),
+                (running.url, "GET", "/_session", None, ("salty", "one")),
+            ]
+            ask(running.url, "PUT", setting, hashed("one"))
+            assert ask(*session[1]).status == 200
+            ask(running.url, "PUT", setting, hashed("two"))
+            found = [ask(*login).status for login in session]
+            restart(running.url)
+            assert [*found, ask(*session[0]).status] == statuses
+
     def test_lockout_is_by_name(self) -> None:
         with embedded.server() as running:
             ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "pw")
@@ -609,7 +636,7 @@ class TestDocuments:
         assert ask(url, "PUT", f"/{database}/x", {}, user=("reader", "pw")).status == 201
         assert ask(url, "GET", f"/{database}/x", user=("stranger", "pw")).status == 403
         assert ask(url, "GET", f"/{database}/x", user=None).status == 401
-        assert ask(url, "PUT", f"/{database}/_design/d", {}, user=("reader", "pw")).status == 401
+        assert ask(url, "PUT", f"/{database}/_design/d", {}, user=("reader", "pw")).status == 403
         assert ask(url, "PUT", f"/{database}/_design/d", {}, user=("keeper", "pw")).status == 201
 
     def test_partitioned(self, url: str) -> None:
@@ -656,7 +683,34 @@ class TestReplication:
         answer = ask(
             url, "POST", "/_replicate", {"source": f"{here}/nosuch", "target": f"{here}/x", "create_target": True}
         )
-        assert (answer.status, answer.json["error"]) == (404, "db_not_found")
+        assert (answer.status, answer.json["error"]) == (500, "db_not_found")
+
+    def test_databases_here_by_name(self, url: str, database: str) -> None:
+        ask(url, "PUT", f"/{database}/a", {})
+        body = {"source": database, "target": "byname", "create_target": True}
+        assert ask(url, "POST", "/_replicate", body).json["history"][0]["docs_written"] == 1
+        assert ask(url, "GET", "/byname/a").status == 200
+        ask(url, "DELETE", "/byname")
+
+    @pytest.mark.parametrize("dialect", ["3", "3.3"])
+    def test_nobody_is_refused_before_the_endpoints_are_looked_at(self, dialect: str, url: str) -> None:
+        unauthorized = {"error": "unauthorized", "reason": "You are not an authenticated user"}
+        ends = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b"}
+
+        def check(url: str) -> None:
+            for body in ({}, {"source": "a", "target": "b"}, ends, {**ends, "cancel": True}):
+                answer = ask(url, "POST", "/_replicate", body, user=None)
+                assert (answer.status, answer.json) == (401, unauthorized)
+            answer = ask(url, "POST", "/_replicate", b"no JSON", user=None)
+            assert (answer.status, answer.json["reason"]) == (400, "invalid UTF-8 JSON")
+            answer = ask(url, "GET", "/_replicate", user=None)
+            assert (answer.status, answer.json["reason"]) == (400, "Missing request body")
+
+        if dialect == "3":
+            check(url)
+            return
+        with embedded.server(dialect=dialect) as running:
+            check(running.url)
 
     def test_a_changed_document_begins_anew(self, url: str, database: str) -> None:
         here = url.rstrip("/").replace("http://", "http://admin:secret@")
@@ -674,6 +728,88 @@ class TestReplication:
         ask(url, "DELETE", f"/_replicator/changing?rev={rev}")
         for name in ("first", "second"):
             ask(url, "DELETE", f"/{name}")
+
+
+NO_ADMIN = (401, "unauthorized", "You are not a server admin.")
+NO_METRICS = (401, "unauthorized", "You are not a server admin or read-only metrics user")
+NO_MAINTAINER = (401, "unauthorized", "You are not a server or db admin.")
+UNAUTHORIZED_LIMIT = '{error,{unauthorized,<<"You are not a db or server admin.">>}}'
+UNAUTHORIZED_INDEX = "Unknown error while saving the design document: unauthorized"
+
+
+class TestNobody:
+    """What CouchDB answers to who has not logged in, in its own words."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "expected"),
+        [
+            ("GET", "/_node/_local/_stats", None, NO_METRICS),
+            ("GET", "/_node/_local/_system", None, NO_METRICS),
+            ("GET", "/_node/_local/_prometheus", None, NO_METRICS),
+            ("GET", "/_node/_local/_versions", None, NO_ADMIN),
+            ("GET", "/_nosuch", None, NO_ADMIN),
+            ("GET", "/_config", None, NO_ADMIN),
+            ("POST", "/_restart", {}, NO_ADMIN),
+            ("GET", "/_stats", None, (404, "not_found", "Database does not exist.")),
+            ("GET", "/_users/_all_docs", None, NO_ADMIN),
+            ("GET", "/_users/_changes", None, NO_ADMIN),
+            ("GET", "/_replicator/_all_docs", None, NO_ADMIN),
+            ("GET", "/_users", None, (401, "unauthorized", "You are not authorized to access this db.")),
+            ("POST", "/{database}/_compact", {}, NO_MAINTAINER),
+            ("POST", "/{database}/_compact/app", {}, NO_MAINTAINER),
+            ("GET", "/{database}/_compact", None, NO_MAINTAINER),
+            ("POST", "/{database}/_view_cleanup", {}, NO_MAINTAINER),
+            ("POST", "/{database}/_sync_shards", {}, NO_ADMIN),
+            ("POST", "/{database}/_purge", {}, NO_ADMIN),
+            ("GET", "/{database}/_purged_infos_limit", None, NO_ADMIN),
+            ("PUT", "/{database}/_purged_infos_limit", 5, NO_ADMIN),
+            ("PUT", "/{database}/_revs_limit", 5, (500, "badmatch", UNAUTHORIZED_LIMIT)),
+            ("PUT", "/{database}/_security", {}, (500, "error", "no_majority")),
+            (
+                "POST",
+                "/{database}/_index",
+                {"index": {"fields": ["a"]}},
+                (500, "error_saving_ddoc", UNAUTHORIZED_INDEX),
+            ),
+            ("PUT", "/{database}/_design/d", {}, (401, "unauthorized", "You are not a db or server admin.")),
+        ],
+    )
+    def test_is_refused(
+        self, url: str, database: str, method: str, path: str, body: Any, expected: tuple[int, str, str]
+    ) -> None:
+        ask(url, "PUT", f"/{database}/_security", {})
+        answer = ask(url, method, path.replace("{database}", database), body, user=None)
+        assert (answer.status, answer.json["error"], answer.json["reason"]) == expected
+
+    def test_reads_and_writes_what_is_open(self, url: str, database: str) -> None:
+        ask(url, "PUT", f"/{database}/_security", {})
+        assert ask(url, "PUT", f"/{database}/a", {}, user=None).status == 201
+        assert ask(url, "POST", f"/{database}/_explain", {"selector": {}}, user=None).json["index"]["type"] == "special"
+        assert ask(url, "GET", f"/{database}/_temp_view", user=None).status == 410
+
+
+class TestCompaction:
+    def test_of_a_design_document(self, url: str, database: str) -> None:
+        ask(url, "PUT", f"/{database}/_design/app", {"views": {"v": {"map": "function (doc) { emit(1) }"}}})
+        answer = ask(url, "POST", f"/{database}/_compact/app", {})
+        assert (answer.status, answer.json) == (202, {"ok": True})
+        answer = ask(url, "POST", f"/{database}/_compact/none", {})
+        assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "missing"})
+        assert ask(url, "GET", f"/{database}/_compact/app").status == 405
+
+
+class TestGuard:
+    @pytest.mark.parametrize("dialect", ["3", "1"])
+    def test_an_error_that_nobody_waits_for_is_told_and_outlived(
+        self, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = tmp_path / "throw.js"
+        script.write_text("process.on('SIGUSR2', () => { throw new Error('thrown by a test'); });\n", encoding="utf-8")
+        monkeypatch.setenv("NODE_OPTIONS", f"--require {script}")
+        with embedded.server(dialect=dialect) as running:
+            os.kill(running.pid, signal.SIGUSR2)
+            eventually(lambda: "thrown by a test" in running.stderr)
+            assert ask(running.url, "GET", "/").status == 200
 
 
 class TestDialect1:
@@ -738,7 +874,8 @@ class TestDialect1:
 
     def test_replicates_by_name_and_stops(self, old: str) -> None:
         ask(old, "PUT", "/here")
-        ask(old, "PUT", "/here/a", {})
+        rev = ask(old, "PUT", "/here/a", {}).json["rev"]
+        ask(old, "PUT", "/here/a", {"_rev": rev, "again": True})
         body = {"source": "here", "target": "there"}
         assert ask(old, "POST", "/_replicate", body).status == 404
         done = ask(old, "POST", "/_replicate", {**body, "create_target": True}).json
@@ -752,6 +889,166 @@ class TestDialect1:
             ask(old, "POST", "/_replicate", {**endless, "cancel": True}).json["_local_id"] == started.json["_local_id"]
         )
         assert ask(old, "POST", "/_replicate", {**endless, "cancel": True}).status == 404
+
+    def test_settings_saved_side_by_side(self, old: str) -> None:
+        def put(number: int) -> int:
+            return ask(old, "PUT", f"/_config/side/key{number}", str(number)).status
+
+        def admin(number: int) -> int:
+            return ask(old, "PUT", f"/_config/admins/side{number}", "pw").status
+
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(put, range(40))) == {200}
+            assert set(pool.map(admin, range(8))) == {200}
+        assert ask(old, "GET", "/_config/side").json == {f"key{number}": str(number) for number in range(40)}
+        assert {f"side{number}" for number in range(8)} <= set(ask(old, "GET", "/_config/admins").json)
+        with ThreadPoolExecutor(16) as pool:
+            deleted = pool.map(lambda number: ask(old, "DELETE", f"/_config/admins/side{number}").status, range(8))
+            assert set(deleted) == {200}
+        assert set(ask(old, "GET", "/_config/admins").json) == {"admin"}
+
+    def test_databases_are_the_admins(self, old: str) -> None:
+        doc = {"name": "joe", "type": "user", "roles": [], "password": "pw"}
+        ask(old, "PUT", "/_users/org.couchdb.user:joe", doc)
+        ask(old, "PUT", "/kept")
+        for user in (("joe", "pw"), None):
+            for method, path in (("PUT", "/joes"), ("DELETE", "/kept"), ("DELETE", "/nosuch")):
+                answer = ask(old, method, path, user=user)
+                assert (answer.status, answer.json["error"]) == (401, "unauthorized")
+                assert answer.json["reason"] == "You are not a server admin."
+        assert "kept" in ask(old, "GET", "/_all_dbs").json
+        assert ask(old, "DELETE", "/kept").json == {"ok": True}
+
+    def test_what_is_not_there_is_not_deleted(self, old: str) -> None:
+        answer = ask(old, "DELETE", "/nosuch")
+        assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "missing"})
+        ask(old, "PUT", "/twice")
+        assert [ask(old, "DELETE", "/twice").status for attempt in range(2)] == [200, 404]
+
+    def test_names_with_a_slash(self, old: str) -> None:
+        try:
+            created = ask(old, "PUT", "/x%2Fa")
+            assert (created.status, created.headers["Location"]) == (201, f"{old}x%2Fa")
+            for name in ("xa", "x~2a"):
+                assert ask(old, "PUT", f"/{name}").status == 201
+            assert ask(old, "PUT", "/x%2Fa/doc", {}).headers["Location"] == f"{old}x%2Fa/doc"
+            assert ask(old, "GET", "/x%2Fa").json["db_name"] == "x/a"
+            assert ask(old, "GET", "/xa/doc").status == 404
+            assert {"x/a", "xa", "x~2a"} <= set(ask(old, "GET", "/_all_dbs").json)
+            body = {"source": "x/a", "target": "x/b", "create_target": True}
+            assert ask(old, "POST", "/_replicate", body).json["history"][0]["docs_written"] == 1
+            assert ask(old, "GET", "/x%2Fb/doc").status == 200
+        finally:
+            for name in ("x%2Fa", "x%2Fb", "xa", "x~2a"):
+                ask(old, "DELETE", f"/{name}")
+
+    def test_replicates_by_address(self, old: str) -> None:
+        here = old.replace("http://", "http://admin:secret@")
+        ask(old, "PUT", "/near")
+        for docid in ("a", "b"):
+            ask(old, "PUT", f"/near/{docid}", {})
+        headers = {"Authorization": f"Basic {embedded.basic(*ADMIN)}"}
+        ends = [
+            ("near", f"{here}far1"),
+            (f"{here}near", "far2"),
+            (f"{here}near", f"{here}far3"),
+            ({"url": f"{old}near", "headers": headers}, {"url": f"{old}far4", "headers": headers}),
+        ]
+        for number, (source, target) in enumerate(ends, 1):
+            body = {"source": source, "target": target, "create_target": True, "doc_ids": ["b", "none"]}
+            done = ask(old, "POST", "/_replicate", body)
+            assert (done.status, done.json["history"][0]["docs_written"]) == (200, 1)
+            rows = ask(old, "GET", f"/far{number}/_all_docs").json["rows"]
+            assert [row["id"] for row in rows] == ["b"]
+            ask(old, "DELETE", f"/far{number}")
+        refused = ask(old, "POST", "/_replicate", {"source": "near", "target": f"{here}nosuch"})
+        assert (refused.status, refused.json["error"]) == (404, "db_not_found")
+        assert "secret" not in refused.json["reason"]
+        assert "nosuch" not in ask(old, "GET", "/_all_dbs").json
+
+    def test_a_continuous_replication_is_one(self, old: str) -> None:
+        for name in ("one", "other"):
+            ask(old, "PUT", f"/{name}")
+        body = {"source": "one", "target": "other", "continuous": True, "doc_ids": ["a"]}
+        answers = [ask(old, "POST", "/_replicate", body) for attempt in range(2)]
+        assert [answer.status for answer in answers] == [202, 202]
+        assert answers[0].json == answers[1].json
+        for docid in ("a", "b"):
+            ask(old, "PUT", f"/one/{docid}", {})
+        eventually(lambda: ask(old, "GET", "/other/a").status == 200)
+        assert ask(old, "GET", "/other/b").status == 404
+        without = {"source": "one", "target": "other", "continuous": True}
+        answer = ask(old, "POST", "/_replicate", {**without, "cancel": True})
+        assert (answer.status, answer.json["error"]) == (404, "not_found")
+        stop = {"replication_id": answers[0].json["_local_id"], "cancel": True}
+        assert ask(old, "POST", "/_replicate", stop).json == answers[0].json
+        assert ask(old, "POST", "/_replicate", stop).status == 404
+        assert ask(old, "POST", "/_replicate", body, user=None).status == 401
+
+    def test_an_index_that_is_not_there_is_not_deleted(self, old: str) -> None:
+        ask(old, "PUT", "/indexed")
+        ask(old, "POST", "/indexed/_index", {"index": {"fields": ["a"]}, "ddoc": "app", "name": "by-a"})
+        path = "/indexed/_index/_design%2Fapp/json"
+        assert ask(old, "DELETE", f"{path}/by-b").status == 404
+        assert [ask(old, "DELETE", f"{path}/by-a").status for attempt in range(2)] == [200, 404]
+
+    def test_nobody_is_always_answered(self, old: str) -> None:
+        for method, path, body in (
+            ("GET", "/_users/_changes", None),
+            ("GET", "/_users/_all_docs", None),
+            ("GET", "/_users/org.couchdb.user:nobody", None),
+            ("PUT", "/_replicator/x", {"source": "a", "target": "b"}),
+        ):
+            assert ask(old, method, path, body, user=None).status in (401, 403, 404)
+        ask(old, "PUT", "/open")
+        assert ask(old, "POST", "/open/_bulk_get", {"docs": []}, user=None).json == {"results": []}
+        assert ask(old, "GET", "/%zz", user=None).json["error"] == "bad_request"
+
+    def test_a_running_document_of_replicator_is_deleted(self) -> None:
+        with embedded.server(dialect="1") as running:
+            url = running.url
+            here = url.replace("http://", "http://admin:secret@")
+            for name in ("from", "to"):
+                ask(url, "PUT", f"/{name}")
+            docs = {"named": {"source": "from", "target": "to"}, "addressed": {"source": "from", "target": f"{here}to"}}
+            for docid, doc in docs.items():
+                ask(url, "PUT", f"/_replicator/{docid}", {**doc, "continuous": True})
+                ask(url, "PUT", f"/from/{docid}", {})
+                eventually(lambda docid=docid: ask(url, "GET", f"/to/{docid}").status == 200)  # type: ignore[misc]
+                state = ask(url, "GET", f"/_replicator/{docid}").json
+                assert state["_replication_state"] == "triggered"
+                assert ask(url, "DELETE", f"/_replicator/{docid}?rev={state['_rev']}").status == 200
+                time.sleep(0.2)
+            ask(url, "PUT", "/from/late", {})
+            time.sleep(0.5)
+            assert ask(url, "GET", "/to/late").status == 404
+            # Deleted at once, while it begins.
+            for attempt in range(5):
+                put = ask(url, "PUT", f"/_replicator/short{attempt}", {**docs["named"], "continuous": True}).json
+                ask(url, "DELETE", f"/_replicator/short{attempt}?rev={put['rev']}")
+            assert ask(url, "GET", "/to").status == 200
+            assert running.stderr == ""
+
+    def test_documents_of_replicator_that_fail_or_are_alike(self, old: str) -> None:
+        ask(old, "PUT", "/_replicator/lost", {"source": "nosuch", "target": "lost"})
+        eventually(lambda: ask(old, "GET", "/_replicator/lost").json.get("_replication_state") == "error")
+        assert ask(old, "GET", "/_replicator/lost").json["_replication_state_reason"].startswith("db_not_found: ")
+        ask(old, "PUT", "/spring")
+        doc = {"source": "spring", "target": "sea", "create_target": True, "continuous": True}
+        for docid in ("first", "second"):
+            ask(old, "PUT", f"/_replicator/{docid}", doc)
+            eventually(lambda docid=docid: "_replication_id" in ask(old, "GET", f"/_replicator/{docid}").json)  # type: ignore[misc]
+        time.sleep(0.3)
+        docs = {docid: ask(old, "GET", f"/_replicator/{docid}").json for docid in ("first", "second")}
+        assert docs["first"]["_replication_id"] == docs["second"]["_replication_id"]
+        assert docs["second"]["_rev"].startswith("2-")
+        # The other goes on with it.
+        ask(old, "DELETE", f"/_replicator/first?rev={docs['first']['_rev']}")
+        ask(old, "PUT", "/spring/a", {})
+        eventually(lambda: ask(old, "GET", "/sea/a").status == 200)
+        for docid in ("lost", "second"):
+            rev = ask(old, "GET", f"/_replicator/{docid}").json["_rev"]
+            ask(old, "DELETE", f"/_replicator/{docid}?rev={rev}")
 
     def test_replicator_documents(self, old: str) -> None:
         ask(old, "PUT", "/origin")
@@ -768,12 +1065,21 @@ class TestDialect1:
             url = running.url
             ask(url, "PUT", "/left")
             ask(url, "PUT", "/_config/a/b", "kept")
+            doc = {"source": "left", "target": "right", "create_target": True, "continuous": True}
+            ask(url, "PUT", "/_replicator/rep", doc)
             assert ask(url, "POST", "/_restart", {}, user=None).status == 401
             assert ask(url, "POST", "/_restart", {}).json == {"ok": True}
             eventually(lambda: not reachable(url))
             eventually(lambda: reachable(url))
             assert ask(url, "GET", "/_config/a/b").json == "kept"
             assert "left" in ask(url, "GET", "/_all_dbs").json
+            # What is made afterwards is found too, and a replication goes on.
+            assert ask(url, "PUT", "/after").status == 201
+            assert ask(url, "PUT", "/after/a", {}).status == 201
+            assert "after" in ask(url, "GET", "/_all_dbs").json
+            ask(url, "PUT", "/left/before", {})
+            eventually(lambda: ask(url, "GET", "/right/before").status == 200)
+            assert running.stderr == ""
 
     def test_journal(self) -> None:
         with embedded.server(dialect="1") as running:

@@ -69,16 +69,17 @@ class Authenticator {
   }
 
   /** Checks a password; a right one is remembered, so that only the first request pays for the hash. */
-  async _check(password, record) {
+  async _check(password, { name, record }) {
     if (!record) return false;
-    const remembered = crypto
-      .createHmac('sha256', this._key)
-      .update(JSON.stringify([record.derived, record.salt, record.iterations, record.prf, password]))
-      .digest('base64');
-    if (this._verified.has(remembered)) {
+    const hash = [record.derived, record.salt, record.iterations, record.prf];
+    const place = JSON.stringify(this.node.version.remembersBySalt ? [name, record.salt] : hash);
+    const digest = (...parts) => crypto.createHmac('sha256', this._key).update(JSON.stringify(parts)).digest('base64');
+    const known = digest(password);
+    if (this._verified.has(place) && (this.node.version.remembersBySalt || this._verified.get(place) === known)) {
       this.node.statistics.count('couchdb/password_hashing_fast');
-      return true;
+      return this._verified.get(place) === known;
     }
+    const remembered = digest(hash, password);
     this.node.statistics.count('couchdb/password_hashing_slow');
     // Requests that come side by side wait for the same hash instead of each paying for one.
     this._verifying = this._verifying || new Map();
@@ -89,7 +90,7 @@ class Authenticator {
       );
     }
     const right = await this._verifying.get(remembered);
-    if (right) this._verified.set(remembered, true);
+    if (right) this._verified.set(place, known);
     return right;
   }
 
@@ -99,7 +100,7 @@ class Authenticator {
     if (!found) throw unauthorized(WRONG, { failedLogin: true });
     const lock = this._lock(exchange, found);
     if (lock.closed) throw new HttpError(403, 'forbidden', LOCKED, { failedLogin: true });
-    if (!(await this._check(password, found.record))) {
+    if (!(await this._check(password, found))) {
       lock.fail();
       throw unauthorized(WRONG, { failedLogin: true });
     }

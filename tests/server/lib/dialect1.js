@@ -17,7 +17,7 @@ const http = require('node:http');
 const path = require('node:path');
 const { PouchDB } = require('./engine');
 const { HttpError, badRequest, notFound, unauthorized } = require('./errors');
-const { saveInTurn, storedName, tellNames, toldName, watchReplicatorBy } = require('./pouch1');
+const { saveInTurn, storage, storedName, tellNames, toldName, watchReplicatorBy } = require('./pouch1');
 const { Replications, planOf } = require('./replication1');
 const { summarize } = require('./statistics');
 
@@ -242,7 +242,16 @@ class Node1 {
       const there = (await this.Database.allDbs()).includes(first);
       if (method === 'DELETE' && !request.query.rev && !there) throw notFound('missing');
     }
+    if (method === 'DELETE' && rest[0] === '_index' && rest.length === 4) await this._requireIndex(first, rest[1], rest[3]);
     return next();
+  }
+
+  /** PouchDB falls over an index that is not there. */
+  async _requireIndex(name, design, index) {
+    if (!(await this.Database.allDbs()).includes(name)) return;
+    const database = await storage.getOrCreateDB(this.Database, name);
+    const { views } = await database.get(design).catch(() => ({}));
+    if (!views || !views[index]) throw notFound('missing');
   }
 
   /** The databases, by the names that clients know. */

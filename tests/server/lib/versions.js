@@ -13,6 +13,8 @@ const V34 = {
   iterations: 600000,
   knowsPrf: true,
   lockout: true,
+  // A login that was right is remembered by name and salt: the hash it was right for may be another by now.
+  remembersBySalt: true,
   // A deleted setting falls back to what the files hold.
   keepDefaults: true,
   numberSetting: 'refused',
@@ -30,6 +32,7 @@ const V33 = {
   iterations: 10,
   knowsPrf: false,
   lockout: false,
+  remembersBySalt: false,
   keepDefaults: false,
   // A setting that is no string runs into the code instead of being refused.
   numberSetting: 'crashes',

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+"""No secret is shown anywhere, no failed login reaches a server, and a password costs one derivation to look at.
+
+The playbooks run with the real ansible-playbook against the embedded server, a CouchDB 3.4.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import embedded
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_admin, couchdb_user
+from plays import PROC, Ansible
+
+WRITES = ("PUT", "DELETE", "POST", "COPY", "MOVE", "PATCH")
+READING_POSTS = ("_all_docs", "_bulk_get", "_dbs_info")
+
+# What every secret of these tests holds at its core, in letters that no encoding changes but Base64.
+CORE = "c4naryc4nary"
+
+
+def canary(name: str) -> str:
+    """A secret that would be seen wherever it went, with characters that addresses must encode."""
+    return f"p/{CORE}{name} @é:"
+
+
+def hashed(password: str, salt: str) -> str:
+    """The hash of a password, quickly made."""
+    return str(_passwords.derive(password, prf="sha256", iterations=10, salt=salt))
+
+
+LOGINS: dict[str, dict[str, str]] = {
+    name: {"name": f"by_{name}", "password": canary(f"login{name}")}
+    for name in ("option", "environment", "url", "cookie", "header")
+}
+SECRETS = {
+    name: canary(name)
+    for name in ("admin", "user", "listed_user", "setting", "attribute", "listed_attribute", "address", "header", "own")
+}
+# An address holds it encoded, as its owner must; a setting can be held by CouchDB, which has Latin-1 at most.
+SECRETS["address"] = quote(SECRETS["address"], safe="")
+HASHES = {"admin_hash": hashed("admin", "5a17ad"), "user_hash": hashed("user", "5a175e")}
+
+
+def forbidden(cookie: str) -> set[str]:
+    """Every text that nothing may show: the core of the secrets, their Base64, the keys of the hashes, the cookie."""
+    found = {CORE, cookie, *(hash_.split(",")[0].rpartition("-")[2] for hash_ in HASHES.values())}
+    for login in LOGINS.values():
+        found.add(embedded.basic(login["name"], login["password"]))
+    for shift in range(3):
+        # The core inside Base64, wherever it begins in it; the ends depend on what is beside it.
+        encoded = base64.b64encode(b" " * shift + CORE.encode()).decode()
+        found.add(encoded[(0, 2, 3)[shift] : len(CORE)])
+    return found
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """A server that answers every request with 500, and tells who has asked."""
+
+    def answer(self) -> None:
+        """Answer any method."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = f"{self.headers['Authorization']} or {self.headers['Cookie']} can do nothing here."
+        text = json.dumps({"error": "internal_server_error", "reason": told}).encode()
+        self.send_response(500)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def broken_url() -> Iterator[str]:
+    """The address of a server that answers every request with 500."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+@pytest.fixture
+def dead_url() -> Iterator[str]:
+    """An address where nothing listens, nor will."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
+
+
+@pytest.fixture
+def cookie(server: embedded.Server) -> str:
+    """The cookie of a session, after making the admins who log in."""
+    for login in LOGINS.values():
+        path = f"/_node/_local/_config/admins/{login['name']}"
+        assert server.request("PUT", path, hashed(login["password"], "5a1700"))[0] == 200
+    form = json.dumps({"name": LOGINS["cookie"]["name"], "password": LOGINS["cookie"]["password"]}).encode()
+    request = urllib.request.Request(server.url + "_session", form, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        text: str = answer.headers["Set-Cookie"]
+    return text.partition("=")[2].partition(";")[0]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("play", ["success.yml", "failure.yml"])
+def test_nothing_shows_a_secret(
+    play: str,
+    server: embedded.Server,
+    cookie: str,
+    ansible: Ansible,
+    data: Path,
+    tmp_path: Path,
+    dead_url: str,
+    broken_url: str,
+) -> None:
+    logins: dict[str, dict[str, str]] = {name: dict(login) for name, login in LOGINS.items()}
+    logins["cookie"]["cookie"] = cookie
+    logins["header"]["basic"] = embedded.basic(logins["header"]["name"], logins["header"]["password"])
+    variables = {
+        "url": server.url,
+        "dead_url": dead_url,
+        "broken_url": broken_url,
+        "logins": logins,
+        "secrets": {**SECRETS, **HASHES},
+    }
+    environment = {"COUCHDB_PASSWORD": logins["environment"]["password"]}
+
+    run = ansible.play(play, variables, "-vvv", "--diff", environment=environment)
+
+    assert run.returncode == 0, run.output
+    shown = {
+        "the output": run.output,
+        "the log": ansible.log.read_text("utf-8"),
+        "the facts": "".join(file.read_text("utf-8") for file in ansible.facts.iterdir()),
+        "syslog": ansible.syslog.read_text("utf-8"),
+        "the server's journal": (tmp_path / "journal.jsonl").read_text("utf-8"),
+        "the server's log": "".join(file.read_text("utf-8") for file in data.glob("node*/log/*")),
+        "the list of processes": "\n".join(run.command_lines),
+    }
+    assert_all_was_watched(shown)
+    leaks = {where: leaked(text, forbidden(cookie)) for where, text in shown.items()}
+    assert {where: around for where, around in leaks.items() if around} == {}, json.dumps(leaks, indent=1)
+
+
+def leaked(text: str, secrets: set[str]) -> list[str]:
+    """What is around each secret in a text."""
+    places = {text.find(secret) for secret in secrets} - {-1}
+    return sorted(text[max(0, place - 100) : place + 100] for place in places)
+
+
+def assert_all_was_watched(shown: dict[str, str]) -> None:
+    """A place that holds nothing of the run proves nothing."""
+    assert "module_args" in shown["the output"]
+    assert "module_args" in shown["the log"]
+    assert "returned" in shown["the facts"]
+    assert "Invoked with" in shown["syslog"]
+    assert "_config/admins/by_option" in shown["the server's journal"]
+    assert "_config/admins/by_option" in shown["the server's log"]
+    if PROC.joinpath("self/cmdline").exists():
+        assert "ansible-playbook" in shown["the list of processes"]
+
+
+@pytest.mark.timeout(600)
+def test_no_failed_login_reaches_the_server(server: embedded.Server, ansible: Ansible) -> None:
+    admins = [{"name": f"admin{number}", "password": f"test password of admin {number}"} for number in range(20)]
+    users = [{"name": f"user{number}", "password": f"test password of user {number}"} for number in range(100)]
+    variables = {
+        "url": server.url,
+        "username": server.username,
+        "password": server.password,
+        "admins": admins,
+        "users": users,
+    }
+
+    first = ansible.play("fleet.yml", variables)
+    assert first.returncode == 0, first.output
+    assert first.recap["changed"] == 3
+    made = server.journal()
+    server.clear_journal()
+    second = ansible.play("fleet.yml", variables)
+    assert second.returncode == 0, second.output
+    assert second.recap["changed"] == 0
+    asked = server.journal()
+
+    assert len(written(made)) >= 20 + 1
+    assert asked
+    assert written(asked) == []
+    assert [entry for entry in made + asked if entry["failed_login"] or entry["status"] in (401, 403)] == []
+    for account in (*admins[::9], *users[::33]):
+        assert logged_in(server.url, **account) == account["name"]
+
+
+def written(journal: list[dict[str, Any]]) -> list[str]:
+    """The requests that may have changed something."""
+    return [
+        f"{entry['method']} {entry['path']}"
+        for entry in journal
+        if entry["method"] in WRITES
+        and not (entry["method"] == "POST" and entry["path"].partition("?")[0].rpartition("/")[2] in READING_POSTS)
+    ]
+
+
+def logged_in(url: str, name: str, password: str) -> str:
+    """Who the server says this is."""
+    headers = {"Authorization": f"Basic {embedded.basic(name, password)}"}
+    with urllib.request.urlopen(urllib.request.Request(url + "_session", headers=headers), timeout=30) as answer:
+        who: str = json.load(answer)["userCtx"]["name"]
+    return who
+
+
+# What looking at passwords costs
+
+THREE = Dialect("CouchDB", "3.4.3")
+HASHING = {"prf": "sha256", "iterations": 10}
+USER = {
+    "password": None,
+    "password_hash": None,
+    "roles": None,
+    "attributes": None,
+    "state": "present",
+    "update_password": "always",
+}
+
+
+@pytest.fixture
+def derivations(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often a key was derived since it was asked before."""
+    calls: list[str] = []
+    real = hashlib.pbkdf2_hmac
+
+    def counted(*arguments: Any, **options: Any) -> bytes:
+        calls.append(arguments[0])
+        return real(*arguments, **options)
+
+    def since() -> int:
+        count = len(calls)
+        calls.clear()
+        return count
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", counted)
+    return since
+
+
+def planned(users: list[dict[str, Any]], documents: dict[str, Any]) -> Any:
+    """The plan of couchdb_user for users, of whom there are these documents."""
+    desired = couchdb_user.desire({**USER, "name": None, "users": [{**USER, **user} for user in users]})
+    there = {user["name"]: documents.get(user["name"]) for user in users}
+    return couchdb_user.plan(desired, couchdb_user.Observed(there, HASHING, THREE))
+
+
+def test_a_password_costs_one_derivation(derivations: Callable[[], int]) -> None:
+    users = [{"name": f"user{number}", "password": f"test password {number}"} for number in range(50)]
+    made = planned(users, {})
+    assert len(made.changes) == 50
+    assert derivations() == 50
+
+    documents = {name: {**document, "_rev": "1-a"} for name, document in made.predicted.documents.items()}
+    assert planned(users, documents).changes == ()
+    assert derivations() == 50
+
+    assert planned([{**user, "update_password": "on_create"} for user in users], documents).changes == ()
+    assert planned([{"name": user["name"]} for user in users], documents).changes == ()
+    by_hash = [{"name": user["name"], "password_hash": HASHES["user_hash"]} for user in users]
+    assert len(planned(by_hash, documents).changes) == 50
+    assert len(planned([{"name": user["name"], "state": "absent"} for user in users], documents).changes) == 50
+    assert derivations() == 0
+
+    others = [{**user, "password": "another test password"} for user in users]
+    assert len(planned(others, documents).changes) == 50
+    assert derivations() == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "cost"),
+    [
+        ({"password": "test password"}, 0, 1),
+        ({"password": "test password", "update_password": "on_create"}, 0, 0),
+        ({"password": "another test password"}, 3, 2),
+        ({"password": "another test password", "update_password": "on_create"}, 0, 0),
+        ({"password_hash": HASHES["admin_hash"]}, 3, 0),
+        ({"state": "absent"}, 3, 0),
+    ],
+)
+def test_a_password_costs_one_derivation_for_all_nodes(
+    given: dict[str, str], changes: int, cost: int, derivations: Callable[[], int]
+) -> None:
+    there = {"root": hashed("root", "5a1701"), "managed": hashed("test password", "5a1702")}
+    nodes = {f"node{number}@127.0.0.1": dict(there) for number in (1, 2, 3)}
+    derivations()
+    desired = couchdb_admin.desire({**USER, "name": "managed", "nodes": ["all"], **given})
+    plan = couchdb_admin.plan(desired, couchdb_admin.Observed(nodes, HASHING, THREE, None))
+    assert len(plan.changes) == changes
+    assert derivations() == cost
