@@ -797,6 +797,18 @@ class TestCompaction:
         assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "missing"})
         assert ask(url, "GET", f"/{database}/_compact/app").status == 405
 
+    def test_a_database_is_deleted_while_it_is_tidied_up(self, url: str) -> None:
+        for number in range(12):
+            database = f"untidy{number}"
+            ask(url, "PUT", f"/{database}")
+            views = {"views": {"v": {"map": "function (doc) { emit(1) }"}}}
+            rev = ask(url, "PUT", f"/{database}/_design/app", views).json["rev"]
+            ask(url, "GET", f"/{database}/_design/app/_view/v")
+            ask(url, "DELETE", f"/{database}/_design/app?rev={rev}")
+            for path in ("_view_cleanup", "_compact"):
+                assert ask(url, "POST", f"/{database}/{path}", {}).status == 202
+            assert ask(url, "DELETE", f"/{database}").status == 200
+
 
 class TestGuard:
     @pytest.mark.parametrize("dialect", ["3", "1"])

@@ -70,9 +70,16 @@ class Database extends EventEmitter {
     fs.writeFileSync(path.join(this.engine.directory, `${id}.json`), JSON.stringify(properties));
   }
 
+  /** Does in the background, one thing after the other, what tidies up; a failure is nobody's. */
+  tidy(action) {
+    this._tidied = Promise.resolve(this._tidied).then(action).catch(() => {});
+  }
+
   async destroy() {
     this.emit('destroyed');
     this.removeAllListeners();
+    // PouchDB waits for ever when both destroy one view.
+    await this._tidied;
     await this.engine.destroy(this.id);
     if (this.engine.persistent) fs.rmSync(path.join(this.engine.directory, `${this.id}.json`), { force: true });
   }

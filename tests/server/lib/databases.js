@@ -210,7 +210,7 @@ function accepted(then) {
     if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
     exchange.requireJson();
     await exchange.body();
-    then(database).catch(() => {});
+    database.tidy(() => then(database));
     return exchange.send(202, { ok: true });
   };
 }
