@@ -90,11 +90,6 @@ class Dialect:
         return self.number >= (2, 1, 0)
 
     @property
-    def has_up(self) -> bool:
-        """GET /_up, since 2.0."""
-        return True
-
-    @property
     def deletes_what_is_not_there(self) -> bool:
         """Whether deleting a database that isn't there is answered as if it had been."""
         return self.product != "CouchDB"
@@ -228,7 +223,6 @@ class OneX(Dialect):
     has_dbs_info = False
     has_dbs_info_listing = False
     has_scheduler = False
-    has_up = False
     needs_admin = False
     takes_local_endpoints = True
     takes_endpoint_auth = False

@@ -12,10 +12,10 @@ import typing as t
 import pytest
 import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, errors
-from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
+from urllib3.exceptions import ProtocolError
 from wire import URL, InTurn, Wire
 
-REFUSED = requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, "x")))  # type: ignore[arg-type]
+REFUSED = requests.ConnectionError()
 REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")
 RESET = requests.ConnectionError(ProtocolError("Connection aborted.", ConnectionResetError(104, "reset")))
 CUT = requests.exceptions.ChunkedEncodingError(ProtocolError("broken", ConnectionResetError(104, "reset")))
