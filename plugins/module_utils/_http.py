@@ -41,6 +41,7 @@ _GATEWAY_FAILURES = frozenset([502, 503, 504])
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _CHUNK = 65536
+_SHORTEST_SECRET = 4
 _CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
 _STRANGER = "this is no CouchDB, or something stands before it"
 
@@ -257,7 +258,7 @@ class Connection:
                 if response.status_code < 300 or response.status_code in accept:
                     return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
                 raise _NoGoodAnswer(
-                    _error_of(response, content, send),
+                    _error_of(response, content, send, self._secrets()),
                     worth_another=response.status_code in _GATEWAY_FAILURES,
                     sent=True,
                 )
@@ -283,6 +284,13 @@ class Connection:
         """The value of the header Authorization for the name and password of this connection."""
         pair = f"{self.username}:{self.password or ''}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def _secrets(self) -> list[str]:
+        """What this connection sends that no error may show: as it is, as it is encoded, the longest first."""
+        found = {self.cookie or "", (self.cookie or "").partition("=")[2], self.password or ""}
+        if self.username is not None:
+            found |= {self.basic_authorization().partition(" ")[2], quote(self.password or "", safe="")}
+        return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}
@@ -349,8 +357,10 @@ def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any],
         ) from None
 
 
-def _error_of(response: requests.Response, content: bytes, send: dict[str, t.Any]) -> errors.CouchDBError:
-    """The error that an answer from 300 on stands for."""
+def _error_of(
+    response: requests.Response, content: bytes, send: dict[str, t.Any], secrets: t.Collection[str]
+) -> errors.CouchDBError:
+    """The error that an answer from 300 on stands for, without ``secrets``, which a server may repeat."""
     status, method, url = response.status_code, send["method"], send["url"]
     known: dict[str, t.Any] = {"status": status, "method": method, "url": url}
     message = f"{method} {url} answered {status}"
@@ -368,8 +378,9 @@ def _error_of(response: requests.Response, content: bytes, send: dict[str, t.Any
     if isinstance(body, dict):
         error = body.get("error") or body.get("name")
         reason = body.get("reason") or body.get("message")
-        known["error"] = mask_text(error) if isinstance(error, str) else None
-        known["reason"] = mask_text(reason if isinstance(reason, str) else json.dumps(reason)) if reason else None
+        said_reason = reason if isinstance(reason, str) else json.dumps(reason)
+        known["error"] = mask_text(error, secrets) if isinstance(error, str) else None
+        known["reason"] = mask_text(said_reason, secrets) if reason else None
         said = ": ".join(known[part] for part in ("error", "reason") if known[part])
         return errors.of_answer(status, known["error"], known["reason"])(f"{message} {said}".rstrip(), **known)
     if method == "HEAD" or not content:

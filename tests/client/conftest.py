@@ -11,6 +11,7 @@ COUCHDB_PASSWORD, when it is set.
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +32,9 @@ from wire import Wire, forward, listen
 @pytest.fixture(scope="session", params=NAMES)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A running server; the tests run on each in turn."""
-    with running(request.param) as started:
-        yield started
+    stack = contextlib.ExitStack()
+    yield stack.enter_context(running(request.param))
+    stack.close()
 
 
 @pytest.fixture

@@ -132,6 +132,17 @@ def test_no_error_shows_credentials(wire: Wire) -> None:
     assert "c4n4ry" not in str(vars(caught.value))
 
 
+@pytest.mark.parametrize("options", [{"username": "a", "password": "c4n4ry/é"}, {"cookie": "AuthSession=c4n4ry"}])
+def test_no_error_shows_what_a_server_repeats(wire: Wire, options: dict[str, t.Any]) -> None:
+    sent = connection(**options)
+    repeated = f"{sent.basic_authorization()} {options} c4n4ry%2F%C3%A9"
+    wire["GET /x"] = 500, {"error": "error", "reason": repeated}
+    with pytest.raises(errors.ServerError) as caught:
+        sent.request("GET", ("x",))
+    assert "c4n4ry" not in str(caught.value)
+    assert "YTpjNG40cnkvw6k=" not in str(caught.value)
+
+
 def test_basic_credentials_are_utf8(wire: Wire) -> None:
     wire["GET /x"] = GOOD
     connection(username="ä", password="pä:ß").request("GET", ("x",))
