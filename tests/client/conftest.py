@@ -11,7 +11,6 @@ COUCHDB_PASSWORD, when it is set.
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
