@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 
 import pytest
@@ -17,3 +18,17 @@ def wire() -> t.Iterator[Wire]:
     """A server made of a table, a CouchDB 3.4.3 with nothing in it."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield Wire(mock)
+
+
+@pytest.fixture
+def derivations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The functions of the key derivations that a test made, one entry each."""
+    made: list[str] = []
+    original = hashlib.pbkdf2_hmac
+
+    def count(name: str, *arguments: t.Any) -> bytes:
+        made.append(name)
+        return original(name, *arguments)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", count)
+    return made
