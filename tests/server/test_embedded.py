@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import http.client
 import json
@@ -67,6 +68,12 @@ def ask(
         return Answer(answer.status, dict(answer.getheaders()), answer.read())
     finally:
         connection.close()
+
+
+def found(url: str, path: str, field: str = "_id") -> bool:
+    """Whether there is a document at the path, with this field."""
+    answer = ask(url, "GET", path)
+    return answer.status == 200 and field in answer.json
 
 
 def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -1026,7 +1033,7 @@ class TestDialect1:
             for docid, doc in docs.items():
                 ask(url, "PUT", f"/_replicator/{docid}", {**doc, "continuous": True})
                 ask(url, "PUT", f"/from/{docid}", {})
-                eventually(lambda docid=docid: ask(url, "GET", f"/to/{docid}").status == 200)  # type: ignore[misc]
+                eventually(functools.partial(found, url, f"/to/{docid}"))
                 state = ask(url, "GET", f"/_replicator/{docid}").json
                 assert state["_replication_state"] == "triggered"
                 assert ask(url, "DELETE", f"/_replicator/{docid}?rev={state['_rev']}").status == 200
@@ -1049,7 +1056,7 @@ class TestDialect1:
         doc = {"source": "spring", "target": "sea", "create_target": True, "continuous": True}
         for docid in ("first", "second"):
             ask(old, "PUT", f"/_replicator/{docid}", doc)
-            eventually(lambda docid=docid: "_replication_id" in ask(old, "GET", f"/_replicator/{docid}").json)  # type: ignore[misc]
+            eventually(functools.partial(found, old, f"/_replicator/{docid}", "_replication_id"))
         time.sleep(0.3)
         docs = {docid: ask(old, "GET", f"/_replicator/{docid}").json for docid in ("first", "second")}
         assert docs["first"]["_replication_id"] == docs["second"]["_replication_id"]
