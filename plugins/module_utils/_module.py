@@ -3,10 +3,10 @@
 
 """run(): from an Ansible module's options to its result, the same way for every module.
 
-    desire → observe → plan → apply → observe again → report
+    desire → observe → plan → apply → observe again → (wait) → report
 
 Here is the one place that applies a plan, the one that reports, and the one that fails. A module
-gives the four functions of its Resource and nothing else; so check mode, diff mode and idempotence
+gives the functions of its Resource and nothing else; so check mode, diff mode and idempotence
 are not features of a module, they come with the way.
 """
 
@@ -59,6 +59,10 @@ def _no_secrets(params: Params) -> t.Iterable[str]:
     return ()
 
 
+def _no_waiting(client: Client, desired: t.Any, observed: t.Any) -> t.Any:
+    return observed
+
+
 @dataclass(frozen=True)
 class Resource:
     """What a module manages, as functions that run() calls in this order.
@@ -69,6 +73,10 @@ class Resource:
     * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
       changes, or in check mode from what was predicted. Pure.
 
+    ``wait(client, desired, observed)``, of modules that can wait, is called in a real run once the server is as
+    desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
+    raises a CouchDBError when it does not come about.
+
     ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
     may show.
     """
@@ -77,6 +85,7 @@ class Resource:
     observe: t.Callable[[Client, t.Any], t.Any]
     report: t.Callable[[t.Any, t.Any, list[Change]], dict[str, t.Any]]
     plan: t.Callable[[t.Any, t.Any], Plan] | None = None
+    wait: t.Callable[[Client, t.Any, t.Any], t.Any] = _no_waiting
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
 
 
@@ -95,11 +104,15 @@ class Progress:
 
 @dataclass
 class Outcome:
-    """What run() reports: the changes that were made, or would be, and what the module returns."""
+    """What run() reports: the changes that were made, or would be, and what the module returns.
+
+    ``shortfall`` is the error to end with all the same, for what the plan had to leave out.
+    """
 
     changes: list[Change]
     returned: dict[str, t.Any]
     warnings: list[str]
+    shortfall: errors.CouchDBError | None = None
 
 
 class Interrupted(Exception):
@@ -131,6 +144,8 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
     result: dict[str, t.Any] = {"changed": bool(outcome.changes), **outcome.returned}
     if module._diff and resource.plan:
         result["diff"] = diff(outcome.changes)
+    if outcome.shortfall is not None:
+        module.fail_json(**{**result, **failure(outcome.shortfall, Progress(outcome.changes))})
     module.exit_json(**result)
 
 
@@ -168,19 +183,32 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
     for attempt in range(1, _TRIES + 1):
         observed = resource.observe(client, desired)
         plan = make_plan(desired, observed)
-        if check_mode or not plan.changes:
-            changes = done + list(plan.changes)
-            return Outcome(changes, resource.report(desired, plan.predicted, changes), list(plan.warnings))
+        if check_mode:
+            return _outcome(resource, desired, plan, plan.predicted, done + list(plan.changes))
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _observed_again(resource, desired, client, plan)
+            after = _settled(resource, desired, client, plan, done)
             if any(change.may_be_void for change in done):
                 done = _effective(done, make_plan(desired, after))
-            return Outcome(done, resource.report(desired, after, done), list(plan.warnings))
+            return _outcome(resource, desired, plan, after, done)
         if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
             raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
     raise AssertionError("the last try ends with an outcome or an error")
+
+
+def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, changes: list[Change]) -> Outcome:
+    returned = resource.report(desired, after, changes)
+    return Outcome(changes, returned, list(plan.warnings), plan.shortfall)
+
+
+def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan, done: list[Change]) -> t.Any:
+    """What there is once the changes are made and what is waited for has come about."""
+    try:
+        after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
+        return resource.wait(client, desired, after)
+    except errors.CouchDBError as error:
+        raise Interrupted(error, Progress(done)) from error
 
 
 def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | None]:
@@ -196,40 +224,40 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
             if outcome is None:
                 progress.undone += unit
                 continue
-            for change, error in zip(unit, outcome.result or [outcome.error] * len(unit)):
+            for change, (result, error) in zip(unit, outcome.result or [(None, outcome.error)] * len(unit)):
                 if change.may_be_void and isinstance(error, errors.NotFound):
                     # It is gone already, or is a default that can't be deleted: observing again tells which.
                     continue
                 first_error = first_error or error
                 unsure = isinstance(error, errors.Unreachable) and error.sent
                 place = progress.done if error is None else progress.unsure if unsure else progress.failed
-                place.append(change)
+                place.append(replace(change, result=result))
     return progress, first_error
 
 
-def send(unit: list[Change], client: Client) -> list[errors.CouchDBError | None]:
+def send(unit: list[Change], client: Client) -> list[tuple[t.Any, errors.CouchDBError | None]]:
     """Send one change, or several in bulk: call the method of the Client, or of the Database, that they name.
 
-    Gives what went wrong with each, None for those that are done.
+    Gives for each what the call gave, and what went wrong with it, None for those that are done.
     """
     first = unit[0]
     target = client if first.database is None else client.Database(first.database)
     call = getattr(target, first.call)
     if not first.bulk:
-        call(**first.arguments)
-        return [None]
+        return [(call(**first.arguments), None)]
     (name,) = first.arguments
     rows = call(**{name: [change.arguments[name] for change in unit]})
-    return [errors.of_row(row) for row in rows]
+    return [(row, errors.of_row(row)) for row in rows]
 
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
     """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
     result: dict[str, t.Any] = {"msg": str(error), "changed": bool(progress.done), **errors.describe(error)}
-    if progress.failed or progress.unsure:
+    failed = progress.failed + progress.unsure
+    if progress.done or failed:
         for name in ("done", "failed", "unsure", "undone"):
             result[f"changes_{name}"] = [str(change) for change in getattr(progress, name)]
-        failed = progress.failed + progress.unsure
+    if failed:
         result["msg"] = f"{failed[0]}: {result['msg']}"
         if progress.done or progress.undone:
             result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', progress.undone + failed)})"

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._secrets import mask_change
+from .errors import CouchDBError
 
 ASK, TRY, DONT = "ask", "try", "don't"
 
@@ -32,7 +33,8 @@ class Change:
     Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
     ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
     an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does.
-    ``may_be_void`` marks a request that the server may accept without anything changing.
+    ``may_be_void`` marks a request that the server may accept without anything changing. ``result`` is what
+    the call gave, once it was made.
     """
 
     action: str
@@ -46,6 +48,7 @@ class Change:
     stage: int = 0
     bulk: bool = False
     may_be_void: bool = False
+    result: t.Any = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.action} {self.what} {'/'.join(self.path)}"
@@ -56,13 +59,15 @@ class Plan:
     """The changes, and ``predicted``: what observing the server again would show once they are done.
 
     ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
-    can't log in any more.
+    can't log in any more. ``shortfall`` is the error for what the plan must leave out; the task ends with it once all
+    else is done.
     """
 
     changes: tuple[Change, ...] = ()
     predicted: t.Any = None
     warnings: tuple[str, ...] = ()
     afterwards: str = ASK
+    shortfall: CouchDBError | None = None
 
     def stages(self) -> t.Iterator[list[Change]]:
         """The changes in the order in which they must be done; those of one list may go side by side."""

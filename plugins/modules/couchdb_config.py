@@ -254,7 +254,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None) ->
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan, secrets),
+        Resource(desire, observe, report, plan, secrets=secrets),
         ARGUMENT_SPEC,
         mutually_exclusive=[("settings", "section"), ("settings", "key"), ("settings", "value")],
         required_together=[("section", "key")],

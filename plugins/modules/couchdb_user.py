@@ -302,7 +302,7 @@ def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] |
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan, secrets),
+        Resource(desire, observe, report, plan, secrets=secrets),
         ARGUMENT_SPEC,
         mutually_exclusive=[
             ("password", "password_hash"),

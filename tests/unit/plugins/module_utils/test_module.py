@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import typing as t
+from dataclasses import replace
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
@@ -191,8 +192,10 @@ def test_an_unreachable_server_is_an_error_unless_the_plan_moved_it(wire: Wire) 
     outcome = _module.carry_out(moved, {"a": 5}, client(), check_mode=False)
     assert outcome.returned["limits"] == {"a": 5}
     wire["GET /a/_revs_limit"] = InTurn([(200, 1), ConnectionRefusedError(111, "refused")])
-    with pytest.raises(errors.Unreachable):
+    with pytest.raises(Interrupted) as stop:
         _module.carry_out(resource, {"a": 5}, client(), check_mode=False)
+    assert isinstance(stop.value.error, errors.Unreachable)
+    assert [str(change) for change in stop.value.progress.done] == ["update limit a"]
 
 
 def test_an_error_before_any_change_has_no_lists() -> None:
@@ -253,3 +256,58 @@ def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, e
     monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
     with pytest.raises(errors.InvalidInput, match="password: must be given with username"):
         _module.make_client({**CONNECTION, "url": URL, "username": "a", **extra})
+
+
+def test_what_a_call_gave_reaches_the_report(wire: Wire) -> None:
+    def plan(desired: t.Any, observed: t.Any) -> Plan:
+        return Plan((Change("create", "document", ("d",), None, {}, "put_document", {"document": {"_id": "d"}}, "a"),))
+
+    wire["PUT /a/d"] = 201, {"ok": True, "id": "d", "rev": "1-x"}
+    resource = Resource(
+        dict, lambda *_arguments: None, lambda desired, observed, changes: {"revs": [c.result for c in changes]}, plan
+    )
+    assert _module.carry_out(resource, {}, client(), check_mode=False).returned == {"revs": ["1-x"]}
+
+
+@pytest.mark.parametrize("held", [1, 5])
+def test_what_is_waited_for_is_what_is_reported(wire: Wire, held: int) -> None:
+    serve(wire, {"a": held})
+    seen = []
+
+    def wait(couch: Client, desired: t.Any, observed: dict[str, int]) -> dict[str, int]:
+        seen.append(observed)
+        return {"a": 6}
+
+    resource = replace(limits({"a": 5}), wait=wait)
+    assert _module.carry_out(resource, {"a": 5}, client(), check_mode=True).returned["limits"] == {"a": 5}
+    assert seen == []
+    assert _module.carry_out(resource, {"a": 5}, client(), check_mode=False).returned["limits"] == {"a": 6}
+    assert seen == [{"a": 5}]
+
+
+def test_what_is_waited_for_in_vain_is_an_error_that_tells_of_the_changes(wire: Wire) -> None:
+    def wait(couch: Client, desired: t.Any, observed: t.Any) -> t.Any:
+        raise errors.TimedOut("it never came")
+
+    serve(wire, {"a": 1})
+    with pytest.raises(Interrupted) as stop:
+        _module.carry_out(replace(limits({"a": 5}), wait=wait), {"a": 5}, client(), check_mode=False)
+    result = _module.failure(stop.value.error, stop.value.progress)
+    assert result["msg"] == "it never came"
+    assert result["changed"] is True
+    assert result["changes_done"] == ["update limit a"]
+
+
+def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> None:
+    serve(wire, {"a": 1})
+    resource = limits({"a": 5})
+
+    def plan(desired: t.Any, observed: t.Any) -> Plan:
+        assert resource.plan
+        return replace(resource.plan(desired, observed), shortfall=errors.NodeDown("b is down"))
+
+    for check_mode in (True, False):
+        outcome = _module.carry_out(replace(resource, plan=plan), {"a": 5}, client(), check_mode=check_mode)
+        assert [str(change) for change in outcome.changes] == ["update limit a"]
+        assert str(outcome.shortfall) == "b is down"
+    assert wire.written == ["PUT /a/_revs_limit"]

@@ -16,7 +16,11 @@ from wire import InTurn, Wire, client
 
 NODE = "n1@h"
 RESOURCE = _module.Resource(
-    couchdb_config.desire, couchdb_config.observe, couchdb_config.report, couchdb_config.plan, couchdb_config.secrets
+    couchdb_config.desire,
+    couchdb_config.observe,
+    couchdb_config.report,
+    couchdb_config.plan,
+    secrets=couchdb_config.secrets,
 )
 PARAMS: dict[str, t.Any] = {
     "settings": None,

@@ -17,7 +17,7 @@ from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_user import Obs
 from wire import InTurn, Wire, client
 
 RESOURCE = _module.Resource(
-    couchdb_user.desire, couchdb_user.observe, couchdb_user.report, couchdb_user.plan, couchdb_user.secrets
+    couchdb_user.desire, couchdb_user.observe, couchdb_user.report, couchdb_user.plan, secrets=couchdb_user.secrets
 )
 USER: dict[str, t.Any] = {
     "name": "ann",
