@@ -146,7 +146,10 @@ def problem(
         return None
     different = unlike(ours.settings, found.settings)
     if different:
-        return f"it must have alike with {ours.node}, and has not: {listed(different)}; set them with couchdb_config and couchdb_admin"
+        return (
+            f"it differs from {ours.node} in what all members must have alike: {listed(different)}; set these with "
+            "couchdb_config and couchdb_admin first"
+        )
     strangers = [member for member in found.members if member not in members]
     if strangers:
         return f"it belongs to a cluster with {listed(strangers)}"

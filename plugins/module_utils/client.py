@@ -57,6 +57,9 @@ _SHARDS_PAGE = 1000
 _POLL = 0.25
 """Seconds between two questions while something is waited for."""
 
+_SETTLING = 5
+"""Seconds that a server may take, at most, until its list of members shows what was written."""
+
 LOOK_AT = (
     "Look at these: does its name resolve on the other nodes to the address that it listens at, do all have the same "
     "Erlang cookie, and are port 4369 and those of Erlang's distribution (inet_dist_listen_min to _max) open between them"
@@ -396,7 +399,10 @@ class Client:
         """
         path = self.dialect.member(node, name)
         rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
-        return bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs).body.get("ok"))
+        left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs).body.get("ok"))
+        # The list of members follows a moment later; who asks for it next would still find the node there.
+        self._comes_about(lambda: name not in self.membership(hthdrs)["cluster_nodes"], _SETTLING)
+        return left
 
     def await_members(
         self, names: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60, exclusive: bool = False
