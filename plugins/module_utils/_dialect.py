@@ -68,6 +68,21 @@ class Dialect:
             raise self.lacks("restart call; it came back with 2.3: restart the service instead")
         return ("_node", node, "_restart")
 
+    def member(self, node: str, name: str) -> Path:
+        """A member of the cluster as this node lists it. Raises Unsupported before CouchDB 3.0."""
+        self.check_cluster()
+        return ("_node", node, "_nodes", name)
+
+    def shard_map(self, node: str) -> Path:
+        """Where the shards of all databases are, as this node knows it. Raises Unsupported before CouchDB 3.0."""
+        self.check_cluster()
+        return ("_node", node, "_dbs", "_all_docs")
+
+    def check_cluster(self) -> None:
+        """Raise Unsupported when this server's members can't be managed at its usual port, as before 3.0."""
+        if self.number < (3, 0, 0):
+            raise self.lacks("members that can be managed at this port; it came with 3.0")
+
     def log(self) -> Path:
         """The log over HTTP. Raises Unsupported: CouchDB 2 and 3 have none."""
         raise self.lacks("log over HTTP")
@@ -216,6 +231,9 @@ class OneX(Dialect):
     def restart(self, node: str) -> Path:
         self._only_node(node)
         return ("_restart",)
+
+    def check_cluster(self) -> None:
+        raise self.lacks("cluster: it is one node")
 
     def log(self) -> Path:
         return ("_log",)

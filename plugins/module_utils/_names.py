@@ -14,6 +14,7 @@ from .errors import InvalidInput
 
 _DATABASE = re.compile(r"[a-z][a-z0-9_$()+/-]*\Z")
 _SECTION = re.compile(r"[a-zA-Z0-9._-]+\Z")
+_NODE = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9_.:-]+\Z")
 _SYSTEM = frozenset(["_dbs", "_global_changes", "_metadata", "_nodes", "_replicator", "_users"])
 
 # A database lies in a file whose name adds a timestamp and an ending of 17 characters.
@@ -63,6 +64,19 @@ def check_user_name(name: str | None, option: str = "name") -> None:
         raise InvalidInput(
             option, f"{name!r} holds a colon or begins with an underscore, which CouchDB refuses for users"
         )
+
+
+def check_node_name(name: str, option: str = "nodes") -> None:
+    """Raise InvalidInput unless the name can be a node's in a cluster, such as couchdb@10.0.0.1.
+
+    https://docs.couchdb.org/en/stable/setup/cluster.html#make-couchdb-use-correct-ip-fqdn-and-the-open-ports
+    """
+    if not _NODE.match(name) or name.startswith("_"):
+        raise InvalidInput(
+            option, f"{name!r} is no node's name: that is a name and a host with @ between, such as couchdb@10.0.0.1"
+        )
+    if name == "nonode@nohost":
+        raise InvalidInput(option, f"{name} is a node without a name: set one before its first start")
 
 
 def key_problem(name: str) -> str | None:

@@ -27,14 +27,16 @@ import json
 import os
 import re
 import threading
+import time
 import typing as t
 from dataclasses import fields
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from . import _dialect, _passwords, errors
+from ._cluster import Placement, Server, disagreements, placement
 from ._dialect import LOCAL
-from ._http import Answer, Connection, Options, session_cookie, side_by_side
+from ._http import Answer, Connection, Options, session_cookie, side_by_side, split_address
 from ._names import check_admin_name, check_database_name
 from ._settings import setting_text
 from ._users import PREFIX as USER_PREFIX
@@ -50,6 +52,19 @@ _DBS_INFO_KEYS = 100
 _DBS_INFO_PAGE = 1000
 _UUIDS_AT_ONCE = 1000
 _SCHEDULER_PAGE = 1000
+_SHARDS_PAGE = 1000
+
+_POLL = 0.25
+"""Seconds between two questions while something is waited for."""
+
+_SETTLING = 5
+"""Seconds that a server may take, at most, until its list of members shows what was written."""
+
+LOOK_AT = (
+    "Look at these: does its name resolve on the other nodes to the address that it listens at, do all have the same "
+    "Erlang cookie, and are port 4369 and those of Erlang's distribution (inet_dist_listen_min to _max) open between them"
+)
+"""What keeps a node from connecting, which nothing over HTTP can tell apart."""
 
 
 class Client:
@@ -82,8 +97,10 @@ class Client:
         options.headers = {**options.headers, **(hthdrs or {})}
         if cookie is not None:
             options.cookie = _cookie_text(cookie)
+        self._config = given
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
         self._databases: dict[str, _Database] = {}
+        self._others: dict[str, Client] = {}
         self._settings_lock = threading.Lock()
         self._present: bool | None = None
         self._dialect: _dialect.Dialect | None = None
@@ -280,6 +297,156 @@ class Client:
         if "all" in names:
             return self.membership()["cluster_nodes"]
         return list(dict.fromkeys(names))
+
+    def at(self, url: str) -> Client:
+        """The client of another server, such as another node of the cluster, with this one's options and credentials.
+
+        Credentials in ``url`` win. It is the same object for the same address. It doesn't try a request again, as who
+        waits for a server asks again anyway. Raises InvalidInput for what is no address, or has a name without a password.
+        """
+        if url not in self._others:
+            address, username, password = split_address(url)
+            if username is not None and password is None:
+                raise errors.InvalidInput("url", f"{address} is given with a name to log in with and no password")
+            options = {**self._config, "headers": self._http.headers, "retries": 0}
+            if username is None:
+                options.update(username=self._http.username, password=self._http.password, cookie=self._http.cookie)
+            else:
+                options.update(username=username, password=password)
+            self._others[url] = Client(url, config=options)
+        return self._others[url]
+
+    # Members of the cluster
+
+    def shards(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, Placement]:
+        """Where the shards of every database are, by the database's name, as a node knows it. For server admins.
+
+        Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#updating-cluster-metadata-to-reflect-the-new-target-shard-s
+        """
+        path = self.dialect.shard_map(node)
+        found: dict[str, Placement] = {}
+        after: dict[str, t.Any] = {}
+        while True:
+            query = {"include_docs": True, "limit": _SHARDS_PAGE, **after}
+            rows = self.request("GET", path, query=query, hthdrs=hthdrs).body["rows"]
+            found.update((row["id"], placement(row["doc"])) for row in rows if not row["id"].startswith("_design/"))
+            if len(rows) < _SHARDS_PAGE:
+                return found
+            after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
+
+    def server(self, closely: bool = False) -> Server:
+        """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.
+
+        ``closely``: all its settings, its members and its shards as well, which takes two requests more. For server admins.
+        """
+        node, version = self.local_node(), self.version()
+        if not closely or not self.dialect.clustered:
+            return Server(node, version, {"cluster": self.config("cluster")})
+        return Server(node, version, self.config(), self.membership()["cluster_nodes"], self.shards())
+
+    def servers(
+        self, urls: t.Mapping[str, str], closely: t.Collection[str] = ()
+    ) -> dict[str, Server | errors.CouchDBError]:
+        """What answers at some addresses, asked side by side with the credentials of this client: a name each → its address.
+
+        ``closely`` are the names of those that are asked for all. Where no good answer comes, it is the error that is given.
+        """
+
+        def ask(name: str) -> Server | errors.CouchDBError:
+            try:
+                return self.at(urls[name]).server(closely=name in closely)
+            except errors.CouchDBError as error:
+                return error
+
+        names = list(urls)
+        return dict(zip(names, side_by_side(ask, names)))
+
+    def join_node(
+        self, name: str, node: str = LOCAL, wait_timeout: float | None = None, hthdrs: Headers = None
+    ) -> dict[str, t.Any]:
+        """Make a node a member of the cluster, as the list of ``node`` has it, and wait until it is connected.
+
+        When it is not within ``wait_timeout`` seconds, it is taken out again and NotConnected raised, so that no
+        name stays behind that CouchDB would place shards on. Without a timeout nothing is waited for. Raises Conflict
+        when it is a member already.
+
+        https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
+        """
+        answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs)
+        if wait_timeout is None or self._comes_about(lambda: self._is_connected(name, hthdrs), wait_timeout):
+            return t.cast("dict[str, t.Any]", answer.body)
+        outcome = "was taken out again"
+        try:
+            self.leave_node(name, node, hthdrs)
+        except errors.NotFound:
+            pass
+        except errors.CouchDBError as error:
+            outcome = f"could not be taken out again ({error})"
+        raise errors.NotConnected(f"{name} did not connect within {wait_timeout:g} s and {outcome}. {LOOK_AT}")
+
+    def _is_connected(self, name: str, hthdrs: Headers) -> bool:
+        membership = self.membership(hthdrs)
+        return name in membership["all_nodes"] and name in membership["cluster_nodes"]
+
+    def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None) -> bool:
+        """Take a node out of the cluster, out of the list of ``node``, which spreads. True when it is done.
+
+        What it holds is not moved. It goes on listing the members itself. Raises NotFound when it is no member.
+
+        https://docs.couchdb.org/en/stable/cluster/nodes.html#removing-a-node
+        """
+        path = self.dialect.member(node, name)
+        rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
+        left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs).body.get("ok"))
+        # The list of members follows a moment later; who asks for it next would still find the node there.
+        self._comes_about(lambda: name not in self.membership(hthdrs)["cluster_nodes"], _SETTLING)
+        return left
+
+    def await_members(
+        self, names: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60, exclusive: bool = False
+    ) -> dict[str, list[str]]:
+        """Wait until these nodes are members and connected, and with ``exclusive`` nobody else is a member.
+
+        This server is asked, and each of ``urls`` with the same credentials, until all say so. Gives this server's
+        membership. Raises NotConnected, with what each said last, when that takes more than ``wait_timeout`` seconds.
+        """
+        clients = list({client.url: client for client in [*(self.at(url) for url in urls), self]}.values())
+        told: dict[str, dict[str, list[str]] | str] = {}
+        problems: list[str] = []
+
+        def agreed() -> bool:
+            told.update((client.url, answer) for client, answer in zip(clients, side_by_side(_membership, clients)))
+            problems[:] = disagreements(names, told, exclusive=exclusive)
+            return not problems
+
+        if not self._comes_about(agreed, wait_timeout):
+            said = "; ".join(problems)
+            raise errors.NotConnected(f"the nodes did not agree on the members within {wait_timeout:g} s: {said}")
+        return t.cast("dict[str, list[str]]", told[self.url])
+
+    def put_system_database(
+        self, name: str, members: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60
+    ) -> _Database:
+        """Create one of CouchDB's own databases once its members agree, so that each can get a copy.
+
+        Raises NotConnected when they don't in time, AlreadyExists when it is there.
+
+        https://docs.couchdb.org/en/stable/setup/cluster.html#cluster-setup-api
+        """
+        self.await_members(members, urls, wait_timeout)
+        return self.put(name)
+
+    @staticmethod
+    def _comes_about(condition: t.Callable[[], bool], wait_timeout: float) -> bool:
+        """Whether a condition becomes true within some seconds; asked at once, then again and again."""
+        deadline = time.monotonic() + wait_timeout
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL)
+        return True
 
     # Settings
 
@@ -722,6 +889,14 @@ def _cookie_name(cookie: str) -> str | None:
         return content.split(b":")[0].decode()
     except ValueError:
         return None
+
+
+def _membership(client: Client) -> dict[str, list[str]] | str:
+    """What a server says of the members, or why it says nothing now. Raises when it refuses the login."""
+    try:
+        return client.membership()
+    except (errors.Unreachable, errors.ServerError, errors.NotFound) as error:
+        return str(error)
 
 
 def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:

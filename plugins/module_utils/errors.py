@@ -91,6 +91,10 @@ class NodeDown(NotFound):
     """404 or 412: the cluster has no such node, or is not connected with it."""
 
 
+class NotConnected(CouchDBError):
+    """A member of the cluster did not connect with the others in time."""
+
+
 class Conflict(CouchDBError):
     """409: the document was changed by somebody else in the meantime."""
 

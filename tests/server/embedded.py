@@ -39,6 +39,7 @@ ADMIN = "admin:secret"
 START_TIMEOUT = 300.0
 STOP_TIMEOUT = 10.0
 CONTROL_TIMEOUT = 30.0
+DONE = {"stop": "stopped", "start": "started", "part": "parted", "mend": "mended"}
 
 
 class EmbeddedServerError(RuntimeError):
@@ -98,6 +99,14 @@ class Server:
         """Brings a node back and waits until it answers."""
         self._control("start", number)
 
+    def part_node(self, number: int) -> None:
+        """Keeps the other nodes from connecting with this one, which goes on answering: another cookie, closed ports."""
+        self._control("part", number)
+
+    def mend_node(self, number: int) -> None:
+        """Lets the others connect with the node again."""
+        self._control("mend", number)
+
     def request(self, method: str, path: str, body: Any = None, node: int = 1) -> tuple[int, Any]:
         """One request as the admin: status and decoded answer. For setting the scene in tests."""
         data = None if body is None else json.dumps(body).encode()
@@ -122,7 +131,7 @@ class Server:
             before = len(self._said)
             self._process.stdin.write(f"{word} {number}\n")
             self._process.stdin.flush()
-            done, failed = f"{'stopped' if word == 'stop' else 'started'} {number}\n", f"failed {number}:"
+            done, failed = f"{DONE[word]} {number}\n", f"failed {number}:"
             deadline = time.monotonic() + CONTROL_TIMEOUT
             while time.monotonic() < deadline:
                 for line in self._said[before:]:

@@ -6,13 +6,18 @@
 A server is a dialect, which gets an embedded server of its own, or the word COUCHDB_URL: the server
 of that environment variable, as COUCHDB_USERNAME and COUCHDB_PASSWORD. Arguments after ``--`` go to ansible-test: a
 target's name runs that target alone.
+
+Targets that need a cluster get one beside that server: three embedded nodes, which start apart, or those that
+COUCHDB_CLUSTER_URLS lists, with the same name and password.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,9 +39,21 @@ EVERYTHING = ("2.19", "3")
 IN_DEPTH = "2.19"
 TARGETS = {"3.3": ["couchdb_admin", "password_hash"]}
 
+# The targets that need nodes to make a cluster of. CouchDB 1.x has no nodes: there they see that this is said.
+OF_CLUSTERS = {"couchdb_cluster", "couchdb_restart"}
+NODES = 3
+
 
 def run_targets(
-    core: str, arguments: list[str], *, place: str, url: str, username: str, password: str, dialect: str
+    core: str,
+    arguments: list[str],
+    *,
+    place: str,
+    url: str,
+    username: str,
+    password: str,
+    dialect: str,
+    cluster_urls: list[str],
 ) -> bool:
     """Run the targets on a server; return whether they passed.
 
@@ -50,6 +67,7 @@ def run_targets(
         "couchdb_username": username,
         "couchdb_password": password,
         "couchdb_dialect": dialect,
+        "couchdb_cluster_urls": cluster_urls,
     }
     path = collection / "tests/integration/integration_config.yml"
     path.touch(mode=0o600)
@@ -69,7 +87,12 @@ def run_embedded(core: str, arguments: list[str], dialect: str) -> bool:
         left_out = "refusals" if core == IN_DEPTH else "refusals,depth"
         arguments = TARGETS.get(dialect, []) + ([] if (core, dialect) == EVERYTHING else ["--skip-tags", left_out])
     print(f"Starting the embedded server in dialect {dialect}", flush=True)
-    with embedded.server(dialect=dialect, admin=ADMIN) as server:
+    with contextlib.ExitStack() as servers:
+        server = servers.enter_context(embedded.server(dialect=dialect, admin=ADMIN))
+        cluster_urls = []
+        if dialect != "1" and needs_cluster(arguments):
+            print(f"Starting {NODES} nodes to make a cluster of", flush=True)
+            cluster_urls = servers.enter_context(embedded.server(dialect=dialect, admin=ADMIN, nodes=NODES)).urls
         return run_targets(
             core,
             arguments,
@@ -78,13 +101,23 @@ def run_embedded(core: str, arguments: list[str], dialect: str) -> bool:
             username=server.username or "",
             password=server.password or "",
             dialect=dialect,
+            cluster_urls=cluster_urls,
         )
+
+
+def needs_cluster(arguments: list[str]) -> bool:
+    """Whether the arguments of ansible-test name a target that needs a cluster, or no target at all."""
+    named = {argument for argument in arguments if re.match(r"(couchdb|password)_\w+$", argument)}
+    return not named or bool(named & OF_CLUSTERS)
 
 
 def run_external(core: str, arguments: list[str]) -> bool:
     """Run the targets on the server that COUCHDB_URL names; return whether they passed."""
     server = {name: os.environ.get(f"COUCHDB_{name.upper()}", "") for name in ("url", "username", "password")}
-    return run_targets(core, arguments, place=EXTERNAL, **server, dialect=dialect_of(**server))
+    cluster_urls = os.environ.get("COUCHDB_CLUSTER_URLS", "").split()
+    return run_targets(
+        core, arguments, place=EXTERNAL, **server, dialect=dialect_of(**server), cluster_urls=cluster_urls
+    )
 
 
 def dialect_of(url: str, username: str, password: str) -> str:

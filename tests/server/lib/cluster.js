@@ -22,6 +22,8 @@ class Cluster {
   constructor(engine) {
     this.engine = engine;
     this.nodes = new Map();
+    // Nodes that answer requests and that no other can connect with, as behind closed ports or with another cookie.
+    this.apart = new Set();
   }
 
   add(node) {
@@ -44,7 +46,11 @@ class Cluster {
 
   /** The other members of a node that can be reached. */
   reachable(node) {
-    return node.memberNames().filter((name) => name !== node.name && this.up(name)).map((name) => this.nodes.get(name));
+    if (this.apart.has(node.name)) return [];
+    return node
+      .memberNames()
+      .filter((name) => name !== node.name && this.up(name) && !this.apart.has(name))
+      .map((name) => this.nodes.get(name));
   }
 
   /** Connects nodes that list one another and can be reached; both know it then. */
@@ -127,7 +133,18 @@ class Cluster {
     this.spread(node);
   }
 
-  /** A node went down: what it did, others have to do now. */
+  /** No other node can connect with this one any more, though it is up. */
+  part(node) {
+    this.apart.add(node.name);
+    this.farewell(node);
+  }
+
+  mend(node) {
+    this.apart.delete(node.name);
+    if (node.isUp) this.welcome(node);
+  }
+
+  /** A node is not to be reached any more: what it did, others have to do now. */
   farewell(node) {
     for (const other of this.nodes.values()) {
       if (other.peers.delete(node.name)) other.noteEvent(node.name, 'nodedown');

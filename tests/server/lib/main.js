@@ -60,22 +60,32 @@ function tellUnexpected(error) {
   process.stderr.write(`unexpected: ${(error && error.stack) || error}\n`);
 }
 
-/** Lines on standard input take a node down and bring it back: `stop 2`, `start 2`. What was done is said on stderr. */
+const CONTROL = {
+  stop: ['stopped', (node) => node.stop()],
+  start: ['started', (node) => (node.isUp ? undefined : node.start())],
+  part: ['parted', (node) => node.cluster.part(node)],
+  mend: ['mended', (node) => node.cluster.mend(node)],
+};
+
+/**
+ * Lines on standard input take a node down and bring it back (`stop 2`, `start 2`), or keep the others from connecting with
+ * it and let them again (`part 2`, `mend 2`). What was done is said on stderr.
+ */
 function listenToControl() {
   // A terminal would stop this process for reading from it in the background.
   if (process.stdin.isTTY) return;
   const lines = readline.createInterface({ input: process.stdin });
   lines.on('line', async (line) => {
-    const found = /^(stop|start)\s+(\d+)\s*$/.exec(line);
+    const found = /^(stop|start|part|mend)\s+(\d+)\s*$/.exec(line);
     const node = found && server.nodes[Number(found[2]) - 1];
     if (!node) {
       process.stderr.write(`not understood: ${line}\n`);
       return;
     }
+    const [done, act] = CONTROL[found[1]];
     try {
-      if (found[1] === 'stop') await node.stop();
-      else if (!node.isUp) await node.start();
-      process.stderr.write(`${found[1] === 'stop' ? 'stopped' : 'started'} ${found[2]}\n`);
+      await act(node);
+      process.stderr.write(`${done} ${found[2]}\n`);
     } catch (error) {
       process.stderr.write(`failed ${found[2]}: ${error.message}\n`);
     }

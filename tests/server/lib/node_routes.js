@@ -8,10 +8,11 @@
 
 'use strict';
 
+const crypto = require('node:crypto');
 const { HttpError, badRequest, crash, methodNotAllowed, notFound } = require('./errors');
 const { requireMetrics, requireServerAdmin } = require('./auth');
 const { Settings } = require('./config');
-const { makeDatabase } = require('./databases');
+const { makeDatabase, selectNames } = require('./databases');
 
 const MEASURES = ['_stats', '_system', '_prometheus'];
 const SYSTEM_DATABASES = ['_users', '_replicator'];
@@ -56,6 +57,7 @@ const get = (answer) => (exchange, node, rest) => {
 
 const HANDLERS = {
   _config: config,
+  _dbs: shardMap,
   _nodes: members,
   _stats: get((node, path) => node.statistics.read(path, gauges(node))),
   _system: get((node) => system(node)),
@@ -223,6 +225,10 @@ async function members(exchange, node, [name]) {
     const rows = node.memberNames().map((id) => ({ id, key: id, value: { rev: node.members.get(id).rev } }));
     return exchange.send(200, { total_rows: rows.length, offset: 0, rows });
   }
+  if (name === '_local') throw badRequest('Invalid _local document id.');
+  if (name.startsWith('_')) {
+    throw new HttpError(400, 'illegal_docid', 'Only reserved document ids may start with underscore.');
+  }
   const entry = node.members.get(name);
   switch (exchange.verb) {
     case 'GET':
@@ -241,6 +247,46 @@ async function members(exchange, node, [name]) {
     default:
       throw methodNotAllowed('DELETE,GET,HEAD,PUT');
   }
+}
+
+/** `_dbs` as a database of a node: a document for each database, saying where its shards are. */
+async function shardMap(exchange, node, [name]) {
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
+  const names = node.databaseNames();
+  if (name === undefined) return exchange.send(200, { db_name: '_dbs', doc_count: names.length });
+  if (name !== '_all_docs') {
+    if (!names.includes(name)) throw notFound('missing');
+    return exchange.send(200, shardDocument(node, name));
+  }
+  const withDocuments = exchange.query.get('include_docs') === 'true';
+  const selected = selectNames(exchange, names);
+  const rows = selected.map((id) => {
+    const doc = shardDocument(node, id);
+    return { id, key: id, value: { rev: doc._rev }, ...(withDocuments ? { doc } : {}) };
+  });
+  return exchange.send(200, { total_rows: names.length, offset: Math.max(names.indexOf(selected[0]), 0), rows });
+}
+
+function shardDocument(node, name) {
+  const { id, generation } = node.registry.get(name);
+  const { created, partitioned, placement } = node.database(name);
+  const changelog = [];
+  const byNode = {};
+  for (const [range, holders] of Object.entries(placement)) {
+    for (const holder of holders) {
+      changelog.push(['add', range, holder]);
+      (byNode[holder] = byNode[holder] || []).push(range);
+    }
+  }
+  return {
+    _id: name,
+    _rev: `${generation}-${crypto.createHash('md5').update(id).digest('hex')}`,
+    shard_suffix: [...`.${created}`].map((character) => character.charCodeAt(0)),
+    changelog,
+    by_node: byNode,
+    by_range: placement,
+    props: partitioned ? { partitioned: true } : {},
+  };
 }
 
 /* _cluster_setup */
@@ -339,7 +385,7 @@ async function membersConnected(node) {
     if (node.memberNames().every((name) => node.sees(name))) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw badRequest('Cluster setup timed out waiting for nodes to connect');
+  throw new HttpError(500, 'setup_error', 'Cluster setup timed out waiting for nodes to connect');
 }
 
 /** Asks another server's _cluster_setup, with the credentials the request gave for it. */

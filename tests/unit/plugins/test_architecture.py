@@ -18,6 +18,7 @@ PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 # What each room may import of ours, besides errors. A room that is not here may import none.
 BELOW: dict[str, set[str]] = {
     "_names": set(),
+    "_cluster": {"_names"},
     "_secrets": set(),
     "_passwords": set(),
     "_settings": {"_names"},
@@ -26,10 +27,10 @@ BELOW: dict[str, set[str]] = {
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
     "database": {"client"},
-    "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
+    "client": {"_cluster", "_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_cluster", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,362 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""couchdb_cluster: which nodes are the members of a cluster, connected, with CouchDB's own databases."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_cluster
+short_description: Manage the members of a CouchDB cluster
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Makes nodes the members of one cluster, waits until they are connected, and creates CouchDB's own databases.
+  - Run it on one member. The nodes that join must not belong to another cluster.
+  - A member alone is set up as CouchDB's single-node setup does it, with one copy of what it holds. When others join it, the setting
+    C(cluster/n) of one copy, which that left behind, becomes that of a cluster again. Databases that are there keep their copies.
+  - CouchDB does not move shards by itself. A member that leaves must not hold any, and a database that was there before members joined
+    stays where it is.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.writing
+options:
+  members:
+    description:
+      - The nodes that are members. Each is a node's name, such as V(couchdb@10.0.0.1), or a mapping with C(name) and C(url).
+      - The node that answers at O(url) must be one of them.
+      - With a C(url), the address at which this node answers, the task first asks there whether the node goes by its C(name), and
+        whether it has what all must have alike, which are CouchDB's version, the server admins with their password hashes, and the settings
+        C(couchdb/uuid) and C(chttpd_auth/secret). Databases that both sides have created are refused, as CouchDB would lose one of each two.
+        The credentials are those of the task, unless the C(url) has its own.
+      - A node that is given by its name alone joins unseen.
+    type: list
+    elements: raw
+    required: true
+  exclusive:
+    description:
+      - Whether members that O(members) doesn't name are taken out. If V(false), they are left.
+      - A member that still holds shards is refused, unless O(force=true).
+      - CouchDB tells a node that was taken out nothing of it. It goes on listing the members, and databases that are created on it
+        still spread to them. Stop it, and empty its data directory before it is used again.
+    type: bool
+    default: false
+  system_databases:
+    description:
+      - CouchDB's own databases that are created once the members are connected, so that each member can hold a copy.
+      - Those that are there are left as they are. The task warns when one has fewer copies than it could have.
+    type: list
+    elements: str
+    choices: [_users, _replicator, _global_changes]
+    default: [_users, _replicator]
+  force:
+    description:
+      - Whether members are taken out with O(exclusive=true) though they hold shards. B(What no other member holds is lost.)
+    type: bool
+    default: false
+  wait:
+    description:
+      - Whether to wait until the members are connected, and until each that has a C(url) says so too.
+      - If V(false), nodes are listed as members and the task ends. A node that never connects stays listed then, and system databases are
+        created only by a run that finds all members connected.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - How long to wait, in seconds. A node that has not connected by then is taken out again, when it is this run that let it in.
+    type: int
+    default: 60
+notes:
+  - The Erlang cookie can't be asked over HTTP. A member with another one does not connect, as one does not whose name the others can't
+    resolve, or whose ports (4369 and those of Erlang's distribution) are closed to them.
+  - A member that is down stays a member, and the task fails when it doesn't come back in time.
+  - Needs CouchDB 3.0.
+seealso:
+  - name: Clusters
+    description: How CouchDB's clusters are set up.
+    link: https://docs.couchdb.org/en/stable/setup/cluster.html
+  - name: Shards
+    description: How shards are moved before a member leaves.
+    link: https://docs.couchdb.org/en/stable/cluster/sharding.html
+  - module: couchpy.couchdb.couchdb_config
+  - module: couchpy.couchdb.couchdb_info
+"""
+
+EXAMPLES = r"""
+- name: Three nodes, one cluster
+  couchpy.couchdb.couchdb_cluster:
+    url: http://10.0.0.1:5984/
+    username: admin
+    password: "{{ couchdb_admin_password }}"
+    members:
+      - {name: couchdb@10.0.0.1, url: "http://10.0.0.1:5984/"}
+      - {name: couchdb@10.0.0.2, url: "http://10.0.0.2:5984/"}
+      - {name: couchdb@10.0.0.3, url: "http://10.0.0.3:5984/"}
+
+- name: These and no others, once the shards of the old one are moved
+  couchpy.couchdb.couchdb_cluster:
+    members: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.4]
+    exclusive: true
+
+- name: One node alone
+  couchpy.couchdb.couchdb_cluster:
+    members: [couchdb@127.0.0.1]
+    system_databases: [_users, _replicator, _global_changes]
+"""
+
+RETURN = r"""
+cluster:
+  description: The cluster as the answering node has it.
+  type: dict
+  returned: success
+  contains:
+    members:
+      description: Names of the members.
+      type: list
+      elements: str
+      returned: always
+      sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+    connected:
+      description: Those of the members that are connected, the answering one included.
+      type: list
+      elements: str
+      returned: always
+      sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+    state:
+      description: V(single) for one member, V(joined) when all members are connected, else V(incomplete).
+      type: str
+      returned: always
+      sample: joined
+"""
+
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _cluster
+from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import COPIES, Member, Server, given_members
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import mask_url, url_secrets
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput, NotConnected
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "members": {"type": "list", "elements": "raw", "required": True},
+    "exclusive": {"type": "bool", "default": False},
+    "system_databases": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["_users", "_replicator", "_global_changes"],
+        "default": ["_users", "_replicator"],
+    },
+    "force": {"type": "bool", "default": False},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 60},
+}
+
+# What must be done before what. Who leaves goes before databases are created, as CouchDB would place copies on it.
+JOIN, LEAVE, SET, CREATE = range(4)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The options, checked. ``wait_timeout`` is in seconds, None when nothing is waited for."""
+
+    members: list[Member]
+    exclusive: bool
+    force: bool
+    system_databases: list[str]
+    wait_timeout: int | None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the members."""
+        return [member.name for member in self.members]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses that the members have."""
+        return [member.url for member in self.members if member.url]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is: the answering node, who is a member and who is connected as it knows, and what all others tell.
+
+    ``found``: name of a member → what answered at its address, or the error. ``copies``: system database → how many
+    copies of each shard it has, None when it isn't there.
+    """
+
+    server: Server
+    members: list[str]
+    connected: list[str]
+    found: dict[str, Server | CouchDBError] = field(default_factory=dict)
+    copies: dict[str, int | None] = field(default_factory=dict)
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options, checked. Raises InvalidInput for names that no node can have, twice the same, and timeouts below 1."""
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more")
+    return Desired(
+        members=given_members(params["members"]),
+        exclusive=params["exclusive"],
+        force=params["force"],
+        system_databases=list(dict.fromkeys(params["system_databases"])),
+        wait_timeout=params["wait_timeout"] if params["wait"] else None,
+    )
+
+
+def observe(client: Client, desired: Desired) -> Observed:
+    """The members, and what those say that have an address. Who is to join is asked for all that matters then."""
+    client.dialect.check_cluster()
+    membership = client.membership()
+    members, connected = membership["cluster_nodes"], membership["all_nodes"]
+    apart = [name for name in desired.names if name not in members or name not in connected]
+    leaving = desired.exclusive and any(name not in desired.names for name in members)
+    infos = client.dbs_info(desired.system_databases)
+    return Observed(
+        server=client.server(closely=bool(apart or leaving)),
+        members=members,
+        connected=connected,
+        found=client.servers({m.name: m.url for m in desired.members if m.url}, closely=apart),
+        copies={name: None if info is None else info.get("cluster", {}).get("n") for name, info in infos.items()},
+    )
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can't join or leave."""
+    leaving = [name for name in observed.members if name not in desired.names] if desired.exclusive else []
+    joining = [member for member in desired.members if member.name not in observed.members]
+    _refuse(desired, observed, leaving)
+    own = observed.server.node
+    members = sorted({*observed.members, *desired.names}.difference(leaving))
+    connected = sorted({*observed.connected, *(member.name for member in joining if desired.wait_timeout)})
+    changes = [_joining(member, own, desired.wait_timeout) for member in joining]
+    changes += [
+        Change("delete", "member", (name,), {}, None, "leave_node", {"name": name, "node": own}, stage=LEAVE)
+        for name in leaving
+    ]
+    servers = {
+        own: observed.server,
+        **{name: found for name, found in observed.found.items() if isinstance(found, Server)},
+    }
+    for name in (name for name in servers if name in connected):
+        changes += _copies_setting(name, servers[name], len(members))
+    missing = [name for name in desired.system_databases if observed.copies[name] is None]
+    waiting = not desired.wait_timeout and not set(members) <= set(connected)
+    if not waiting:
+        changes += [_creation(name, desired) for name in missing]
+    copies = {name: number or min(COPIES, len(members)) for name, number in observed.copies.items()}
+    warnings = _warnings(desired, members, connected, copies)
+    if waiting and missing:
+        warnings.append(f"{_cluster.listed(missing)} not created, as not all members are connected: run the task again")
+    return Plan(tuple(changes), replace(observed, members=members, connected=connected, copies=copies), tuple(warnings))
+
+
+def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
+    """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
+    if desired.wait_timeout is None:
+        return observed
+    try:
+        told = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=desired.exclusive)
+    except NotConnected as error:
+        apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
+        shards = client.shards() if apart else {}
+        advice = [_cluster.advice(name, _cluster.held_by(shards, name)) for name in apart]
+        raise NotConnected(". ".join([str(error), *advice])) from None
+    return replace(observed, members=told["cluster_nodes"], connected=told["all_nodes"])
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """The members, those of them that are connected, and a word for both."""
+    connected = [name for name in observed.members if name in observed.connected]
+    state = "incomplete" if connected != observed.members else "joined" if len(connected) > 1 else "single"
+    return {"cluster": {"members": observed.members, "connected": connected, "state": state}}
+
+
+def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
+    """Raise InvalidInput for a plan that can't be carried out, or would lose something."""
+    own = observed.server
+    if own.node not in desired.names:
+        raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
+    problems = []
+    for name, found in observed.found.items():
+        is_member = name in observed.members
+        problem = _cluster.problem(name, own, found, {*observed.members, *desired.names}, name in observed.connected)
+        if problem and not (is_member and _cluster.is_away(found)):
+            problems.append(f"{name}: {problem}")
+    if problems:
+        raise InvalidInput("members", "; ".join(problems))
+    for name in leaving if not desired.force else []:
+        held = _cluster.held_by(own.shards, name)
+        if held:
+            raise InvalidInput(
+                "exclusive",
+                f"{name} still holds shards of {_cluster.listed(held)}: move them to other members before it leaves, or "
+                "set force=true to lose what no other member holds",
+            )
+
+
+def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
+    arguments = {"name": member.name, "node": own, "wait_timeout": wait_timeout}
+    shown = {"url": mask_url(member.url)} if member.url else {}
+    return Change("create", "member", (member.name,), None, shown, "join_node", arguments, stage=JOIN)
+
+
+def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Change]:
+    """One copy for a node alone, as CouchDB's setup has it, and no longer when others have joined."""
+    held = server.settings.get("cluster", {}).get("n")
+    if (members == 1) != (held == "1"):
+        arguments = {"section": "cluster", "key": "n", "value": str(min(COPIES, members)), "node": name}
+        path = (name, "cluster", "n")
+        yield Change("update", "setting", path, held, arguments["value"], "config", arguments, stage=SET)
+
+
+def _creation(name: str, desired: Desired) -> Change:
+    arguments = {
+        "name": name,
+        "members": desired.names,
+        "urls": desired.urls,
+        "wait_timeout": desired.wait_timeout or 1,
+    }
+    return Change("create", "database", (name,), None, {}, "put_system_database", arguments, stage=CREATE)
+
+
+def _warnings(desired: Desired, members: list[str], connected: list[str], copies: dict[str, int]) -> list[str]:
+    warnings = []
+    if len(members) % 2 == 0:
+        warnings.append(
+            f"{len(members)} members is an even number: an odd one keeps a majority when the cluster is cut in two"
+        )
+    for name in members:
+        if name not in connected and name not in desired.names:
+            warnings.append(f"{name} is a member, is not connected and is not named: exclusive=true would take it out")
+    for name, number in copies.items():
+        if number < min(COPIES, len(members)):
+            warnings.append(
+                f"{name} has {number} of {min(COPIES, len(members))} copies that it could have: it was created before "
+                "the others joined, and CouchDB adds none by itself"
+            )
+    return warnings
+
+
+def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
+    """The passwords in the addresses of members."""
+    for entry in params["members"] or []:
+        if isinstance(entry, dict):
+            yield from url_secrets(str(entry.get("url") or ""))
+
+
+def main() -> None:
+    """Run the module."""
+    run(Resource(desire, observe, report, plan, wait, _secrets), ARGUMENT_SPEC)
+
+
+if __name__ == "__main__":
+    main()
