@@ -72,7 +72,7 @@ class Restart:
                 raise errors.RestartFailed(
                     f"{self._node} was not asked to restart, as the cluster is not whole: {'; '.join(gaps)}"
                 )
-            time.sleep(_pause(waited))
+            time.sleep(min(_pause(waited), self._wait_timeout - waited))
 
     def _restarted(self) -> dict[str, t.Any]:
         self._own = self._node in (LOCAL, self._client.local_node())
@@ -114,7 +114,7 @@ class Restart:
                 raise errors.RestartFailed(
                     f"{self._node} was asked to restart at {clock}, and {waited:.0f} s later {missing}; last of all: {lacks}"
                 )
-            time.sleep(_pause(waited))
+            time.sleep(min(_pause(waited), self._wait_timeout - waited))
 
     @property
     def _waited(self) -> float:

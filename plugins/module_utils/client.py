@@ -436,20 +436,27 @@ class Client:
                 return self.request("DELETE", path, hthdrs=hthdrs).body
         return self.request("GET", path, hthdrs=hthdrs).body
 
-    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
         """All settings of several nodes: node → section → key → value. C(all) stands for each member.
 
-        Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have or can't reach.
+        None stands for a member that is down. Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have.
         """
         nodes = self.nodes(names)
 
-        def ask(node: str) -> dict[str, dict[str, str]]:
+        def ask(node: str) -> dict[str, dict[str, str]] | errors.NodeDown:
             try:
                 return t.cast("dict[str, dict[str, str]]", self.config(node=node))
             except errors.NodeDown as error:
-                raise errors.InvalidInput("nodes", error.reason or str(error)) from None
+                return error
 
-        return dict(zip(nodes, side_by_side(ask, nodes)))
+        found = dict(zip(nodes, side_by_side(ask, nodes)))
+        down = [node for node, answer in found.items() if isinstance(answer, errors.NodeDown)]
+        # A node that left the cluster is told to be down, too.
+        members = self.membership()["cluster_nodes"] if down else []
+        for node in down:
+            if node not in members:
+                raise errors.InvalidInput("nodes", f"no such node: {node}; there are {', '.join(members)}")
+        return {node: None if isinstance(answer, errors.NodeDown) else answer for node, answer in found.items()}
 
     # Server admins
 

@@ -207,7 +207,7 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
     cluster, named = observed.cluster, observed.named
     unknown = [name for name in named if name not in cluster.members]
     if unknown:
-        raise InvalidInput("nodes", f"the cluster has no node {', '.join(unknown)}; it has {', '.join(cluster.members)}")
+        raise InvalidInput("nodes", f"no such node: {', '.join(unknown)}; there are {', '.join(cluster.members)}")
     if not desired["wait"] and len(named) > 1:
         raise InvalidInput("wait", "must be true for more than one node: the next must not go before the first is back")
     if cluster.down and not desired["force"]:
