@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(couchpy.couchdb.attributes), with C(.writing) for modules that change and C(.reading) for those that don't."""
+    """C(couchpy.couchdb.attributes), with C(.writing), C(.acting) or C(.reading) for modules that declare, act or only read."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -31,6 +31,22 @@ attributes:
   idempotent:
     description: When run twice in a row outside check mode with the same options, the second run changes nothing.
     support: full
+"""
+
+    ACTING = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return what would be done, sending nothing but requests that read.
+    support: full
+  diff_mode:
+    description: Returns what was done, or in C(check_mode) would be, when in C(diff) mode.
+    support: full
+  idempotent:
+    description: When run twice in a row outside check mode with the same options, the second run changes nothing.
+    support: none
+    details:
+      - This module does what it is asked for each time that it runs.
 """
 
     READING = r"""

@@ -127,8 +127,15 @@ def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -
     return [t.cast(_Result, outcome.result) for outcome in outcomes if outcome is not None]
 
 
-def attempt_side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[Outcome[_Result] | None]:
-    """Like side_by_side, but give the outcome for each item: None for those not begun because another had failed."""
+def attempt_side_by_side(
+    work: t.Callable[[_Item], _Result],
+    items: t.Sequence[_Item],
+    harmless: tuple[type[errors.CouchDBError], ...] = (),
+) -> list[Outcome[_Result] | None]:
+    """Like side_by_side, but give the outcome for each item: None for those not begun because another had failed.
+
+    ``harmless`` errors leave the others alone.
+    """
     outcomes: list[Outcome[_Result] | None] = [None] * len(items)
     failed = False
 
@@ -139,7 +146,7 @@ def attempt_side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_
         try:
             outcomes[index] = Outcome(work(items[index]))
         except errors.CouchDBError as error:
-            failed = True
+            failed = failed or not isinstance(error, harmless)
             outcomes[index] = Outcome(error=error)
 
     if len(items) < 2:
@@ -231,6 +238,8 @@ class Connection:
         text: bool = False,
         accept: t.Collection[int] = (),
         anonymous: bool = False,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> Answer:
         """Send one request and give its answer.
 
@@ -239,7 +248,7 @@ class Connection:
         ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
         rather than JSON. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
-        the credentials out.
+        the credentials out. ``timeout`` and ``retries`` are those of this request, instead of the connection's.
 
         Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
         """
@@ -252,9 +261,11 @@ class Connection:
             "data": None if body is None else json.dumps(body).encode(),
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
-        for attempt in range(self.retries + 1):
+        limit = self.timeout if timeout is None else timeout
+        most = self.retries if retries is None else retries
+        for attempt in range(most + 1):
             try:
-                response, content = self._send(send)
+                response, content = self._send(send, limit)
                 if response.status_code < 300 or response.status_code in accept:
                     return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
                 raise _NoGoodAnswer(
@@ -263,18 +274,18 @@ class Connection:
                     sent=True,
                 )
             except _NoGoodAnswer as failure:
-                if attempt == self.retries or not failure.worth_another or (failure.sent and not repeatable):
+                if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
                     raise failure.error from None
             time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
         raise AssertionError("a request ends with an answer or an error")
 
-    def _send(self, send: dict[str, t.Any]) -> tuple[requests.Response, bytes]:
-        deadline = time.monotonic() + self.timeout
+    def _send(self, send: dict[str, t.Any], timeout: float) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + timeout
         try:
-            response = self._session.request(**send, timeout=self.timeout, allow_redirects=False, stream=True)
+            response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline)
         except (exceptions.RequestException, OSError, ValueError) as error:
-            raise _failure_of(error, send, self.timeout) from error
+            raise _failure_of(error, send, timeout) from error
         if self.cookie:
             # CouchDB renews a cookie that is about to end.
             self.cookie = session_cookie(response.headers) or self.cookie

@@ -13,6 +13,7 @@ are not features of a module, they come with the way.
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
@@ -49,6 +50,9 @@ LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True}
 
 _TRIES = 5
 """How often a plan is made anew when somebody else changed the server in the meantime."""
+
+_PAUSE = 1.0
+"""Seconds between tries when a node went down."""
 
 _OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
 
@@ -194,6 +198,9 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
             return _outcome(resource, desired, plan, after, done)
         if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
             raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
+        if isinstance(error, errors.NodeDown):
+            # A node that goes down is listed as connected for a moment longer; one that restarts is soon back.
+            time.sleep(_PAUSE)
     raise AssertionError("the last try ends with an outcome or an error")
 
 
@@ -220,12 +227,14 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
             progress.undone += changes
             continue
         sent = list(units(changes))
-        for unit, outcome in zip(sent, attempt_side_by_side(lambda unit: send(unit, client), sent)):
+        # A node that is down has nothing to do with what the others are sent.
+        outcomes = attempt_side_by_side(lambda unit: send(unit, client), sent, harmless=(errors.NodeDown,))
+        for unit, outcome in zip(sent, outcomes):
             if outcome is None:
                 progress.undone += unit
                 continue
             for change, (result, error) in zip(unit, outcome.result or [(None, outcome.error)] * len(unit)):
-                if change.may_be_void and isinstance(error, errors.NotFound):
+                if change.may_be_void and isinstance(error, errors.NotFound) and not isinstance(error, errors.NodeDown):
                     # It is gone already, or is a default that can't be deleted: observing again tells which.
                     continue
                 first_error = first_error or error

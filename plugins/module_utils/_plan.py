@@ -13,9 +13,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._secrets import mask_change
-from .errors import CouchDBError
+from .errors import CouchDBError, NodeDown
 
 ASK, TRY, DONT = "ask", "try", "don't"
+
+_LISTED = 10
+"""How many things one message names."""
 
 BULK = 500
 """How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
@@ -73,6 +76,17 @@ class Plan:
         """The changes in the order in which they must be done; those of one list may go side by side."""
         for stage in sorted({change.stage for change in self.changes}):
             yield [change for change in self.changes if change.stage == stage]
+
+
+def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown | None:
+    """The shortfall of a plan for nodes that are down: who they are, and what they missed; None when there are none."""
+    if not down:
+        return None
+    more = f" and {len(missed) - _LISTED} more" if len(missed) > _LISTED else ""
+    return NodeDown(
+        f"{', '.join(down)}: down, and missed {', '.join(missed[:_LISTED])}{more}. The other nodes are done; run the task "
+        "again once every node is back"
+    )
 
 
 def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:

@@ -33,11 +33,12 @@ from dataclasses import fields
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
-from . import _dialect, _passwords, errors
+from . import _dialect, _passwords, _restart, errors
 from ._cluster import Placement, Server, disagreements, placement
 from ._dialect import LOCAL
 from ._http import Answer, Connection, Options, session_cookie, side_by_side, split_address
 from ._names import check_admin_name, check_database_name
+from ._rolling import Restart
 from ._settings import setting_text
 from ._users import PREFIX as USER_PREFIX
 from .database import Database as _Database
@@ -65,6 +66,13 @@ LOOK_AT = (
     "Erlang cookie, and are port 4369 and those of Erlang's distribution (inet_dist_listen_min to _max) open between them"
 )
 """What keeps a node from connecting, which nothing over HTTP can tell apart."""
+
+_CONNECTIONS = 6
+"""On how many connections of their own a server is asked which node answers."""
+
+_MAINTENANCE = ("couchdb", "maintenance_mode")
+_IN_MEMORY = {"X-Couch-Persist": "false"}
+"""The header with which a setting is kept in memory only: the next start of the node forgets it."""
 
 
 class Client:
@@ -113,6 +121,11 @@ class Client:
     def url(self) -> str:
         """The server's address, without credentials."""
         return self._http.url
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one request may take."""
+        return self._http.timeout
 
     @property
     def username(self) -> str | None:
@@ -173,6 +186,18 @@ class Client:
         else:
             self._present = True
         return self._present
+
+    def up(self, **limits: t.Any) -> tuple[int, t.Any]:
+        """The status and body of C(_up): 200 when the node is in service, 404 when it is in maintenance mode or still starting.
+
+        Asked without credentials, as it then answers those who are locked out too; 401 from one that wants a login for
+        it. ``limits``: the C(timeout) and C(retries) of the request. CouchDB 1.x has none, and is up when it answers.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#up
+        """
+        path = ("_up",) if self.dialect.clustered else ()
+        answer = self.request("GET", path, anonymous=True, accept=(401, 403, 404), **limits)
+        return answer.status, answer.body
 
     def active_tasks(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """What runs: compactions, indexers, replications, a dict each. For server admins.
@@ -276,7 +301,97 @@ class Client:
         self._present = None
         return bool(answer.body and answer.body.get("ok"))
 
+    def check_restart(self, maintenance_mode: bool = False) -> None:
+        """Raise Unsupported when this server has no restart call, or no maintenance mode where that is wanted."""
+        self.dialect.restart(LOCAL)
+        if maintenance_mode and not self.dialect.clustered:
+            raise self.dialect.lacks("maintenance mode")
+
+    def restart_and_wait(
+        self,
+        node: str = LOCAL,
+        wait_timeout: float = 120,
+        drain_time: float | None = None,
+        without: t.Collection[str] = (),
+    ) -> dict[str, t.Any]:
+        """Restart a node, and wait until it is proved to have restarted, serves again, and the cluster is whole.
+
+        With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) answers 404, so that
+        balancers take it out of service. That is kept in the node's memory only: its restart ends it, also when nobody is
+        there any more to undo it. A node that was in maintenance mode before is so afterwards. ``without`` names
+        members that may be missing.
+
+        Gives C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which doesn't tell), and
+        C(seconds_away), from asking until it served again. Raises RestartFailed when the cluster is not whole,
+        so that nothing was asked; and when it is not back, or the cluster not whole again, after ``wait_timeout`` seconds.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
+        """
+        return Restart(self, node, wait_timeout, drain_time, without).run()
+
+    def sighting(self, node: str = LOCAL, **limits: t.Any) -> _restart.Sighting:
+        """What a node tells of itself now. ``limits``: the C(timeout) and C(retries) of the request."""
+        if self.dialect.clustered:
+            return _restart.of_system(self.request("GET", self.dialect.system(node), **limits).body)
+        path = self.dialect.statistics(node, "httpd", "requests")
+        return _restart.of_statistics(self.request("GET", path, accept=(404,), **limits).body)
+
+    def cluster_seen(self, **limits: t.Any) -> _restart.Cluster:
+        """The members, and what each that is connected tells of itself. Takes a request for each, side by side."""
+        if not self.dialect.clustered:
+            return _restart.Cluster((LOCAL,), {LOCAL: self.sighting(**limits)})
+        listed = self.request("GET", ("_membership",), **limits).body
+        members = listed["cluster_nodes"]
+        connected = [name for name in members if name in listed["all_nodes"]]
+        seen = side_by_side(lambda name: self.sighting(name, **limits), connected)
+        return _restart.Cluster(tuple(members), dict(zip(connected, seen)))
+
+    def maintenance_mode(self, node: str = LOCAL) -> str | None:
+        """The setting C(couchdb/maintenance_mode) of a node; None when it has none, as on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        if not self.dialect.clustered:
+            return None
+        try:
+            return t.cast(str, self.config(*_MAINTENANCE, node=node))
+        except errors.NodeDown:
+            raise
+        except errors.NotFound:
+            return None
+
+    def set_maintenance_mode(self, node: str, mode: str | None) -> None:
+        """Set C(couchdb/maintenance_mode) of a node, or delete it, in its memory only: its next start forgets it.
+
+        Raises Unsupported on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        if not self.dialect.clustered:
+            raise self.dialect.lacks("maintenance mode")
+        change: dict[str, t.Any] = {"delete": True} if mode is None else {"value": mode}
+        self.config(*_MAINTENANCE, node=node, hthdrs=_IN_MEMORY, **change)
+
     # Nodes
+
+    def answering_node(self) -> str:
+        """The name of the one node that answers at this address; C(_local) on CouchDB 1.x.
+
+        It is asked on several connections of their own, as a balancer hands these to different nodes. Raises
+        InvalidInput, naming C(nodes), when not one and the same answers all of them.
+        """
+        seen: dict[tuple[str, t.Any], None] = {}
+        for _connection in range(_CONNECTIONS):
+            self.close()
+            seen[self.local_node(), self().get("uuid")] = None
+        if len(seen) > 1:
+            names = ", ".join(sorted({name for name, _uuid in seen}))
+            raise errors.InvalidInput(
+                "nodes",
+                f"different nodes answer at {self.url} ({names}), so {LOCAL} could be any of them: "
+                "name the nodes, or give the address of one",
+            )
+        return next(iter(seen))[0]
 
     def membership(self, hthdrs: Headers = None) -> dict[str, list[str]]:
         """The nodes: C(cluster_nodes) are members, C(all_nodes) are those connected. One node on CouchDB 1.x.
@@ -488,20 +603,27 @@ class Client:
                 return self.request("DELETE", path, hthdrs=hthdrs).body
         return self.request("GET", path, hthdrs=hthdrs).body
 
-    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
         """All settings of several nodes: node → section → key → value. C(all) stands for each member.
 
-        Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have or can't reach.
+        None stands for a member that is down. Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have.
         """
         nodes = self.nodes(names)
 
-        def ask(node: str) -> dict[str, dict[str, str]]:
+        def ask(node: str) -> dict[str, dict[str, str]] | errors.NodeDown:
             try:
                 return t.cast("dict[str, dict[str, str]]", self.config(node=node))
             except errors.NodeDown as error:
-                raise errors.InvalidInput("nodes", error.reason or str(error)) from None
+                return error
 
-        return dict(zip(nodes, side_by_side(ask, nodes)))
+        found = dict(zip(nodes, side_by_side(ask, nodes)))
+        down = [node for node, answer in found.items() if isinstance(answer, errors.NodeDown)]
+        # A node that left the cluster is told to be down, too.
+        members = self.membership()["cluster_nodes"] if down else []
+        for node in down:
+            if node not in members:
+                raise errors.InvalidInput("nodes", f"no such node: {node}; there are {', '.join(members)}")
+        return {node: None if isinstance(answer, errors.NodeDown) else answer for node, answer in found.items()}
 
     # Server admins
 

@@ -13,6 +13,7 @@ No message holds a secret: addresses are given without credentials.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 
@@ -88,7 +89,11 @@ class NotFound(CouchDBError):
 
 
 class NodeDown(NotFound):
-    """404 or 412: the cluster has no such node, or is not connected with it."""
+    """404 or 412: the cluster has no such node, or is not connected with it. 500: the node is just going down or starting."""
+
+
+class RestartFailed(CouchDBError):
+    """A node was not restarted, or was not back in time, or its cluster was not whole."""
 
 
 class NotConnected(CouchDBError):
@@ -131,9 +136,15 @@ _BY_STATUS: dict[int, type[CouchDBError]] = {
 }
 
 
+_GOING_OR_COMING = re.compile(r"\{badrpc,\s*(nodedown\b|\{'EXIT',\s*\{(noproc|shutdown)\b)")
+"""What a node answers of another whose processes have ended, or haven't begun."""
+
+
 def of_answer(status: int, error: str | None = None, reason: str | None = None) -> type[CouchDBError]:
     """The exception class that stands for an HTTP status of 300 or more and the words of the answer."""
     if error == "nodedown" or (status == 404 and reason and reason.startswith("no such node")):
+        return NodeDown
+    if status == 500 and reason and _GOING_OR_COMING.match(reason):
         return NodeDown
     if status == 412 and error == "file_exists":
         return AlreadyExists

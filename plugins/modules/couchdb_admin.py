@@ -59,6 +59,8 @@ options:
     description:
       - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
       - CouchDB 1.x is one node, V(_local).
+      - A member of the cluster that is down doesn't keep the others from being managed. The task fails once they are, and tells what the
+        one that is down missed.
     type: list
     elements: str
     default: [all]
@@ -128,16 +130,30 @@ admin:
       elements: str
       returned: always
       sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+nodes:
+  description: What each managed node had and has, by its name. Either is V(null) when there is no such admin.
+  type: dict
+  returned: success
+  sample:
+    couchdb@10.0.0.1:
+      before: {scheme: pbkdf2, iterations: 10}
+      after: {scheme: pbkdf2, iterations: 600000}
+nodes_down:
+  description: The nodes that could not be reached; each is to be managed again once it is back.
+  type: list
+  elements: str
+  returned: success, and failure because of them
+  sample: [couchdb@10.0.0.3]
 """
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import LOGIN_PASSWORD, Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_admin_name
-from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, DONT, Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, DONT, Change, Plan, node_shortfall
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
 
@@ -157,13 +173,14 @@ class Observed:
     """What there is.
 
     ``admins`` are their hashes by node and name. ``own_node`` is the node that answers, when the task
-    logs in as the admin that it manages, or as nobody; otherwise None.
+    logs in as the admin that it manages, or as nobody; otherwise None. ``down`` are the nodes that are.
     """
 
     admins: dict[str, dict[str, str]]
     hashing: dict[str, t.Any]
     dialect: Dialect
     own_node: str | None
+    down: list[str] = field(default_factory=list)
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -175,12 +192,14 @@ def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def observe(client: Client, desired: dict[str, t.Any]) -> Observed:
     """The admins of each node."""
-    settings = client.config_of_nodes(desired["nodes"])
+    found = client.config_of_nodes(desired["nodes"])
+    settings = {node: sections for node, sections in found.items() if sections is not None}
     admins = {node: dict(sections.get("admins", {})) for node, sections in settings.items()}
+    down = [node for node in found if node not in settings]
     own_node = None
     if client.is_anonymous or client.logs_in_as(desired["name"]):
-        own_node = client.local_node() if len(admins) > 1 else next(iter(admins))
-    return Observed(admins, client.dialect.hashing(next(iter(settings.values()))), client.dialect, own_node)
+        own_node = client.local_node() if len(found) > 1 else next(iter(found))
+    return Observed(admins, client.dialect.hashing(next(iter(settings.values()), {})), client.dialect, own_node, down)
 
 
 def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
@@ -200,11 +219,16 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
                 "state", f"{name} is the last server admin of {node}: CouchDB 3 would not start any more"
             )
     locked_out = desired["password"] is None and any(change.path[0] == observed.own_node for change in changes)
-    return Plan(tuple(changes), replace(observed, admins=predicted), afterwards=DONT if locked_out else ASK)
+    return Plan(
+        tuple(changes),
+        replace(observed, admins=predicted),
+        afterwards=DONT if locked_out else ASK,
+        shortfall=node_shortfall(observed.down, [f"the {'removal' if wanted is None else 'hash'} of {name}"]),
+    )
 
 
 def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """The admin, from the first node that has it."""
+    """The admin, from the first node that has it, and what each node had and has."""
     held = {node: admins[desired["name"]] for node, admins in observed.admins.items() if desired["name"] in admins}
     if held and desired["state"] == "absent":
         nodes = ", ".join(held)
@@ -216,7 +240,15 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
         "iterations": stored["iterations"],
         "nodes": list(held),
     }
-    return {"admin": admin}
+    nodes = {}
+    for node, admins in observed.admins.items():
+        after = _told(admins.get(desired["name"]))
+        nodes[node] = {"before": after, "after": after}
+    # The first change of a node knows what was there at first.
+    for change in reversed(changes):
+        if change.path[0] in nodes:
+            nodes[change.path[0]]["before"] = change.before and _told(change.before["password"])
+    return {"admin": admin, "nodes": nodes, "nodes_down": observed.down}
 
 
 def _wanted(desired: dict[str, t.Any], observed: Observed) -> str | None:
@@ -254,6 +286,14 @@ def _change(desired: dict[str, t.Any], observed: Observed, node: str, wanted: st
         stage=1 if own else 0,
         may_be_void=wanted is None,
     )
+
+
+def _told(text: str | None) -> dict[str, t.Any] | None:
+    """A hash as a result may hold it, None for no admin."""
+    if text is None:
+        return None
+    stored = _shown(text)
+    return {"scheme": stored["scheme"], "iterations": stored["iterations"]}
 
 
 def _shown(text: str | None) -> dict[str, t.Any]:

@@ -53,6 +53,8 @@ options:
     description:
       - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
       - CouchDB 1.x is one node, V(_local).
+      - A member of the cluster that is down doesn't keep the others from being managed. The task fails once they are, and tells what the
+        one that is down missed.
     type: list
     elements: str
     default: [all]
@@ -108,13 +110,27 @@ RETURN = r"""
 settings:
   description:
     - The named settings as they are after the task, or would be in check mode, by node, section and key. A setting that is absent is V(null).
-    - Secret values are masked.
+    - Secret values are masked. A node that is down is not in it.
   type: dict
   returned: success
   sample:
     couchdb@127.0.0.1:
       log:
         level: warning
+settings_before:
+  description: The named settings as they were before the task, in the shape of RV(settings).
+  type: dict
+  returned: success
+  sample:
+    couchdb@127.0.0.1:
+      log:
+        level: info
+nodes_down:
+  description: The nodes that could not be reached; each is to be managed again once it is back.
+  type: list
+  elements: str
+  returned: success, and failure because of them
+  sample: [couchdb@10.0.0.3]
 restart_required:
   description: Whether one of the settings that changed is read by CouchDB only when it starts.
   type: bool
@@ -126,7 +142,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
-from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, TRY, Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, TRY, Change, Plan, node_shortfall
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import (
     mask_setting,
     setting_secrets,
@@ -174,15 +190,18 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
-    """All settings of each node: node → section → key → value."""
+    """All settings of each node: node → section → key → value; None for a node that is down."""
     return client.config_of_nodes(desired.nodes)
 
 
 def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
     """What must be set and deleted on which node."""
     changes: list[Change] = []
-    predicted: dict[str, dict[str, t.Any]] = {}
+    predicted: dict[str, t.Any] = {}
     for node, held_settings in observed.items():
+        if held_settings is None:
+            predicted[node] = None
+            continue
         others = len(changes)
         predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
         for (section, key), text in desired.settings.items():
@@ -201,17 +220,28 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
         predicted,
         tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
         afterwards=TRY if any(is_listener(*change.path[1:]) for change in changes) else ASK,
+        shortfall=node_shortfall(_down(observed), ["/".join(name) for name in desired.settings]),
     )
 
 
 def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
-    """The named settings of each node, and whether a restart is needed."""
-    settings: dict[str, dict[str, dict[str, t.Any]]] = {node: {} for node in observed}
+    """The named settings of each node, as they are and as they were, and whether a restart is needed."""
+    settings: dict[str, dict[str, dict[str, t.Any]]] = {}
+    settings_before: dict[str, dict[str, dict[str, t.Any]]] = {}
     for node, held_settings in observed.items():
-        for section, key in desired.settings:
-            held = held_settings.get(section, {}).get(key)
-            settings[node].setdefault(section, {})[key] = mask_setting(section, key, held)
-    return {"settings": settings, "restart_required": any(needs_restart(*change.path[1:]) for change in changes)}
+        if held_settings is not None:
+            shown = {name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings}
+            settings[node], settings_before[node] = _by_section(shown), _by_section(shown)
+    # The first change of a setting knows what was there at first.
+    for change in reversed(changes):
+        node, section, key = change.path
+        settings_before.setdefault(node, {}).setdefault(section, {})[key] = mask_setting(section, key, change.before)
+    return {
+        "settings": settings,
+        "settings_before": settings_before,
+        "nodes_down": _down(observed),
+        "restart_required": any(needs_restart(*change.path[1:]) for change in changes),
+    }
 
 
 def secrets(params: dict[str, t.Any]) -> set[str]:
@@ -220,6 +250,17 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
         {params["section"]: {params["key"]: params["value"]}} if params["settings"] is None else params["settings"]
     )
     return setting_secrets(settings)
+
+
+def _down(observed: dict[str, t.Any]) -> list[str]:
+    return [node for node, held_settings in observed.items() if held_settings is None]
+
+
+def _by_section(values: dict[tuple[str, str], t.Any]) -> dict[str, dict[str, t.Any]]:
+    found: dict[str, dict[str, t.Any]] = {}
+    for (section, key), value in values.items():
+        found.setdefault(section, {})[key] = value
+    return found
 
 
 def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[str, str]]]:

@@ -8,6 +8,7 @@
 
     with embedded.server(dialect="3", nodes=3) as server:
         print(server.url, server.username, server.password)
+        server.join()
         server.stop_node(2)
         server.start_node(2)
         for entry in server.journal():
@@ -106,6 +107,22 @@ class Server:
     def mend_node(self, number: int) -> None:
         """Lets the others connect with the node again."""
         self._control("mend", number)
+
+    def join(self) -> None:
+        """Makes one cluster of all nodes, which start apart, and waits until it is."""
+        names = [self.request("GET", "/_node/_local", node=number + 1)[1]["name"] for number in range(len(self.urls))]
+        for name in names[1:]:
+            self.request("PUT", f"/_node/_local/_nodes/{name}", {})
+        deadline = time.monotonic() + CONTROL_TIMEOUT
+        while any(set(self._connected(number + 1)) != set(names) for number in range(len(names))):
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(f"the nodes did not connect; the server said:\n{self.stderr}")
+            time.sleep(0.05)
+        self.request("POST", "/_cluster_setup", {"action": "finish_cluster"})
+
+    def _connected(self, node: int) -> list[str]:
+        membership: dict[str, list[str]] = self.request("GET", "/_membership", node=node)[1]
+        return membership["all_nodes"]
 
     def request(self, method: str, path: str, body: Any = None, node: int = 1) -> tuple[int, Any]:
         """One request as the admin: status and decoded answer. For setting the scene in tests."""

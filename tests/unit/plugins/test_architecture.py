@@ -24,13 +24,26 @@ BELOW: dict[str, set[str]] = {
     "_settings": {"_names"},
     "_users": {"_passwords", "_secrets"},
     "_plan": {"_secrets"},
+    "_restart": set(),
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
+    "_rolling": {"_dialect", "_restart", "client"},
     "database": {"client"},
-    "client": {"_cluster", "_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
+    "client": {
+        "_cluster",
+        "_dialect",
+        "_http",
+        "_names",
+        "_passwords",
+        "_restart",
+        "_rolling",
+        "_settings",
+        "_users",
+        "database",
+    },
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_cluster", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_cluster", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect", "_restart"}
 
 
 def imported(path: Path) -> set[str]:

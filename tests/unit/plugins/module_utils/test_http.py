@@ -84,6 +84,11 @@ def test_retries_are_bounded(wire: Wire) -> None:
         (404, {"error": "not_found", "reason": "missing"}, errors.NotFound),
         (404, {"error": "not_found", "reason": "no such node: x"}, errors.NodeDown),
         (412, {"error": "nodedown", "reason": "x is down"}, errors.NodeDown),
+        # A node whose processes have just ended, or haven't begun.
+        (500, {"error": "case_clause", "reason": "{badrpc,nodedown}"}, errors.NodeDown),
+        (500, {"error": "case_clause", "reason": "{badrpc,\n    {'EXIT',\n        {noproc,\n   {gen_se"}, errors.NodeDown),
+        (500, {"error": "invalid_ejson", "reason": "{badrpc,{'EXIT',{shutdown,{gen_server"}, errors.NodeDown),
+        (500, {"error": "case_clause", "reason": "{badrpc,{'EXIT',{function_clause,[]}}}"}, errors.ServerError),
         (409, {"error": "conflict", "reason": "r"}, errors.Conflict),
         (412, {"error": "file_exists", "reason": "r"}, errors.AlreadyExists),
         (500, {"error": "error", "reason": {"deep": 1}}, errors.ServerError),

@@ -142,6 +142,28 @@ def test_a_plan_that_stops_says_what_was_done_and_what_not(wire: Wire) -> None:
     assert f"{len(progress.done)} changes made" in result["msg"]
 
 
+def test_a_node_that_is_down_keeps_nothing_else_from_being_done(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_module.time, "sleep", lambda seconds: None)
+    names = [f"db{number}" for number in range(40)]
+    held = dict.fromkeys(names, 1)
+    serve(wire, held)
+    wire["PUT /db5/_revs_limit"] = 412, {"error": "nodedown", "reason": "n2@h is down"}
+    with pytest.raises(Interrupted) as stop:
+        carry_out(dict.fromkeys(names, 5))
+    assert isinstance(stop.value.error, errors.NodeDown)
+    assert [name for name in names if held[name] == 1] == ["db5"]
+    assert len(stop.value.progress.done) == 39
+    assert [str(change) for change in stop.value.progress.failed] == ["update limit db5"]
+
+
+def test_what_may_be_void_is_not_when_its_node_is_down(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_module.time, "sleep", lambda seconds: None)
+    wire["GET /a/_revs_limit"] = 1
+    wire["PUT /a/_revs_limit"] = 412, {"error": "nodedown", "reason": "n2@h is down"}
+    with pytest.raises(Interrupted, match="n2@h is down"):
+        carry_out({"a": 5}, may_be_void=True)
+
+
 def test_a_later_stage_waits_for_the_earlier(wire: Wire) -> None:
     changes = tuple(
         Change("create", "database", (name,), None, {}, "put", database=name, stage=stage)

@@ -253,3 +253,46 @@ def test_on_an_admin_party_the_first_admin_is_used_from_then_on(wire: Wire) -> N
     _module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
     assert "Authorization" not in wire.headers[0]
     assert wire.headers[-1]["Authorization"] == basic("bob", "pw")
+
+
+MEMBERS = {"all_nodes": ["n1", "n3"], "cluster_nodes": ["n1", "n2", "n3"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "missed", "told"),
+    [
+        ({"password": "pw"}, "the hash of bob", {"scheme": "pbkdf2", "iterations": 1}),
+        ({"state": "absent"}, "the removal of bob", None),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_member_that_is_down_is_told_once_the_others_are_done(
+    wire: Wire, given: dict[str, t.Any], missed: str, told: t.Any, check_mode: bool
+) -> None:
+    settings = {"chttpd_auth": {"iterations": "1"}}
+    held: dict[str, dict[str, str]] = {"n1": {"root": ROOT}, "n3": {"root": ROOT, "bob": hashed("old", "sha512")}}
+
+    def write(node: str) -> t.Callable[[t.Any], t.Any]:
+        def answer(body: t.Any) -> t.Any:
+            old = held[node].pop("bob", "")
+            if body is not None:
+                held[node]["bob"] = body
+            return 200, old
+
+        return answer
+
+    wire["GET /_membership"] = MEMBERS
+    wire["GET /_node/n2/_config"] = 412, {"error": "nodedown", "reason": "n2 is down"}
+    for node in held:
+        wire[f"GET /_node/{node}/_config"] = lambda _body, node=node: (200, {**settings, "admins": held[node]})
+        wire[f"PUT /_node/{node}/_config/admins/bob"] = wire[f"DELETE /_node/{node}/_config/admins/bob"] = write(node)
+    desired = RESOURCE.desire({**PARAMS, **given})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    assert str(outcome.shortfall).startswith(f"n2: down, and missed {missed}.")
+    assert outcome.returned["nodes"] == {
+        "n1": {"before": None, "after": told},
+        "n3": {"before": {"scheme": "pbkdf2", "iterations": 1}, "after": told},
+    }
+    assert outcome.returned["nodes_down"] == ["n2"]
+    assert bool(wire.written) is not check_mode
+    assert not any("/n2/" in line for line in wire.written)

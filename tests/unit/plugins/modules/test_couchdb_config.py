@@ -97,6 +97,8 @@ def test_the_report_holds_the_named_settings_and_no_secret() -> None:
     held = {NODE: {"chttpd_auth": {"secret": "c4n4ry", "timeout": "600"}}}
     assert couchdb_config.report(desired, held, []) == {
         "settings": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
+        "settings_before": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
+        "nodes_down": [],
         "restart_required": False,
     }
     assert "c4n4ry" in couchdb_config.secrets({**PARAMS, "settings": settings})
@@ -183,17 +185,117 @@ def test_on_couchdb_1_there_is_one_node(wire: Wire) -> None:
     assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
 
 
+DOWN = (412, {"error": "nodedown", "reason": "n2@h is down"})
+MEMBERS = {"all_nodes": ["n1@h", "n3@h"], "cluster_nodes": ["n1@h", "n2@h", "n3@h"]}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         (404, {"error": "not_found", "reason": "no such node: x@y"}),
+        # One that has left.
         (412, {"error": "nodedown", "reason": "x@y is down"}),
     ],
 )
 def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answer: t.Any) -> None:
+    wire["GET /_membership"] = MEMBERS
     wire["GET /_node/_local/_config"] = {}
     wire["GET /_node/x@y/_config"] = answer
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
-    with pytest.raises(InvalidInput, match="^nodes: .*x@y"):
+    with pytest.raises(InvalidInput, match="^nodes: no such node: x@y; there are n1@h, n2@h, n3@h"):
         _module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert wire.written == []
+
+
+def serve(wire: Wire, held: dict[str, dict[str, dict[str, str]] | None]) -> None:
+    """Serve the settings of nodes, and let them be written; those of None are down."""
+
+    def read(node: str) -> t.Callable[[t.Any], t.Any]:
+        return lambda _body: DOWN if held[node] is None else (200, held[node])
+
+    def write(node: str) -> t.Callable[[t.Any], t.Any]:
+        def answer(body: t.Any) -> t.Any:
+            settings = held[node]
+            if settings is None:
+                return DOWN
+            old = settings.setdefault("log", {}).pop("level", None)
+            if body is not None:
+                settings["log"]["level"] = body
+            return 200, old or ""
+
+        return answer
+
+    wire["GET /_membership"] = MEMBERS
+    for node in held:
+        wire[f"GET /_node/{node}/_config"] = read(node)
+        wire[f"PUT /_node/{node}/_config/log/level"] = write(node)
+        wire[f"DELETE /_node/{node}/_config/log/level"] = write(node)
+
+
+@pytest.mark.parametrize("nodes", [["all"], ["n1@h", "n2@h", "n3@h"]])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_member_that_is_down_is_told_once_the_others_are_done(
+    wire: Wire, nodes: list[str], check_mode: bool
+) -> None:
+    serve(wire, {"n1@h": {}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}, "a": {"b": None}}, "nodes": nodes})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    after = {"log": {"level": "info"}, "a": {"b": None}}
+    assert outcome.returned == {
+        "settings": {"n1@h": after, "n3@h": after},
+        "settings_before": {
+            "n1@h": {"log": {"level": None}, "a": {"b": None}},
+            "n3@h": {"log": {"level": "debug"}, "a": {"b": None}},
+        },
+        "nodes_down": ["n2@h"],
+        "restart_required": False,
+    }
+    assert str(outcome.shortfall).startswith("n2@h: down, and missed log/level, a/b. The other nodes are done")
+    written = [f"PUT /_node/{node}/_config/log/level" for node in ("n1@h", "n3@h")]
+    assert sorted(wire.written) == ([] if check_mode else written)
+
+
+@pytest.mark.parametrize(("state", "method"), [("present", "PUT"), ("absent", "DELETE")])
+@pytest.mark.parametrize("answer", [DOWN, (500, {"error": "case_clause", "reason": "{badrpc,nodedown}"})])
+def test_a_member_that_goes_down_meanwhile_is_told_once_the_others_are_done(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, state: str, method: str, answer: t.Any
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(_module.time, "sleep", paused.append)
+    held: dict[str, t.Any] = {node: {"log": {"level": "debug"}} for node in ("n1@h", "n2@h", "n3@h")}
+    serve(wire, held)
+
+    def go_down(body: t.Any) -> t.Any:
+        held["n2@h"] = None
+        return answer
+
+    wire[f"{method} /_node/n2@h/_config/log/level"] = go_down
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "state": state})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert "n2@h: down, and missed log/level" in str(outcome.shortfall)
+    assert sorted(change.path[0] for change in outcome.changes) == ["n1@h", "n3@h"]
+    after = {"log": {"level": "info" if state == "present" else None}}
+    assert outcome.returned["settings"] == {"n1@h": after, "n3@h": after}
+    assert outcome.returned["settings_before"] == dict.fromkeys(["n1@h", "n3@h"], {"log": {"level": "debug"}})
+    assert outcome.returned["nodes_down"] == ["n2@h"]
+    assert wire.written.count(f"{method} /_node/n1@h/_config/log/level") == 1
+    assert paused == [1.0]
+
+
+def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_module.time, "sleep", lambda seconds: None)
+    held: dict[str, t.Any] = {node: {} for node in ("n1@h", "n2@h", "n3@h")}
+    serve(wire, held)
+    write = wire.answers["PUT /_node/n2@h/_config/log/level"]
+    tries: list[t.Any] = []
+
+    def restart(body: t.Any) -> t.Any:
+        tries.append(body)
+        return DOWN if len(tries) < 3 else write(body)
+
+    wire["PUT /_node/n2@h/_config/log/level"] = restart
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert outcome.shortfall is None
+    assert held == dict.fromkeys(held, {"log": {"level": "info"}})
+    assert len(outcome.changes) == 3

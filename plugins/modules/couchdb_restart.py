@@ -1,0 +1,265 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""couchdb_restart: nodes restart one after the other, each proved to be back before the next goes."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_restart
+short_description: Restart CouchDB nodes over HTTP, one after the other
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Asks the nodes of a CouchDB to restart, each in turn, and waits until each is back. That is proved by its uptime, as a node goes on
+    answering for a moment after it was asked.
+  - All nodes are asked through the one at O(url), which restarts last when it is among them.
+  - No node is asked to restart while another member of the cluster is down. The next one waits until the one before serves again and
+    the cluster is whole, that is, until every member is connected with every other and no shard waits to be copied between them.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.acting
+options:
+  nodes:
+    description:
+      - Names of the nodes to restart, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
+      - Behind the address of a load balancer, V(_local) could be any node. The task fails before it asks anything when different nodes
+        answer there. Name the nodes, use V(all), or give the address of one.
+      - CouchDB 1.x is one node, V(_local).
+    type: list
+    elements: str
+    default: [_local]
+  maintenance_mode:
+    description:
+      - Whether each node is taken out of service before it restarts. Its C(/_up) answers 404 then, so that load balancers which ask
+        for that send it no more requests, and it gets O(drain_time) to end those that it has.
+      - This is kept in the node's memory only. Its restart ends it, also when this task is interrupted. When the node is not restarted
+        after all, it is undone.
+      - A node that was in maintenance mode before the task is so after it, with this option and without it.
+      - CouchDB 1.x has no maintenance mode.
+    type: bool
+    default: false
+  drain_time:
+    description:
+      - Seconds between a node's leaving service and its restart. Used with O(maintenance_mode) only.
+      - It should be longer than load balancers need to notice, and then as long as requests may take. Nothing over HTTP tells how many
+        requests a node still serves.
+    type: int
+    default: 10
+  wait:
+    description:
+      - Whether to wait until each node is back and the cluster is whole. Without it, only one node can be restarted, not out of maintenance mode,
+        and nothing proves that it did.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - Seconds that each node may take until it is back and the cluster is whole.
+    type: int
+    default: 120
+  force:
+    description:
+      - Whether to restart nodes also when other members of the cluster are down already, which can leave databases without enough copies to
+        be read or written. A member that is down and is to be restarted is told at the end.
+    type: bool
+    default: false
+notes:
+  - CouchDB 2.0 to 2.2 and PouchDB Server can't be restarted over HTTP, and the task says so. CouchDB means its call for tests; where a service manager
+    restarts CouchDB, that does what this module doesn't, such as starting another version.
+  - Needs the credentials of a server admin.
+seealso:
+  - name: Restart API
+    description: The call that this module uses.
+    link: https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
+  - name: Maintenance mode
+    description: What it does to a node.
+    link: https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+  - module: couchpy.couchdb.couchdb_config
+"""
+
+EXAMPLES = r"""
+- name: Restart the server at this address
+  couchpy.couchdb.couchdb_restart:
+    url: http://db.example.com:5984/
+    username: admin
+    password: "{{ couchdb_admin_password }}"
+
+- name: Restart every node of a cluster, each out of its load balancer's sight first
+  couchpy.couchdb.couchdb_restart:
+    url: http://db1.example.com:5984/
+    nodes: all
+    maintenance_mode: true
+    drain_time: 30
+
+- name: Restart nodes when a setting needs it
+  couchpy.couchdb.couchdb_restart:
+    nodes: all
+  when: settings.restart_required  # registered by couchdb_config
+"""
+
+RETURN = r"""
+nodes:
+  description: The nodes that were restarted, or in check mode would be, in that order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: Name of the node.
+      type: str
+      returned: always
+      sample: couchdb@10.0.0.1
+    uptime_before:
+      description: Seconds that it had been up. V(null) on CouchDB 1.x, which doesn't tell.
+      type: int
+      returned: always
+      sample: 86400
+    uptime_after:
+      description: Seconds that it had been up when it was seen again. V(null) when that wasn't waited for, in check mode, and on CouchDB 1.x.
+      type: int
+      returned: always
+      sample: 0
+    seconds_away:
+      description: Seconds from asking for the restart until the node served again. V(null) when that wasn't waited for, and in check mode.
+      type: float
+      returned: always
+      sample: 2.31
+changes_done:
+  description: When a restart fails, the nodes that were restarted before, each as V(restart node NAME).
+  type: list
+  elements: str
+  returned: failure in the middle
+  sample: [restart node couchdb@10.0.0.2]
+changes_failed:
+  description: When a restart fails, the node whose restart it was.
+  type: list
+  elements: str
+  returned: failure in the middle
+  sample: [restart node couchdb@10.0.0.3]
+changes_undone:
+  description: When a restart fails, the nodes that were not asked any more.
+  type: list
+  elements: str
+  returned: failure in the middle
+  sample: [restart node couchdb@10.0.0.1]
+"""
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import DONT, Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils._restart import Cluster
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import LOCAL, Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, NodeDown
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "nodes": {"type": "list", "elements": "str", "default": [LOCAL]},
+    "maintenance_mode": {"type": "bool", "default": False},
+    "drain_time": {"type": "int", "default": 10},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 120},
+    "force": {"type": "bool", "default": False},
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The node that answers, the cluster as it sees it, and the names that were asked for, V(_local) and V(all) resolved."""
+
+    own: str
+    cluster: Cluster
+    named: list[str]
+
+
+def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The options, checked."""
+    if not params["nodes"]:
+        raise InvalidInput("nodes", "names no node")
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 second or more")
+    if params["drain_time"] < 0:
+        raise InvalidInput("drain_time", f"is {params['drain_time']}, and must be 0 seconds or more")
+    if params["maintenance_mode"] and not params["wait"]:
+        raise InvalidInput("wait", "must be true with maintenance_mode, which is seen to after the restart")
+    return params
+
+
+def observe(client: Client, desired: dict[str, t.Any]) -> Observed:
+    """Which nodes there are, and how long they have been up."""
+    client.check_restart(desired["maintenance_mode"])
+    cluster = client.cluster_seen()
+    local = LOCAL in desired["nodes"] or len(cluster.members) == 1
+    own = client.answering_node() if local else client.local_node()
+    # Whoever may see this is a server admin, and may restart.
+    client.maintenance_mode(own)
+    named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
+    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)))
+
+
+def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
+    """A stage for each node; the one that answers is the last."""
+    cluster, named = observed.cluster, observed.named
+    unknown = [name for name in named if name not in cluster.members]
+    if unknown:
+        raise InvalidInput("nodes", f"no such node: {', '.join(unknown)}; there are {', '.join(cluster.members)}")
+    if not desired["wait"] and len(named) > 1:
+        raise InvalidInput("wait", "must be true for more than one node: the next must not go before the first is back")
+    if cluster.down and not desired["force"]:
+        raise NodeDown(
+            f"no node is restarted, as others of the cluster are down: {', '.join(cluster.down)}; bring them back first, or set force"
+        )
+    down = [name for name in named if name in cluster.down]
+    going = sorted((name for name in named if name not in down), key=lambda name: name == observed.own)
+    return Plan(
+        tuple(_change(desired, cluster, name, stage) for stage, name in enumerate(going)),
+        observed,
+        afterwards=DONT,
+        shortfall=NodeDown(f"not restarted, as they are down: {', '.join(down)}") if down else None,
+    )
+
+
+def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """How each restart went; what isn't known in check mode, or without waiting, is None."""
+    unknown = {"uptime_after": None, "seconds_away": None}
+    return {
+        "nodes": [
+            change.result
+            if isinstance(change.result, dict)
+            else {"name": change.path[0], "uptime_before": change.before["uptime"], **unknown}
+            for change in changes
+        ]
+    }
+
+
+def _change(desired: dict[str, t.Any], cluster: Cluster, name: str, stage: int) -> Change:
+    uptime = cluster.sightings[name].uptime
+    arguments = {
+        "wait_timeout": desired["wait_timeout"],
+        "drain_time": desired["drain_time"] if desired["maintenance_mode"] else None,
+        "without": cluster.down,
+    }
+    return Change(
+        action="restart",
+        what="node",
+        path=(name,),
+        before={"uptime": uptime},
+        after={"uptime": None if uptime is None else 0},
+        call="restart_and_wait" if desired["wait"] else "restart",
+        arguments={"node": name, **(arguments if desired["wait"] else {})},
+        stage=stage,
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    run(Resource(desire, observe, report, plan), ARGUMENT_SPEC)
+
+
+if __name__ == "__main__":
+    main()
