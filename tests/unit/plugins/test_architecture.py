@@ -24,12 +24,14 @@ BELOW: dict[str, set[str]] = {
     "_users": {"_passwords", "_secrets"},
     "_plan": {"_secrets"},
     "_dialect": {"_passwords"},
+    "_selectors": set(),
+    "_indexes": {"_selectors"},
     "_http": {"_secrets"},
-    "database": {"client"},
+    "database": {"_indexes", "client"},
     "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect", "_selectors", "_indexes"}
 
 
 def imported(path: Path) -> set[str]:
