@@ -192,6 +192,28 @@ class Dialect:
     new_revs_limit = 1000
     """How many revisions a new database remembers."""
 
+    def check_indexes(self) -> None:
+        """Raise Unsupported when there are no Mango indexes."""
+
+    def index_problem(self, kind: str, partitioned: bool | None, features: t.Collection[str]) -> tuple[str, str] | None:
+        """The option, and why this server can't have an index with it; None when it can.
+
+        ``features`` are those of its welcome object, which from 3.0 on tell whether it has a full-text search.
+        """
+        has = f"{self.product} {self.version} has no"
+        if partitioned and self.number < (3, 0, 0):
+            return "partitioned", f"{has} partitioned indexes; they came with 3.0"
+        if kind == "nouveau" and self.number < (3, 4, 0):
+            return "type", f"{has} indexes of the type nouveau; they came with 3.4"
+        if kind == "nouveau" and "nouveau" not in features:
+            return "type", "this CouchDB has no indexes of the type nouveau: its setting nouveau/enable is not true"
+        if kind == "text" and "search" not in features and self.number >= (3, 0, 0):
+            return "type", "this CouchDB has no indexes of the type text: no Clouseau is connected with it"
+        return None
+
+    replaces_indexes = True
+    """Whether an index that is made again with another definition takes it."""
+
     @property
     def takes_local_endpoints(self) -> bool:
         """Whether a replication may name a database of this server without its address, as before 3.0."""
@@ -245,9 +267,22 @@ class OneX(Dialect):
     takes_local_endpoints = True
     takes_endpoint_auth = False
 
+    replaces_indexes = False
+
     @property
     def new_security(self) -> dict[str, t.Any]:
         return {}
+
+    def check_indexes(self) -> None:
+        if self.product == "CouchDB":
+            raise self.lacks("Mango indexes; they came with 2.0")
+
+    def index_problem(self, kind: str, partitioned: bool | None, features: t.Collection[str]) -> tuple[str, str] | None:
+        if kind != "json":
+            return "type", f"{self.product} {self.version} has no indexes of the type {kind}"
+        if partitioned is not None:
+            return "partitioned", f"{self.product} {self.version} doesn't divide its databases"
+        return None
 
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}

@@ -876,6 +876,17 @@ class Client:
         """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
         return dict(zip(names, side_by_side(lambda name: self.Database(name).revs_limit(), names)))
 
+    def design_documents(self, names: t.Sequence[str]) -> dict[str, list[dict[str, t.Any]] | None]:
+        """The design documents of these databases by name, read side by side; None for one that is not there."""
+
+        def ask(name: str) -> list[dict[str, t.Any]] | None:
+            try:
+                return self.Database(name).design_documents()
+            except errors.NotFound:
+                return None
+
+        return dict(zip(names, side_by_side(ask, names)))
+
     # Many documents, replication
 
     def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:

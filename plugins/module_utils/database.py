@@ -11,10 +11,12 @@ The API of CouchDB: https://docs.couchdb.org/en/stable/api/database/index.html
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import typing as t
 
 from . import errors
+from ._indexes import without
 
 if t.TYPE_CHECKING:
     from .client import Client, Headers
@@ -348,6 +350,32 @@ class Database:
         parts = ("_index", f"_design/{_bare(ddoc)}", kind, name)
         return bool(self._ask("DELETE", *parts, hthdrs=hthdrs).get("ok"))
 
+    def put_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
+        """Like create_index, but what is there under the same C(ddoc) and C(name) is replaced on each server.
+
+        Raises Conflict when its design document was written at the same time, Forbidden when only others may
+        write it; CouchDB answers both with a 500.
+        """
+        if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
+            with contextlib.suppress(errors.NotFound):
+                self.remove_index(index["ddoc"], index["name"], hthdrs=hthdrs)
+        try:
+            return self.create_index(index, hthdrs)
+        except errors.ServerError as error:
+            raise _of_saving(error) from error
+
+    def remove_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> None:
+        """Take a Mango index out of its design document, and delete that when nothing is left in it.
+
+        Unlike delete_index this works at once: a cluster finds a new index for deletion only after some seconds.
+        Raises NotFound when it is not there, Conflict when the design document was written at the same time.
+        """
+        docid = f"_design/{_bare(ddoc)}"
+        left = without(self._ask("GET", *_docpath(docid), hthdrs=hthdrs), kind, name)
+        if left is None:
+            raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
+        self.put_document(left, hthdrs)
+
 
 _GROUPS = ("admins", "members")
 _LISTS = ("names", "roles")
@@ -400,6 +428,19 @@ def merged_security(
             if sorted(set(held)) != sorted(set(wanted)):
                 merged.setdefault(group, {})[kind] = list(dict.fromkeys(wanted))
     return merged
+
+
+def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
+    """The error that C(error_saving_ddoc) stands for: CouchDB has the real one in its reason."""
+    reason = error.reason or ""
+    kind: type[errors.CouchDBError] = errors.ServerError
+    if error.error == "error_saving_ddoc" and "conflict" in reason:
+        kind = errors.Conflict
+    elif error.error == "error_saving_ddoc" and reason.endswith(("forbidden", "unauthorized")):
+        kind = errors.Forbidden
+    return kind(
+        str(error), status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
+    )
 
 
 def _bare(ddoc: str) -> str:

@@ -623,7 +623,7 @@ class TestDocuments:
         body = {"index": {"fields": ["n"], "partial_filter_selector": {"even": True}}, "ddoc": "even", "name": "by-n"}
         assert ask(url, "POST", f"/{database}/_index", body).json["result"] == "created"
         listed = ask(url, "GET", f"/{database}/_index").json["indexes"][1]
-        assert listed["def"] == {"fields": [{"n": "asc"}], "partial_filter_selector": {"even": True}}
+        assert listed["def"] == {"fields": [{"n": "asc"}], "partial_filter_selector": {"even": {"$eq": True}}}
         found = ask(url, "POST", f"/{database}/_find", {"selector": {"n": {"$gt": 6}}, "fields": ["n"]}).json
         assert sorted(doc["n"] for doc in found["docs"]) == [7, 8, 9]
 

@@ -6,7 +6,8 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const { HttpError, badRequest, fromPouch, methodNotAllowed, notFound } = require('./errors');
+const { HttpError, crash, fromPouch, methodNotAllowed, notFound } = require('./errors');
+const { erlang, normalise } = require('./selectors');
 const { isDatabaseAdmin, refused, requireDatabaseAdmin } = require('./auth');
 
 const SPECIAL = { ddoc: null, name: '_all_docs', type: 'special', def: { fields: [{ _id: 'asc' }] } };
@@ -16,77 +17,120 @@ async function designs(database) {
   return rows.map(({ doc }) => doc).filter((doc) => doc.language === 'query');
 }
 
-function describe(doc, name) {
+function describe(database, doc, name) {
   const view = doc.views[name];
   const fields = Object.entries(view.map.fields).map(([field, direction]) => ({ [field]: direction }));
   const filter = view.map.partial_filter_selector;
+  const stated = doc.options && doc.options.partitioned;
   return {
     ddoc: doc._id,
     name,
     type: 'json',
-    partitioned: Boolean(doc.options && doc.options.partitioned),
+    partitioned: stated === undefined ? database.partitioned : stated,
     def: { fields, ...(filter && Object.keys(filter).length ? { partial_filter_selector: filter } : {}) },
   };
+}
+
+/** The views of a design document that are indexes. */
+function indexNames(doc) {
+  const isIndex = ({ map, options }) => map && map.fields && options && options.def;
+  return Object.keys(doc.views || {}).filter((name) => isIndex(doc.views[name])).sort();
 }
 
 async function list(exchange, database) {
   const indexes = [SPECIAL];
   for (const doc of await designs(database)) {
-    for (const name of Object.keys(doc.views || {})) indexes.push(describe(doc, name));
+    for (const name of indexNames(doc)) indexes.push(describe(database, doc, name));
   }
   exchange.send(200, { total_rows: indexes.length, indexes });
 }
 
 const missingKey = (key) => new HttpError(400, 'missing_required_key', `Missing required key: ${key}`);
 
-/** The fields of an index as one object, in order: `["a", {"b": "desc"}]` is `{a: "asc", b: "desc"}`. */
+function onlyKeys(object, known) {
+  const stranger = Object.keys(object).find((key) => !known.includes(key));
+  if (stranger !== undefined) throw new HttpError(400, 'invalid_key', `Invalid key ${stranger} for this request.`);
+}
+
+/** The fields of an index as one object, in order: `["a", {"b": "asc"}]` is `{a: "asc", b: "asc"}`. */
 function fieldsOf(index) {
   if (index.fields === undefined) throw missingKey('fields');
-  if (!Array.isArray(index.fields) || !index.fields.length) {
-    throw new HttpError(400, 'invalid_index_fields_definition', 'Index fields must be a non-empty array.');
+  if (!Array.isArray(index.fields)) {
+    const reason = `Sort must be an array of sort specs, not: ${erlang(index.fields, true)}`;
+    throw new HttpError(400, 'invalid_sort_json', reason);
   }
   const fields = {};
   for (const field of index.fields) {
-    if (typeof field === 'string') fields[field] = 'asc';
-    else if (field && typeof field === 'object') Object.assign(fields, field);
-    else throw new HttpError(400, 'invalid_index_fields_definition', `Invalid sort field: ${JSON.stringify(field)}`);
+    const entries = typeof field === 'string' && field ? [[field, 'asc']] : Object.entries((typeof field === 'object' && field) || {});
+    if (entries.length !== 1 || !['asc', 'desc'].includes(entries[0][1])) {
+      throw new HttpError(400, 'invalid_sort_field', `Invalid sort field: ${erlang(field, true)}`);
+    }
+    fields[entries[0][0]] = entries[0][1];
+  }
+  if (new Set(Object.values(fields)).size > 1) {
+    const reason = 'Sorts currently only support a single direction for all fields.';
+    throw new HttpError(400, 'unsupported_mixed_sort', reason);
   }
   return fields;
 }
 
-async function create(exchange, database) {
-  const body = await exchange.jsonObject();
+/** What a new index is asked to be; throws what CouchDB answers for one that it can't be. Without a full-text search. */
+function requested(body, version) {
+  onlyKeys(body, ['index', 'type', 'name', 'ddoc', 'w', 'partitioned']);
   const { index, type = 'json' } = body;
   if (index === undefined) throw missingKey('index');
-  if (type !== 'json') {
-    throw new HttpError(501, 'not_implemented', `The embedded server has no indexes of type ${type}.`);
+  for (const text of [type, ...['name', 'ddoc'].filter((key) => key in body).map((key) => body[key])]) {
+    if (typeof text !== 'string') throw new HttpError(400, 'invalid_string', `Invalid string: ${erlang(text)}`);
+    if (text === '') throw new HttpError(400, 'invalid_empty_string', 'Index name or ddoc cannot be empty string');
   }
-  if (index === null || typeof index !== 'object' || Array.isArray(index)) throw badRequest('`index` must be a JSON object');
+  if (type === 'text' || (type === 'nouveau' && version.knowsNouveau)) {
+    throw new HttpError(503, 'required index service unavailable', type);
+  }
+  if (type !== 'json') throw new HttpError(400, 'invalid_index', `Invalid type for index: ${type}`);
+  if (index === null || typeof index !== 'object' || Array.isArray(index)) {
+    throw new HttpError(400, 'invalid_index', `JSON indexes must be an object, not: ${erlang(index, true)}`);
+  }
+  onlyKeys(index, ['fields', 'partial_filter_selector']);
   const fields = fieldsOf(index);
-  const filter = index.partial_filter_selector || {};
-  const partitioned = body.partitioned === undefined ? database.partitioned : body.partitioned;
-  const digest = crypto.createHash('sha1').update(JSON.stringify([fields, filter, partitioned])).digest('hex');
+  const filter = normalise(index.partial_filter_selector === undefined ? {} : index.partial_filter_selector, version);
+  return { index, fields, filter };
+}
+
+async function create(exchange, database) {
+  const body = await exchange.jsonObject();
+  const { index, fields, filter } = requested(body, exchange.node.version);
+  const digest = crypto.createHash('sha1').update(JSON.stringify([index])).digest('hex');
   const name = body.name || digest;
   const id = `_design/${String(body.ddoc || digest).replace(/^_design\//, '')}`;
-  const doc = await database.pouch.get(id).catch(() => ({ _id: id, language: 'query', views: {} }));
-  if (doc.language !== 'query') throw badRequest('Design document language is not query.');
-  const view = {
-    map: { fields, partial_filter_selector: filter },
-    reduce: '_count',
-    options: { def: { fields: index.fields, ...(Object.keys(filter).length ? { partial_filter_selector: filter } : {}) } },
-  };
-  if (JSON.stringify(doc.views[name]) === JSON.stringify(view)) return exchange.send(200, { result: 'exists', id, name });
-  doc.views[name] = view;
-  if (database.partitioned || body.partitioned !== undefined) doc.options = { partitioned };
-  if (!isDatabaseAdmin(exchange, database)) {
-    const { error } = refused(exchange);
-    throw new HttpError(500, 'error_saving_ddoc', `Unknown error while saving the design document: ${error}`);
+  const held = await database.pouch.get(id).catch(() => null);
+  const doc = held || { _id: id, language: 'query' };
+  if (doc.language !== 'query') {
+    const said = doc.language === undefined ? 'false' : `{${erlang('language')},${erlang(doc.language)}}`;
+    throw new HttpError(400, 'invalid_ddoc_lang', `Existing design doc has an invalid language: ${said}`);
   }
+  const view = { map: { fields, partial_filter_selector: filter }, reduce: '_count', options: { def: index } };
+  const { partitioned } = body;
+  if (held && (held.options || {}).partitioned !== partitioned) {
+    const reason = `Requested partitioned option does not match existing value on design document ${id}`;
+    throw new HttpError(400, 'invalid_partitioned_option', reason);
+  }
+  if (held && JSON.stringify((held.views || {})[name]) === JSON.stringify(view)) {
+    return exchange.send(200, { result: 'exists', id, name });
+  }
+  doc.views = { ...doc.views, [name]: view };
+  if (partitioned !== undefined) doc.options = { partitioned };
+  if (!isDatabaseAdmin(exchange, database)) throw unsaved(refused(exchange).error);
+  if (partitioned && !database.partitioned) throw unsaved('invalid_design_doc');
   const { write } = require('./documents');
   const [row] = await write(exchange, database, [doc]);
+  if (row.failure && row.failure.status === 409) {
+    throw crash('Encountered a conflict while saving the design document.', 'error_saving_ddoc');
+  }
   if (row.failure) throw row.failure;
   return exchange.send(200, { result: 'created', id, name });
 }
+
+const unsaved = (why) => crash(`Unknown error while saving the design document: ${why}`, 'error_saving_ddoc');
 
 async function removeIndex(exchange, database, id, name) {
   const doc = await database.pouch.get(id).catch(() => {
@@ -94,7 +138,9 @@ async function removeIndex(exchange, database, id, name) {
   });
   if (!doc.views || !doc.views[name]) throw notFound('missing');
   delete doc.views[name];
-  if (!Object.keys(doc.views).length) doc._deleted = true;
+  if (!Object.keys(doc.views).length) delete doc.views;
+  // Options that a design document holds keep it alive.
+  if (Object.keys(doc).every((field) => ['_id', '_rev', 'language'].includes(field))) doc._deleted = true;
   const { write } = require('./documents');
   const written = doc._deleted ? { _id: id, _rev: doc._rev, _deleted: true } : doc;
   const [row] = await write(exchange, database, [written], { trusted: true });

@@ -19,6 +19,8 @@ const V34 = {
   keepDefaults: true,
   numberSetting: 'refused',
   distributionEvents: true,
+  knowsBeginsWith: true,
+  knowsNouveau: true,
   defaults: { dreyfus: { name: 'clouseau1@127.0.0.1' }, nouveau: { enable: 'false', url: 'http://127.0.0.1:5987' } },
   statistics: () => require('./data/statistics-3.4.json'),
   processes: () => require('./data/processes-3.4.json'),
@@ -37,6 +39,8 @@ const V33 = {
   // A setting that is no string runs into the code instead of being refused.
   numberSetting: 'crashes',
   distributionEvents: false,
+  knowsBeginsWith: false,
+  knowsNouveau: false,
   defaults: {},
   statistics: () => require('./data/statistics-3.3.json'),
   processes: () => require('./data/processes-3.3.json'),

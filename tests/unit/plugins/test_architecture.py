@@ -26,9 +26,11 @@ BELOW: dict[str, set[str]] = {
     "_plan": {"_secrets"},
     "_restart": set(),
     "_dialect": {"_passwords"},
+    "_selectors": set(),
+    "_indexes": {"_selectors"},
     "_http": {"_secrets"},
     "_rolling": {"_dialect", "_restart", "client"},
-    "database": {"client"},
+    "database": {"_indexes", "client"},
     "client": {
         "_cluster",
         "_dialect",
@@ -43,7 +45,19 @@ BELOW: dict[str, set[str]] = {
     },
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_cluster", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect", "_restart"}
+PURE = {
+    "_cluster",
+    "_dialect",
+    "_indexes",
+    "_names",
+    "_passwords",
+    "_plan",
+    "_restart",
+    "_secrets",
+    "_selectors",
+    "_settings",
+    "_users",
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,411 @@
+#!/usr/bin/python
+
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""couchdb_index: Mango indexes are there as they are defined, or are not."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couchdb_index
+short_description: Manage Mango indexes of CouchDB
+version_added: 1.0.0
+author: CouchPy contributors (@couchpy)
+description:
+  - Creates, changes and removes the indexes that C(_find) uses.
+  - Takes one index, or any number of them in O(indexes), for one database or many. Each database is read with one request, all of them
+    side by side, and only what differs is written. Nothing is built anew that is as it should be, in whatever spelling.
+  - An index is known by its O(ddoc) and O(name). With O(name) alone, it is the index of that name in whichever design document it is.
+    Without O(name), it is known by its definition, so another definition is another index.
+  - What is new is created before anything is removed. Other indexes of a design document stay, and CouchDB builds them anew with the
+    one that changes.
+extends_documentation_fragment:
+  - couchpy.couchdb.connection
+  - couchpy.couchdb.connection.password
+  - couchpy.couchdb.attributes
+  - couchpy.couchdb.attributes.writing
+options:
+  database:
+    description:
+      - Name of the database, which must be there.
+      - For O(indexes), the database of those that name none.
+    type: str
+  name:
+    description:
+      - Name of a single index. If not set, CouchDB makes one up from the definition.
+    type: str
+  ddoc:
+    description:
+      - Name of the design document that holds the index, with or without C(_design/). If not set, CouchDB makes up one for the index alone.
+      - A design document that holds anything else than Mango indexes is refused.
+    type: str
+  fields:
+    description:
+      - Fields of the index, in their order, needed where it is to be present.
+      - For O(type=json) each is a name, or a mapping of a name to V(asc) or V(desc), the same for all fields. A dot leads into an object.
+      - For the other types each is a mapping with C(name) and C(type), which is V(string), V(number), V(boolean), or for O(type=nouveau)
+        V(text). Without them, all fields are indexed.
+    type: list
+    elements: raw
+  selector:
+    description:
+      - Which documents are in the index, as a selector (CouchDB's C(partial_filter_selector)). If not set, all of them.
+      - It is compared by what it means.
+    type: dict
+  type:
+    description:
+      - Type of the index. V(text) needs a CouchDB with Clouseau, V(nouveau) one from 3.4 on with Nouveau.
+      - If not set, V(json). To remove an index by its name, any.
+    type: str
+    choices: [json, text, nouveau]
+  partitioned:
+    description:
+      - Whether the index is for queries within one partition, in a database that is partitioned. Needs CouchDB 3.0.
+      - If not set, a new index is as its design document or its database is, and one that is there stays as it is.
+      - All indexes of a design document are alike in this, and CouchDB can't change it.
+    type: bool
+  default_analyzer:
+    description:
+      - Analyzer of the fields of a text index, by its name or as CouchDB's mapping. If not set, V(keyword).
+    type: raw
+  default_field:
+    description:
+      - The field of a text index that holds the text of all others, which C($text) searches.
+    type: dict
+    suboptions:
+      enabled:
+        description:
+          - Whether there is such a field. If not set, V(true).
+        type: bool
+      analyzer:
+        description:
+          - Its analyzer. If not set, V(standard).
+        type: str
+  index_array_lengths:
+    description:
+      - Whether a text index holds the lengths of arrays, which C($size) needs. If not set, V(true).
+    type: bool
+  state:
+    description:
+      - Whether the index is to be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  indexes:
+    description:
+      - Several indexes, each with the options of a single one. O(database) and O(state) apply to those that have none of their own.
+    type: list
+    elements: dict
+    suboptions:
+      database:
+        description:
+          - Name of the database. If not set, O(database) applies.
+        type: str
+      name:
+        description:
+          - Name of the index, as in O(name).
+        type: str
+      ddoc:
+        description:
+          - Name of the design document, as in O(ddoc).
+        type: str
+      fields:
+        description:
+          - Fields of the index, as in O(fields).
+        type: list
+        elements: raw
+      selector:
+        description:
+          - Which documents are in the index, as in O(selector).
+        type: dict
+      type:
+        description:
+          - Type of the index, as in O(type).
+        type: str
+        choices: [json, text, nouveau]
+      partitioned:
+        description:
+          - Whether the index is for queries within one partition, as in O(partitioned).
+        type: bool
+      default_analyzer:
+        description:
+          - Analyzer of the fields of a text index, as in O(default_analyzer).
+        type: raw
+      default_field:
+        description:
+          - The field that holds the text of all others, as in O(default_field).
+        type: dict
+        suboptions:
+          enabled:
+            description:
+              - Whether there is such a field.
+            type: bool
+          analyzer:
+            description:
+              - Its analyzer.
+            type: str
+      index_array_lengths:
+        description:
+          - Whether a text index holds the lengths of arrays, as in O(index_array_lengths).
+        type: bool
+      state:
+        description:
+          - Whether the index is to be there. If not set, O(state) applies.
+        type: str
+        choices: [present, absent]
+notes:
+  - CouchDB builds an index in the background, or when it is first asked. The module doesn't wait for that.
+  - A cluster takes a new index for queries on each node within some seconds.
+  - CouchDB 1.x has no Mango indexes.
+seealso:
+  - name: Indexes
+    description: What CouchDB takes for an index, and how its selectors are written.
+    link: https://docs.couchdb.org/en/stable/api/database/find.html
+  - module: couchpy.couchdb.couchdb_database
+"""
+
+EXAMPLES = r"""
+- name: One index
+  couchpy.couchdb.couchdb_index:
+    url: http://db.example.com:5984/
+    username: admin
+    password: "{{ couchdb_admin_password }}"
+    database: orders
+    ddoc: app
+    name: by-date
+    fields: [date, customer]
+
+- name: Only the open orders, newest last
+  couchpy.couchdb.couchdb_index:
+    database: orders
+    ddoc: open
+    name: by-date
+    fields: [date]
+    selector:
+      status: {$in: [new, paid]}
+      shipped: {$exists: false}
+
+- name: Indexes of several databases
+  couchpy.couchdb.couchdb_index:
+    indexes:
+      - database: orders
+        name: by-customer
+        fields:
+          - customer: desc
+          - date: desc
+      - database: customers
+        fields: [address.city]
+      - database: customers
+        name: by-fax
+        state: absent
+
+- name: Full-text search, where the server has it
+  couchpy.couchdb.couchdb_index:
+    database: articles
+    ddoc: search
+    name: words
+    type: text
+    fields:
+      - {name: title, type: string}
+      - {name: year, type: number}
+    default_field:
+      analyzer: english
+"""
+
+RETURN = r"""
+indexes:
+  description: The indexes as they are after the task, or would be in check mode, in the order of the task.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    database:
+      description: Name of the database.
+      type: str
+      returned: always
+      sample: orders
+    exists:
+      description: Whether the index is there.
+      type: bool
+      returned: always
+      sample: true
+    ddoc:
+      description: Id of the design document. V(null) when not there, and in check mode when CouchDB is still to make it up.
+      type: str
+      returned: always
+      sample: _design/app
+    name:
+      description: Name of the index. V(null) when CouchDB makes it up, and it is not there.
+      type: str
+      returned: always
+      sample: by-date
+    type:
+      description: Type of the index. V(null) when not there.
+      type: str
+      returned: always
+      sample: json
+    partitioned:
+      description: Whether it is partitioned, as its design document says. V(null) when that leaves it to the database, and when not there.
+      type: bool
+      returned: always
+      sample: null
+    def:
+      description: Definition of the index, as CouchDB lists it. V(null) when not there.
+      type: dict
+      returned: always
+      sample: {"fields": [{"date": "asc"}, {"customer": "asc"}]}
+"""
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _indexes
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils._indexes import Design, Index, Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
+from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+_INDEX: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "ddoc": {"type": "str"},
+    "fields": {"type": "list", "elements": "raw"},
+    "selector": {"type": "dict"},
+    "type": {"type": "str", "choices": ["json", "text", "nouveau"]},
+    "partitioned": {"type": "bool"},
+    "default_analyzer": {"type": "raw"},
+    "default_field": {"type": "dict", "options": {"enabled": {"type": "bool"}, "analyzer": {"type": "str"}}},
+    "index_array_lengths": {"type": "bool"},
+}
+_COMMON: dict[str, t.Any] = {
+    "database": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_INDEX,
+    **_COMMON,
+    "state": {**_COMMON["state"], "default": "present"},
+    "indexes": {"type": "list", "elements": "dict", "options": {**_INDEX, **_COMMON}},
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is: database → its indexes, its design documents, and whether it is partitioned where that matters."""
+
+    indexes: dict[str, list[Index]]
+    designs: dict[str, dict[str, Design]]
+    partitioned: dict[str, bool]
+    dialect: Dialect
+    features: list[str]
+
+
+def desire(params: dict[str, t.Any]) -> list[Wanted]:
+    """The indexes, checked. Raises InvalidInput for what CouchDB doesn't take, and for one given twice."""
+    given = [params] if params["indexes"] is None else params["indexes"]
+    desired: list[Wanted] = []
+    for number, index in enumerate(given):
+        where = "" if index is params else f"indexes[{number}]."
+        database, state = (index[option] or params[option] for option in ("database", "state"))
+        if database is None:
+            raise InvalidInput(f"{where}database", "must be given")
+        check_database_name(database, f"{where}database")
+        desired.append(_indexes.wanted(index, database, state, where))
+    _indexes.check_once(desired)
+    return desired
+
+
+def observe(client: Client, desired: list[Wanted]) -> Observed:
+    """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
+    client.dialect.check_indexes()
+    documents = client.design_documents(list(dict.fromkeys(item.database for item in desired)))
+    for item in desired:
+        if item.present and documents[item.database] is None:
+            raise InvalidInput(f"{item.where}database", f"{client.url} has no database {item.database}")
+    indexes = {name: _indexes.held(designs or []) for name, designs in documents.items()}
+    infos = client.dbs_info(_indexes.undecided(desired, indexes))
+    partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}
+    return Observed(
+        {name: _indexes.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
+        {name: _indexes.designs(designs or []) for name, designs in documents.items()},
+        partitioned,
+        client.dialect,
+        client.welcome().get("features", []),
+    )
+
+
+def plan(desired: list[Wanted], observed: Observed) -> Plan:
+    """Which indexes must be created, changed, removed: what is new first."""
+    written: list[Change] = []
+    removed: list[Change] = []
+    indexes = {database: list(there) for database, there in observed.indexes.items()}
+    for item, mine in zip(desired, _indexes.claimed(desired, observed.indexes)):
+        for before, after in _indexes.steps(item, mine):
+            if before is not None:
+                indexes[item.database].remove(before)
+            if after is not None:
+                written.append(_writing(item, before, after, observed))
+                indexes[item.database].append(after)
+            elif before is not None:
+                removed.append(_removal(item, before))
+    changes = [*_in_turn(written, 0), *_in_turn(removed, len(written))]
+    return Plan(tuple(changes), replace(observed, indexes=indexes))
+
+
+def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
+    """The indexes in the order of the task."""
+    found = zip(desired, _indexes.claimed(desired, observed.indexes))
+    return {"indexes": [_indexes.shown(item, mine) for item, mine in found]}
+
+
+def _writing(item: Wanted, before: Index | None, after: Index, observed: Observed) -> Change:
+    """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
+    design = observed.designs[item.database].get(after.ddoc or "")
+    _indexes.check_place(item, after, design, observed.partitioned.get(item.database))
+    problem = observed.dialect.index_problem(after.type, item.partitioned, observed.features)
+    if problem:
+        raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
+    # CouchDB refuses what isn't word for word what the design document says of it.
+    partitioned = design.partitioned if design else item.partitioned
+    named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}
+    index = {"index": item.sent, "type": after.type, **{name: said for name, said in named.items() if said is not None}}
+    shown = None if before is None else before.shown()
+    action = "create" if before is None else "update"
+    path = item.path(after)
+    return Change(action, "index", path, shown, after.shown(), "put_index", {"index": index}, database=item.database)
+
+
+def _removal(item: Wanted, index: Index) -> Change:
+    arguments = {"ddoc": index.ddoc, "name": index.name, "kind": index.type}
+    path = item.path(index)
+    return Change("delete", "index", path, index.shown(), None, "remove_index", arguments, database=item.database)
+
+
+def _in_turn(changes: list[Change], first: int) -> list[Change]:
+    """The changes with stages from ``first`` on: those of one design document one after the other."""
+    before: dict[tuple[str | None, str], int] = {}
+    staged = []
+    for change in changes:
+        place = (change.database, change.arguments.get("index", change.arguments).get("ddoc", ""))
+        number = before.get(place, 0) if place[1] else 0
+        before[place] = number + 1
+        staged.append(replace(change, stage=first + number))
+    return staged
+
+
+def main() -> None:
+    """Run the module."""
+    run(
+        Resource(desire, observe, report, plan),
+        ARGUMENT_SPEC,
+        mutually_exclusive=[(name, "indexes") for name in _INDEX],
+    )
+
+
+if __name__ == "__main__":
+    main()
