@@ -51,7 +51,7 @@ _Result = t.TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text or None)."""
+    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text, bytes or None)."""
 
     status: int
     headers: t.Mapping[str, str]
@@ -229,8 +229,10 @@ class Connection:
         headers: t.Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         text: bool = False,
+        raw: bool = False,
         accept: t.Collection[int] = (),
         anonymous: bool = False,
+        timeout: float | None = None,
     ) -> Answer:
         """Send one request and give its answer.
 
@@ -238,8 +240,8 @@ class Connection:
         False as CouchDB spells them, None not at all. ``body`` is sent as JSON unless it is None.
         ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
-        rather than JSON. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
-        the credentials out.
+        rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
+        the credentials out. ``timeout`` is one for this request, in seconds, instead of the connection's.
 
         Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
         """
@@ -254,9 +256,10 @@ class Connection:
         }
         for attempt in range(self.retries + 1):
             try:
-                response, content = self._send(send)
+                response, content = self._send(send, timeout or self.timeout)
                 if response.status_code < 300 or response.status_code in accept:
-                    return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
+                    body = content if raw else _parsed(response, content, send, text)
+                    return Answer(response.status_code, response.headers, body)
                 raise _NoGoodAnswer(
                     _error_of(response, content, send, self._secrets()),
                     worth_another=response.status_code in _GATEWAY_FAILURES,
@@ -268,13 +271,13 @@ class Connection:
             time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
         raise AssertionError("a request ends with an answer or an error")
 
-    def _send(self, send: dict[str, t.Any]) -> tuple[requests.Response, bytes]:
-        deadline = time.monotonic() + self.timeout
+    def _send(self, send: dict[str, t.Any], timeout: float) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + timeout
         try:
-            response = self._session.request(**send, timeout=self.timeout, allow_redirects=False, stream=True)
+            response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline)
         except (exceptions.RequestException, OSError, ValueError) as error:
-            raise _failure_of(error, send, self.timeout) from error
+            raise _failure_of(error, send, timeout) from error
         if self.cookie:
             # CouchDB renews a cookie that is about to end.
             self.cookie = session_cookie(response.headers) or self.cookie
