@@ -104,6 +104,20 @@ class Dialect:
         """GET /_scheduler/docs, since 2.1."""
         return self.number >= (2, 1, 0)
 
+    lists_local_documents = True
+    """Whether _all_docs gives documents below C(_local/) when asked for them by their keys."""
+
+    tells_pending_updates = True
+    """Whether a design document's C(_info) tells how many updates its index has still to see."""
+
+    compiles_views = True
+    """Whether a design document is refused when a function of its views doesn't compile."""
+
+    @property
+    def max_document_size(self) -> int | None:
+        """The largest document, in bytes, that the server takes unless its settings say otherwise; since 3.0."""
+        return 8_000_000 if self.number >= (3, 0, 0) else None
+
     @property
     def deletes_what_is_not_there(self) -> bool:
         """Whether deleting a database that isn't there is answered as if it had been."""
@@ -263,6 +277,10 @@ class OneX(Dialect):
     has_dbs_info = False
     has_dbs_info_listing = False
     has_scheduler = False
+    lists_local_documents = False
+    tells_pending_updates = False
+    compiles_views = False
+    max_document_size = None
     needs_admin = False
     takes_local_endpoints = True
     takes_endpoint_auth = False

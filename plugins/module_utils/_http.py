@@ -51,7 +51,7 @@ _Result = t.TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text or None)."""
+    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text, bytes or None)."""
 
     status: int
     headers: t.Mapping[str, str]
@@ -236,6 +236,7 @@ class Connection:
         headers: t.Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         text: bool = False,
+        raw: bool = False,
         accept: t.Collection[int] = (),
         anonymous: bool = False,
         timeout: float | None = None,
@@ -247,8 +248,9 @@ class Connection:
         False as CouchDB spells them, None not at all. ``body`` is sent as JSON unless it is None.
         ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
-        rather than JSON. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
-        the credentials out. ``timeout`` and ``retries`` are those of this request, instead of the connection's.
+        rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here.
+        ``anonymous`` leaves the credentials out. ``timeout`` (seconds) and ``retries`` are those of this request, instead
+        of the connection's.
 
         Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
         """
@@ -267,7 +269,8 @@ class Connection:
             try:
                 response, content = self._send(send, limit)
                 if response.status_code < 300 or response.status_code in accept:
-                    return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
+                    body = content if raw else _parsed(response, content, send, text)
+                    return Answer(response.status_code, response.headers, body)
                 raise _NoGoodAnswer(
                     _error_of(response, content, send, self._secrets()),
                     worth_another=response.status_code in _GATEWAY_FAILURES,

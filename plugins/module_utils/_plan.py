@@ -23,6 +23,9 @@ _LISTED = 10
 BULK = 500
 """How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
 
+BULK_BYTES = 8 * 1024 * 1024
+"""How many bytes go out together, at most; a change that is larger than that goes out alone."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -35,7 +38,8 @@ class Change:
 
     Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
     ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
-    an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does.
+    an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does. ``size`` is about how
+    many bytes an item takes.
     ``may_be_void`` marks a request that the server may accept without anything changing. ``result`` is what
     the call gave, once it was made.
     """
@@ -50,6 +54,7 @@ class Change:
     database: str | None = None
     stage: int = 0
     bulk: bool = False
+    size: int = 0
     may_be_void: bool = False
     result: t.Any = field(default=None, compare=False)
 
@@ -90,16 +95,19 @@ def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown |
 
 
 def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
-    """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) of them at most."""
+    """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) or C(BULK_BYTES) at most."""
     together: dict[tuple[str, str | None], list[Change]] = {}
+    sizes: dict[tuple[str, str | None], int] = {}
     for change in changes:
         if not change.bulk:
             yield [change]
             continue
-        unit = together.setdefault((change.call, change.database), [])
-        unit.append(change)
-        if len(unit) == BULK:
-            yield together.pop((change.call, change.database))
+        kind = (change.call, change.database)
+        if kind in together and (len(together[kind]) == BULK or sizes[kind] + change.size > BULK_BYTES):
+            yield together.pop(kind)
+            sizes[kind] = 0
+        together.setdefault(kind, []).append(change)
+        sizes[kind] = sizes.get(kind, 0) + change.size
     yield from together.values()
 
 

@@ -889,6 +889,46 @@ class Client:
 
     # Many documents, replication
 
+    def documents(
+        self,
+        portions: t.Sequence[t.Tuple[str, t.Sequence[str]]],
+        look: t.Callable[[str, t.Sequence[str], dict[str, dict[str, t.Any] | None] | None], t.Any],
+    ) -> list[t.Any]:
+        """What ``look`` makes of the documents of each portion, a database and ids, read side by side.
+
+        It gets the name of the database, the ids, and the documents by id, None for one that is not there, or None
+        when there is no such database. Only a few portions are held at a time.
+        """
+
+        def ask(portion: tuple[str, t.Sequence[str]]) -> t.Any:
+            name, ids = portion
+            try:
+                found: dict[str, dict[str, t.Any] | None] | None = self.Database(name).bulk_get(ids)
+            except errors.NotFound:
+                found = None
+            return look(name, ids, found)
+
+        return side_by_side(ask, portions)
+
+    def attachments(self, wanted: t.Sequence[tuple[str, str, str]]) -> list[bytes]:
+        """The contents of attachments, each named by database, document and name, read side by side."""
+        return side_by_side(lambda one: self.Database(one[0]).attachment(one[1], one[2]), wanted)
+
+    def build_views(self, wanted: t.Sequence[tuple[str, str, t.Sequence[str]]], wait_timeout: float) -> None:
+        """Wait until views are built, each named by database, design document and views: see Database.build_views."""
+        side_by_side(lambda one: self.Database(one[0]).build_views(one[1], one[2], wait_timeout), wanted)
+
+    def max_document_size(self) -> int | None:
+        """The largest document, in bytes, that the server takes; None when it doesn't tell.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/max_document_size
+        """
+        try:
+            setting = self.config("couchdb").get("max_document_size", self.dialect.max_document_size)
+        except (errors.Unauthorized, errors.Forbidden, errors.NotFound):
+            return None
+        return int(setting) if str(setting).isdigit() else None
+
     def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """All replications of the server, those in documents and those that only run.
 

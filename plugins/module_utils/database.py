@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
+import time
 import typing as t
 
-from . import errors
+from . import _documents, errors
+from ._http import side_by_side
 from ._indexes import without
 
 if t.TYPE_CHECKING:
@@ -23,6 +26,13 @@ if t.TYPE_CHECKING:
 
 _BULK = 1000
 """How many documents one bulk request carries, at most."""
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+
+_PROBE = "-functions"
+_NEVER = "~"
+"""A function that never compiles, and that stands behind all that might: CouchDB compiles them as their texts are sorted."""
 
 
 class Document(t.Dict[str, t.Any]):
@@ -272,11 +282,27 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-get
         """
-        found: dict[str, dict[str, t.Any] | None] = {}
-        for portion in _portions(ids):
+        found: dict[str, dict[str, t.Any] | None] = dict.fromkeys(ids)
+        alone = [] if self._lists_local() else [docid for docid in ids if docid.startswith(_documents.LOCAL)]
+        listed = [docid for docid in ids if docid not in set(alone)] if alone else ids
+        for portion in _portions(listed):
             for docid, row in zip(portion, self.all_docs(portion, include_docs=True, hthdrs=hthdrs)):
                 found[docid] = row.get("doc")
+        found.update(zip(alone, side_by_side(lambda docid: self._read_alone(docid, hthdrs), alone)))
         return found
+
+    def _lists_local(self) -> bool:
+        return self.client.dialect.lists_local_documents
+
+    def _read_alone(self, docid: str, hthdrs: Headers) -> dict[str, t.Any] | None:
+        try:
+            return t.cast("dict[str, t.Any]", self._ask("GET", *_docpath(docid), hthdrs=hthdrs))
+        except errors.NotFound:
+            return None
+
+    def attachment(self, docid: str, name: str, hthdrs: Headers = None) -> bytes:
+        """The content of an attachment. https://docs.couchdb.org/en/stable/api/document/attachments.html"""
+        return t.cast(bytes, self._ask("GET", *_docpath(docid), *name.split("/"), raw=True, hthdrs=hthdrs))
 
     def bulk_docs(self, documents: t.Sequence[t.Mapping[str, t.Any]], hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write several documents at once. A dict for each, in their order: C(id) and C(rev), or C(error) and C(reason).
@@ -288,6 +314,27 @@ class Database:
             sent = {"docs": [dict(document) for document in portion]}
             answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs)
         return answers
+
+    def write_documents(
+        self, documents: t.Sequence[t.Mapping[str, t.Any]], hthdrs: Headers = None
+    ) -> list[dict[str, str]]:
+        """Like bulk_docs, but raises NotFound, saying what to do, when there is no such database."""
+        with self._must_be_there():
+            return self.bulk_docs(documents, hthdrs)
+
+    @contextlib.contextmanager
+    def _must_be_there(self) -> t.Iterator[None]:
+        try:
+            yield
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                f"there is no database {self.name}: create it first, with couchdb_database",
+                status=error.status,
+                error=error.error,
+                reason=error.reason,
+                method=error.method,
+                url=error.url,
+            ) from None
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write the changed documents of this database: see Client.commit."""
@@ -325,6 +372,133 @@ class Database:
         """
         rows = self.all_docs(include_docs=True, startkey='"_design/"', endkey='"_design0"', hthdrs=hthdrs)
         return [row["doc"] for row in rows]
+
+    def put_design_document(
+        self, document: t.Mapping[str, t.Any], files: t.Mapping[str, str] | None = None, hthdrs: Headers = None
+    ) -> dict[str, str]:
+        """Write a design document. Gives its C(id) and C(rev).
+
+        Raises BadRequest, with CouchDB's message, when a function doesn't compile; ``files`` tells for a
+        field, such as C(views/by-date/map), in which file it stands, to be named then. CouchDB compiles the
+        functions of views only, and a validate_doc_update that doesn't compile would stop every write to the
+        database; so these others are compiled first, in a document that CouchDB is sure to refuse.
+
+        https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
+        """
+        functions = _documents.functions(document)
+        with self._must_be_there(), _files_named(files or {}):
+            if functions and self.client.dialect.compiles_views:
+                self._compile(document["_id"], functions, hthdrs)
+            return t.cast("dict[str, str]", self._ask("PUT", *_docpath(document["_id"]), body=document, hthdrs=hthdrs))
+
+    def _compile(self, docid: str, functions: t.Mapping[str, str], hthdrs: Headers) -> None:
+        """Raise BadRequest when one of the functions doesn't compile. Nothing is written.
+
+        They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
+        their text and refuses the document at the first that fails.
+        """
+        views = {name: {"map": code} for name, code in functions.items()}
+        probe = {"_id": f"{docid}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
+        (row,) = self.bulk_docs([probe], hthdrs)
+        reason = row.get("reason", "")
+        found = re.search(r"the map function in the '(.*?)' view failed: (.*)", reason, re.DOTALL)
+        if row.get("error") == "compilation_error" and found and found.group(1) in functions:
+            name, why = found.groups()
+            raise errors.BadRequest(
+                f"{name} doesn't compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
+            )
+
+    def switch_design_document(
+        self,
+        document: t.Mapping[str, t.Any],
+        wait_timeout: float,
+        files: t.Mapping[str, str] | None = None,
+        hthdrs: Headers = None,
+    ) -> dict[str, str]:
+        """Write a design document once its views are built. Gives its C(id) and C(rev).
+
+        They are built beside the one that is there, in a document with C(-staged) after its id, which is then
+        removed. An index is found by its views, so the design document has it as soon as it is written. When
+        the views aren't built after ``wait_timeout`` seconds, TimedOut is raised; the document with
+        C(-staged) stays, so that the next call goes on where this one ended.
+        """
+        staging = _documents.staging(document)
+        with self._must_be_there():
+            held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
+        wanted = _documents.merged(staging, held, "replace")
+        rev = wanted.get("_rev")
+        if not _documents.same(wanted, held):
+            rev = self.put_design_document(wanted, files, hthdrs)["rev"]
+        self.build_views(document["_id"] + _documents.STAGED, _documents.views(document), wait_timeout, hthdrs)
+        written = self.put_design_document(document, files, hthdrs)
+        self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
+        return written
+
+    def build_views(
+        self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None
+    ) -> None:
+        """Wait until the views of a design document are built, as far as documents were there when it began.
+
+        They are asked for, again and again, as building takes longer than any one request may; then, on a
+        cluster, until the other copies of the shards have built theirs, unless these aren't at work. Raises TimedOut,
+        telling how far it is, after ``wait_timeout`` seconds.
+
+        https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
+        """
+        deadline = time.monotonic() + wait_timeout
+        counts = self.client.dialect.tells_pending_updates
+        # CouchDB builds all views of a design document together, PouchDB each for itself.
+        for view in views[:1] if counts else views:
+            while not self._view_answers(ddoc, view, deadline, hthdrs):
+                self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+        pause = _FIRST_PAUSE
+        while views and counts:
+            info = self._view_info(ddoc, hthdrs)
+            if not info.get("updates_pending", {}).get("total") or not info.get("updater_running", True):
+                return
+            self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
+        """Whether a view answers before the timeout of a request: then it is built."""
+        patience = min(self.client.timeout, max(deadline - time.monotonic(), 1))
+        try:
+            self._ask(
+                "GET", "_design", _bare(ddoc), "_view", view,
+                query={"limit": 0, "reduce": False}, timeout=patience, repeatable=False, hthdrs=hthdrs,
+            )
+        except errors.TimedOut:
+            return False
+        except errors.ServerError as error:
+            # CouchDB, or a proxy before it, has a timeout of its own.
+            if error.error != "timeout" and error.status not in (502, 503, 504):
+                raise
+            time.sleep(_FIRST_PAUSE)
+            return False
+        except errors.BadRequest as error:
+            # A view of a partitioned database can't be asked as a whole; CouchDB builds it by itself.
+            if error.error != "query_parse_error":
+                raise
+            info = self._view_info(ddoc, hthdrs)
+            time.sleep(_FIRST_PAUSE)
+            return not info.get("updates_pending", {}).get("total")
+        return True
+
+    def _view_info(self, ddoc: str, hthdrs: Headers) -> dict[str, t.Any]:
+        body = self._ask("GET", "_design", _bare(ddoc), "_info", hthdrs=hthdrs)
+        return t.cast("dict[str, t.Any]", body["view_index"])
+
+    def _still_building(self, ddoc: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
+        """Raise TimedOut after the deadline, telling how far building is."""
+        if time.monotonic() < deadline:
+            return
+        pending = self._view_info(ddoc, hthdrs).get("updates_pending", {}).get("total")
+        left = "" if pending is None else f"; {pending} updates are still to be seen by its copies"
+        raise errors.TimedOut(
+            f"the views of {self.name}/{ddoc} are not built after {wait_timeout:g} s{left}. CouchDB goes on building: "
+            "run the task again, or give it a longer wait_timeout"
+        )
 
     def indexes(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """Its Mango indexes: a dict each with C(ddoc), C(name), C(type), C(def).
@@ -375,6 +549,27 @@ class Database:
         if left is None:
             raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
         self.put_document(left, hthdrs)
+
+
+@contextlib.contextmanager
+def _files_named(files: t.Mapping[str, str]) -> t.Iterator[None]:
+    """Add to the error for a function that doesn't compile the file that it stands in."""
+    try:
+        yield
+    except errors.BadRequest as error:
+        reason = error.reason or ""
+        view = re.search(r"the (map|reduce) function in the '(.*?)' view", reason)
+        name = f"views/{view.group(2)}/{view.group(1)}" if view else reason.partition(":")[0]
+        if name not in files:
+            raise
+        raise errors.BadRequest(
+            f"{error} (in {files[name]})",
+            status=error.status,
+            error=error.error,
+            reason=error.reason,
+            method=error.method,
+            url=error.url,
+        ) from None
 
 
 _GROUPS = ("admins", "members")

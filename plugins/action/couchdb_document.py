@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_document on the controller: reads what ``src`` names there and hands the documents to the module as one file."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _couchapp
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+
+class ActionModule(ActionBase):
+    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
+
+    TRANSFERS_FILES = True
+    _supports_async = True
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if not boolean(arguments.get("remote_src", False), strict=False):
+            arguments = self._with_documents(arguments)
+        in_background = self._task.async_val and not self._connection.has_native_async
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background))
+        if not in_background:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _with_documents(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The arguments with each ``src``, also those in ``databases``, replaced by a file on the module's host."""
+        databases = arguments.get("databases")
+        several = databases if isinstance(databases, list) else []
+        sent = [
+            {**given, "src": self._sent(given["src"], number)} if isinstance(given, dict) and given.get("src") else given
+            for number, given in enumerate([arguments, *several])
+        ]
+        return {**sent[0], "databases": sent[1:]} if several else t.cast("dict[str, t.Any]", sent[0])
+
+    def _sent(self, src: t.Any, number: int) -> str:
+        """The path, on the module's host, of a file that holds the documents of ``src``."""
+        try:
+            found = self._find_needle("files", str(src))
+            documents = _couchapp.pack(_couchapp.read(found, self._read))
+        except AnsibleFileNotFound as error:
+            raise AnsibleActionFail(f"src: {error}") from error
+        except InvalidInput as error:
+            raise AnsibleActionFail(str(error)) from error
+        if not self._connection._shell.tmpdir:
+            self._make_tmp_path()
+        path: str = self._connection._shell.join_path(self._connection._shell.tmpdir, f"documents-{number}.json")
+        self._transfer_data(path, documents)
+        self._fixup_perms2((self._connection._shell.tmpdir, path))
+        return path
+
+    def _read(self, path: str) -> bytes:
+        """The content of a file on the controller, decrypted if Ansible Vault encrypted it."""
+        real = self._loader.get_real_file(path)
+        try:
+            with open(real, "rb") as opened:
+                return opened.read()
+        finally:
+            self._loader.cleanup_tmp_file(real)
