@@ -231,6 +231,7 @@ class Connection:
         text: bool = False,
         accept: t.Collection[int] = (),
         anonymous: bool = False,
+        timeout: float | None = None,
     ) -> Answer:
         """Send one request and give its answer.
 
@@ -239,7 +240,7 @@ class Connection:
         ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
         rather than JSON. ``accept`` lists statuses from 300 on that are no error here. ``anonymous`` leaves
-        the credentials out.
+        the credentials out. ``timeout`` is for this request, in seconds, instead of the connection's.
 
         Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
         """
@@ -254,7 +255,7 @@ class Connection:
         }
         for attempt in range(self.retries + 1):
             try:
-                response, content = self._send(send)
+                response, content = self._send(send, self.timeout if timeout is None else timeout)
                 if response.status_code < 300 or response.status_code in accept:
                     return Answer(response.status_code, response.headers, _parsed(response, content, send, text))
                 raise _NoGoodAnswer(
@@ -268,13 +269,13 @@ class Connection:
             time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
         raise AssertionError("a request ends with an answer or an error")
 
-    def _send(self, send: dict[str, t.Any]) -> tuple[requests.Response, bytes]:
-        deadline = time.monotonic() + self.timeout
+    def _send(self, send: dict[str, t.Any], timeout: float) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + timeout
         try:
-            response = self._session.request(**send, timeout=self.timeout, allow_redirects=False, stream=True)
+            response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline)
         except (exceptions.RequestException, OSError, ValueError) as error:
-            raise _failure_of(error, send, self.timeout) from error
+            raise _failure_of(error, send, timeout) from error
         if self.cookie:
             # CouchDB renews a cookie that is about to end.
             self.cookie = session_cookie(response.headers) or self.cookie

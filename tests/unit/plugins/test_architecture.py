@@ -22,14 +22,15 @@ BELOW: dict[str, set[str]] = {
     "_passwords": set(),
     "_settings": {"_names"},
     "_users": {"_passwords", "_secrets"},
+    "_replications": {"_dialect", "_names", "_secrets"},
     "_plan": {"_secrets"},
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
     "database": {"client"},
-    "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
+    "client": {"_dialect", "_http", "_names", "_passwords", "_replications", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_replications", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
 
 
 def imported(path: Path) -> set[str]:
