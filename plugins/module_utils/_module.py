@@ -189,6 +189,8 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
         plan = make_plan(desired, observed)
         if check_mode:
             return _outcome(resource, desired, plan, plan.predicted, done + list(plan.changes))
+        if plan.unmet is not None:
+            raise Interrupted(plan.unmet, Progress(done))
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
@@ -206,7 +208,8 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
 
 def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, changes: list[Change]) -> Outcome:
     returned = resource.report(desired, after, changes)
-    return Outcome(changes, returned, list(plan.warnings), plan.shortfall)
+    warnings = [*plan.warnings, *([f"{plan.unmet} (a real run would fail)"] if plan.unmet else [])]
+    return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 
 def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan, done: list[Change]) -> t.Any:
@@ -261,7 +264,8 @@ def send(unit: list[Change], client: Client) -> list[tuple[t.Any, errors.CouchDB
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
     """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
-    result: dict[str, t.Any] = {"msg": str(error), "changed": bool(progress.done), **errors.describe(error)}
+    changed = not all(change.is_void for change in progress.done)
+    result: dict[str, t.Any] = {"msg": str(error), "changed": changed, **errors.describe(error)}
     failed = progress.failed + progress.unsure
     if progress.done or failed:
         for name in ("done", "failed", "unsure", "undone"):

@@ -40,8 +40,8 @@ class Change:
     ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
     an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does. ``size`` is about how
     many bytes an item takes.
-    ``may_be_void`` marks a request that the server may accept without anything changing. ``result`` is what
-    the call gave, once it was made.
+    ``may_be_void`` marks a request that the server may accept without anything changing. ``void_if`` is what the result of
+    the call holds when it has changed nothing. ``result`` is what the call gave, once it was made.
     """
 
     action: str
@@ -56,7 +56,15 @@ class Change:
     bulk: bool = False
     size: int = 0
     may_be_void: bool = False
+    void_if: t.Mapping[str, t.Any] | None = None
     result: t.Any = field(default=None, compare=False)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the call was made and has changed nothing."""
+        if self.void_if is None or self.result is None:
+            return False
+        return all(self.result.get(name) == value for name, value in self.void_if.items())
 
     def __str__(self) -> str:
         return f"{self.action} {self.what} {'/'.join(self.path)}"
@@ -68,7 +76,8 @@ class Plan:
 
     ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
     can't log in any more. ``shortfall`` is the error for what the plan must leave out; the task ends with it once all
-    else is done.
+    else is done. ``unmet`` is the error for what must be there before anything is sent; in check mode it is a warning, as
+    an earlier task may be what brings it.
     """
 
     changes: tuple[Change, ...] = ()
@@ -76,6 +85,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     afterwards: str = ASK
     shortfall: CouchDBError | None = None
+    unmet: CouchDBError | None = None
 
     def stages(self) -> t.Iterator[list[Change]]:
         """The changes in the order in which they must be done; those of one list may go side by side."""

@@ -736,6 +736,82 @@ class TestReplication:
         for name in ("first", "second"):
             ask(url, "DELETE", f"/{name}")
 
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"doc_ids": ["a"], "selector": {}}, "`doc_ids`,`filter`,`selector` are mutually exclusive"),
+            ({"filter": "a/b", "selector": {}}, "`doc_ids`,`filter`,`selector` are mutually exclusive"),
+            ({"doc_ids": "a"}, "parameter `doc_ids` must be an array"),
+            ({"selector": []}, "parameter `selector` must be a JSON object"),
+            ({"continuous": "yes"}, "parameter `continuous` must be a boolean"),
+            ({"proxy": "http://a", "source_proxy": "http://a"}, "`proxy` is mutually exclusive with `source_proxy`"),
+        ],
+    )
+    def test_fields_that_can_not_be(self, url: str, fields: dict[str, Any], reason: str) -> None:
+        body = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b", **fields}
+        answer = ask(url, "POST", "/_replicate", body)
+        assert (answer.status, answer.json) == (400, {"error": "bad_request", "reason": reason})
+        answer = ask(url, "PUT", "/_replicator/never", body)
+        assert (answer.status, answer.json["error"]) == (403, "forbidden")
+        assert answer.json["reason"].startswith("{throw,{bad_request,")
+        assert reason in answer.json["reason"]
+
+    def test_a_number_that_is_none(self, url: str) -> None:
+        body = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b", "worker_processes": "x"}
+        answer = ask(url, "PUT", "/_replicator/never", body)
+        assert (answer.status, answer.json) == (403, {"error": "forbidden", "reason": "{error,badarg}"})
+
+    @pytest.mark.parametrize(
+        ("changed", "state", "reason", "answered"),
+        [
+            ({"source": "nosuch"}, "crashing", "db_not_found: could not open", (500, "db_not_found")),
+            ({"target": "nosuch"}, "crashing", "db_not_found: could not open", (500, "db_not_found")),
+            ({"password": "wrong"}, "crashing", "{session_request_unauthorized,", (500, "replication_auth_error")),
+            ({"filter": "no/such"}, "error", "Couldn't open document `_design/no`", (404, "not_found")),
+            ({"source": None}, "crashing", "{conn_failed,{error,econnrefused}}", (500, "error")),
+        ],
+    )
+    def test_what_fails(
+        self, url: str, database: str, changed: dict[str, Any], state: str, reason: str, answered: tuple[int, str]
+    ) -> None:
+        basic = {"username": "admin", "password": changed.get("password", "secret")}
+        ends = {"source": database, "target": database, **changed}
+        doc: dict[str, Any] = {
+            end: {"url": f"{url}{ends[end]}", "auth": {"basic": basic}} if ends[end] else "http://127.0.0.1:1/a"
+            for end in ("source", "target")
+        }
+        doc.update({name: changed[name] for name in changed if name == "filter"})
+        rev = ask(url, "PUT", "/_replicator/failing", {**doc, "continuous": True}).json["rev"]
+        path = "/_scheduler/docs/_replicator/failing"
+        eventually(lambda: ask(url, "GET", path).json["state"] == state)
+        row = ask(url, "GET", path).json
+        assert reason in row["info"]["error"]
+        assert row["error_count"] == 1
+        assert ask(url, "GET", "/_active_tasks").json == []
+        assert ask(url, "DELETE", f"/_replicator/failing?rev={rev}").status == 200
+        answer = ask(url, "POST", "/_replicate", doc)
+        assert (answer.status, answer.json["error"]) == answered
+        # Without a document it is not tried again, and nothing tells why.
+        assert ask(url, "POST", "/_replicate", {**doc, "continuous": True}).status == 202
+        eventually(lambda: ask(url, "GET", "/_scheduler/jobs").json["jobs"] == [])
+
+    def test_the_same_replication_twice(self, url: str, database: str) -> None:
+        here = url.rstrip("/").replace("http://", "http://admin:secret@")
+        doc = {"source": f"{here}/{database}", "target": f"{here}/{database}", "continuous": True}
+        path = "/_scheduler/docs/_replicator/"
+        assert ask(url, "POST", "/_replicate", doc).status == 202
+        ask(url, "PUT", "/_replicator/first", doc)
+        eventually(lambda: ask(url, "GET", f"{path}first").json["state"] == "error")
+        assert "running as a transient replication" in ask(url, "GET", f"{path}first").json["info"]["error"]
+        assert ask(url, "POST", "/_replicate", {**doc, "cancel": True}).status == 200
+        eventually(lambda: ask(url, "GET", f"{path}first").json["state"] == "running")
+        ask(url, "PUT", "/_replicator/second", doc)
+        eventually(lambda: ask(url, "GET", f"{path}second").json["state"] == "failed")
+        assert "triggered by document `first`" in ask(url, "GET", f"{path}second").json["info"]["error"]
+        for name in ("first", "second"):
+            rev = ask(url, "GET", f"/_replicator/{name}").json["_rev"]
+            ask(url, "DELETE", f"/_replicator/{name}?rev={rev}")
+
 
 NO_ADMIN = (401, "unauthorized", "You are not a server admin.")
 NO_METRICS = (401, "unauthorized", "You are not a server admin or read-only metrics user")

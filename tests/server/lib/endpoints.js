@@ -7,7 +7,45 @@
 
 const crypto = require('node:crypto');
 
-class BadReplication extends Error {}
+/** `said` is how the reason is worded where a document is refused, which holds CouchDB's own term for it. */
+class BadReplication extends Error {
+  constructor(reason, said = reason) {
+    super(reason);
+    this.said = said;
+    this.isBadRequest = said !== reason;
+  }
+}
+
+const badText = (reason) => new BadReplication(reason, `{throw,{bad_request,"${reason}"}}`);
+const badBinary = (reason) => new BadReplication(reason, `{throw,{bad_request,<<"${reason}">>}}`);
+
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+const BOOLEANS = ['continuous', 'create_target', 'winning_revs_only', 'use_bulk_get'];
+const NUMBERS = [
+  'worker_processes', 'worker_batch_size', 'http_connections', 'connection_timeout', 'retries_per_request', 'checkpoint_interval',
+];
+
+/** Throws for fields that contradict each other or are of the wrong kind. */
+function checkFields(doc) {
+  const given = (name) => doc[name] !== undefined && doc[name] !== null;
+  if (['doc_ids', 'filter', 'selector'].filter(given).length > 1) {
+    throw badText('`doc_ids`,`filter`,`selector` are mutually exclusive');
+  }
+  for (const name of ['source_proxy', 'target_proxy']) {
+    if (doc.proxy && doc[name]) throw badText(`\`proxy\` is mutually exclusive with \`${name}\``);
+  }
+  if (given('doc_ids') && !Array.isArray(doc.doc_ids)) throw badBinary('parameter `doc_ids` must be an array');
+  for (const name of ['selector', 'create_target_params']) {
+    if (doc[name] !== undefined && !isObject(doc[name])) throw badBinary(`parameter \`${name}\` must be a JSON object`);
+  }
+  if (doc.query_params !== undefined && !isObject(doc.query_params)) throw badBinary('parameter `query_params` must be an object');
+  for (const name of BOOLEANS) {
+    if (doc[name] !== undefined && typeof doc[name] !== 'boolean') throw badBinary(`parameter \`${name}\` must be a boolean`);
+  }
+  for (const name of NUMBERS) {
+    if (doc[name] !== undefined && !/^-?\d+$/.test(String(doc[name]))) throw new BadReplication('badarg', '{error,badarg}');
+  }
+}
 
 /** An end as { url, headers }: credentials come from `auth`, from the address, or in `headers`. */
 function parseEndpoint(end) {
@@ -30,26 +68,27 @@ function parseEndpoint(end) {
   if (credentials) headers.Authorization = `Basic ${Buffer.from(credentials.join(':')).toString('base64')}`;
   url.username = '';
   url.password = '';
-  return { url: `${url.href.replace(/\/+$/, '')}/`, headers };
+  return { url: `${url.href.replace(/\/+$/, '')}/`, headers, username: credentials && credentials[0] };
 }
 
 function parseReplication(doc) {
+  checkFields(doc);
   return { source: parseEndpoint(doc.source), target: parseEndpoint(doc.target) };
 }
 
-/** Throws what `refuse` makes of the reason when a document cannot be a replication. */
+/** Throws what `refuse` makes of the BadReplication when a document cannot be a replication. */
 function checkReplication(doc, refuse) {
   try {
     parseReplication(doc);
   } catch (error) {
-    if (error instanceof BadReplication) throw refuse(error.message);
+    if (error instanceof BadReplication) throw refuse(error);
     throw error;
   }
 }
 
 /** The id of a replication: the same for the same two ends and the same choice of documents. */
 function replicationId(doc, node) {
-  const { source, target } = parseReplication(doc);
+  const [source, target] = Object.values(parseReplication(doc)).map(({ url, headers }) => ({ url, headers }));
   const base = crypto
     .createHash('md5')
     .update(

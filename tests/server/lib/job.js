@@ -21,18 +21,20 @@ let processes = 1000;
 /** The time as CouchDB writes it in states: whole seconds. */
 const now = () => new Date().toISOString().replace(/\.\d+Z$/, 'Z');
 
+/** `said` is how a state tells of it; `isEarly` is what is found before there is a job. */
 class ReplicationError extends Error {
-  constructor(kind, reason) {
-    super(`${kind}: ${reason}`);
+  constructor(kind, reason, said = `${kind}: ${reason}`, isEarly = false) {
+    super(said);
     this.kind = kind;
     this.reason = reason;
+    this.isEarly = isEarly;
   }
 }
 
 class Job {
-  /** `database` and `docId` are null for a replication that no document asked for. */
-  constructor({ node, doc, id, database = null, docId = null, user = null }) {
-    Object.assign(this, { node, doc, id, database, docId, user });
+  /** `database` and `docId` are null for a replication that no document asked for. `inTheWay` tells why it can't begin yet. */
+  constructor({ node, doc, id, database = null, docId = null, user = null, inTheWay = () => null }) {
+    Object.assign(this, { node, doc, id, database, docId, user, inTheWay });
     const { source, target } = parseReplication(doc);
     this.source = source;
     this.target = target;
@@ -45,6 +47,7 @@ class Job {
     this.history = [{ timestamp: this.startTime, type: 'added' }];
     this.pid = `<0.${(processes += 1)}.0>`;
     this._stopped = false;
+    this.atWork = false;
     this.counts = {
       revisions_checked: 0, missing_revisions_found: 0, docs_read: 0, docs_written: 0, changes_pending: null,
       doc_write_failures: 0, bulk_get_docs: 0, bulk_get_attempts: 0,
@@ -66,7 +69,7 @@ class Job {
         if (this._stopped) return;
         this.errorCount += 1;
         this.error = error.message;
-        this._note('crashed', 'crashing');
+        this._note('crashed', error.isEarly ? 'error' : 'crashing', this.error);
         this.node.statistics.count('couch_replicator/jobs/crashes');
         await this._pause(Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** (this.errorCount - 1)));
       }
@@ -90,9 +93,9 @@ class Job {
     return this.state === 'running';
   }
 
-  _note(type, state) {
+  _note(type, state, reason) {
     const timestamp = now();
-    this.history = [{ timestamp, type }, ...this.history].slice(0, 20);
+    this.history = [{ timestamp, type, ...(reason ? { reason } : {}) }, ...this.history].slice(0, 20);
     this.state = state;
     this.lastUpdated = timestamp;
   }
@@ -109,9 +112,14 @@ class Job {
   }
 
   async _attempt() {
+    this.atWork = false;
+    const reason = this.inTheWay();
+    if (reason) throw new ReplicationError('error', reason, reason, true);
+    await this._findFilter();
     await this._open(this.source);
     if (this.doc.create_target) await this._createTarget();
     await this._open(this.target);
+    this.atWork = true;
     const { doc } = this;
     const options = { live: Boolean(doc.continuous), retry: false, batch_size: 500 };
     for (const field of ['filter', 'doc_ids', 'selector', 'query_params']) {
@@ -171,10 +179,26 @@ class Job {
   async _open(end) {
     const status = await this._ask('GET', end.url, end);
     if (status === 404) throw new ReplicationError('db_not_found', `could not open ${end.url}`);
+    if (status === 401 && end.username !== null) {
+      const session = new URL('/_session', end.url).href;
+      const reason = `{session_request_unauthorized,"${session}","${end.username}"}`;
+      throw new ReplicationError('replication_auth_error', reason, `{replication_auth_error,\n    ${reason}}`);
+    }
     if (status === 401 || status === 403) {
       throw new ReplicationError('unauthorized', `unauthorized to access or create database ${end.url}`);
     }
     if (status !== 200) throw new ReplicationError('db_not_found', `could not open ${end.url}`);
+  }
+
+  /** The design document of a filter is looked for before all else. */
+  async _findFilter() {
+    const { filter } = this.doc;
+    if (!filter || filter.startsWith('_')) return;
+    const design = `_design/${filter.split('/')[0]}`;
+    const status = await this._ask('GET', `${this.source.url}${design}`, this.source);
+    if (status !== 404) return;
+    const reason = `Couldn't open document \`${design}\` from source database \`${this.source.url}\`: {error,<<"not_found">>}`;
+    throw new ReplicationError('not_found', reason, reason, true);
   }
 
   async _createTarget() {
@@ -192,7 +216,9 @@ class Job {
       await answer.text();
       return answer.status;
     } catch (error) {
-      throw new ReplicationError('conn_failed', `${method} ${url}: ${error.code || error.message}`);
+      const cause = String(error.code || error.message).toLowerCase();
+      const reason = `{http_request_failed,"${method}","${url}",\n                     {error,{error,{conn_failed,{error,${cause}}}}}}`;
+      throw new ReplicationError('error', reason, reason);
     }
   }
 
@@ -237,7 +263,7 @@ class Job {
   }
 
   info() {
-    if (this.state === 'crashing') return { error: this.error };
+    if (this.state === 'crashing' || this.state === 'error') return { error: this.error };
     return this.state === 'completed' ? this.finalStatistics() : this._shown;
   }
 

@@ -11,13 +11,16 @@ const { requireServerAdmin } = require('./auth');
 const { checkReplication, replicationId } = require('./endpoints');
 const { ReplicationError } = require('./job');
 
+/** What a replication that fails is answered with; 500 unless it is here. */
+const STATUS = { unauthorized: 401, not_found: 404 };
+
 /** The schedulers of the whole cluster, as this node sees it. */
 const schedulers = (node) => node.cluster.connected(node).map((peer) => peer.scheduler);
 
 async function activeTasks(exchange) {
   if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   requireServerAdmin(exchange);
-  const running = schedulers(exchange.node).flatMap((scheduler) => scheduler.jobs()).filter((job) => job.running);
+  const running = schedulers(exchange.node).flatMap((scheduler) => scheduler.jobs()).filter((job) => job.running && job.atWork);
   exchange.send(200, running.map((job) => job.asTask()));
 }
 
@@ -86,7 +89,9 @@ async function replicate(exchange) {
   if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
   exchange.requireJson();
   for (const end of ['source', 'target']) if (body[end]) body[end] = addressed(exchange, body[end]);
-  checkReplication(body, (reason) => new HttpError(500, 'error', reason));
+  checkReplication(body, ({ message, isBadRequest }) =>
+    isBadRequest ? badRequest(message) : new HttpError(500, 'error', message),
+  );
   const { node } = exchange;
   const id = replicationId(body, node);
   if (body.cancel === true) {
@@ -104,7 +109,7 @@ async function replicate(exchange) {
     return exchange.send(200, session(job, started));
   } catch (error) {
     if (!(error instanceof ReplicationError)) throw error;
-    throw new HttpError(error.kind === 'unauthorized' ? 401 : 500, error.kind, error.reason);
+    throw new HttpError(STATUS[error.kind] || 500, error.kind, error.reason);
   }
 }
 

@@ -23,6 +23,14 @@ function wish(doc) {
   return JSON.stringify(Object.entries(doc).filter(([field]) => !/^_(rev|replication_.*)$/.test(field)).sort());
 }
 
+/** Why a document's replication can't begin: another one that is the same runs. One without a document may end. */
+function sameRuns(id, docId, { database, docId: other }) {
+  const begin = `Replication \`${id}\` specified by document \`${docId}\` already`;
+  return database
+    ? `${begin} started, triggered by document \`${other}\` from db \`${database.name}\``
+    : `${begin} running as a transient replication, started via \`_replicate\` API endpoint`;
+}
+
 class Scheduler {
   constructor(node) {
     this.node = node;
@@ -105,7 +113,13 @@ class Scheduler {
     const { database, doc } = record;
     try {
       const id = replicationId(doc, this.node);
-      record.job = new Job({ node: this.node, doc, id, database, docId: record.id });
+      const same = this.jobs().find((job) => job.id === id);
+      if (same && same.database) throw new BadReplication(sameRuns(id, record.id, same));
+      const inTheWay = () => {
+        const transient = this._transient.get(id);
+        return transient ? sameRuns(id, record.id, transient) : null;
+      };
+      record.job = new Job({ node: this.node, doc, id, database, docId: record.id, inTheWay });
     } catch (error) {
       if (!(error instanceof BadReplication)) throw error;
       await this._write(record, { _replication_state: 'failed', _replication_state_reason: error.message });
@@ -145,7 +159,8 @@ class Scheduler {
     if (this._transient.has(id)) return;
     const job = new Job({ node: this.node, doc, id, user });
     this._transient.set(id, job);
-    job.run().finally(() => this._transient.delete(id));
+    // One that fails is not tried again, and nothing is kept of it.
+    job.runOnce().catch(() => {}).finally(() => this._transient.get(id) === job && this._transient.delete(id));
   }
 
   async runTransient(doc, id, user) {
@@ -201,6 +216,13 @@ class Scheduler {
     }
     if (!job) {
       return { ...common, id: null, state: null, error_count: 0, info: null, start_time: null, last_updated: null };
+    }
+    if (job.state === 'error') {
+      const { error, errorCount, startTime } = job;
+      return {
+        database: database.name, doc_id: id, id: null, state: 'error', info: { error }, error_count: errorCount,
+        node: this.node.name, last_updated: startTime, start_time: startTime,
+      };
     }
     return {
       ...common,

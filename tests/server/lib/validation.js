@@ -225,7 +225,7 @@ async function hashUser(exchange, doc) {
 /** A replication belongs to who wrote it. */
 function ownReplication(exchange, doc) {
   if (doc._deleted) return doc;
-  checkReplication(doc, (reason) => forbidden(reason));
+  checkReplication(doc, ({ said }) => forbidden(said));
   const { name } = exchange.user;
   if (doc.owner === undefined) return name === null ? doc : { ...doc, owner: name };
   if (!exchange.isAdmin && doc.owner !== name) throw forbidden('Can\'t update replication documents from other users.');
