@@ -23,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "_settings": {"_names"},
     "_users": {"_passwords", "_secrets"},
     "_plan": {"_secrets"},
+    "_admins": {"_dialect", "_passwords", "_plan"},
     "_databases": {"_dialect", "_names", "_plan"},
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
@@ -30,7 +31,7 @@ BELOW: dict[str, set[str]] = {
     "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_databases", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_names", "_admins", "_databases", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
 
 
 def imported(path: Path) -> set[str]:
