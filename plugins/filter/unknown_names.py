@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -22,8 +23,10 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
 
 
 def _with_hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"{name} (did you mean {near[0]}?)" if near else name
+    # What all have in common tells nothing.
+    prefix = os.path.commonprefix([name, *known])
+    near = difflib.get_close_matches(name[len(prefix) :], [text[len(prefix) :] for text in known], n=1, cutoff=0.7)
+    return f"{name} (did you mean {prefix}{near[0]}?)" if near else name
 
 
 class FilterModule:
