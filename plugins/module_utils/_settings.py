@@ -120,6 +120,47 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def ini_text(settings: t.Any) -> str:
+    """The text of an ini file with these settings (section → key → value), without keys whose value is None.
+
+    Raises InvalidInput for what such a file can't hold, and for what would keep CouchDB from starting.
+
+    https://docs.couchdb.org/en/stable/config/intro.html#configuration-files
+    """
+    lines: list[str] = []
+    for section, keys in _sections(settings):
+        problem = section_problem(section)
+        if problem:
+            raise InvalidInput(section, f"a section's name {problem}, which an ini file can't hold")
+        pairs = [_ini_line(section, key, value) for key, value in sorted(keys.items()) if value is not None]
+        if pairs:
+            lines += [f"[{section}]", *pairs, ""]
+    return "\n".join(lines[:-1])
+
+
+def _sections(settings: t.Any) -> list[tuple[str, t.Mapping[str, t.Any]]]:
+    if not isinstance(settings, t.Mapping):
+        raise InvalidInput("settings", "must be a mapping of sections to mappings of keys to values")
+    for section, keys in settings.items():
+        if not isinstance(keys, t.Mapping):
+            raise InvalidInput(str(section), "must be a mapping of keys to values")
+    return sorted((str(section), keys) for section, keys in settings.items())
+
+
+def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
+    option = f"{section}/{key}"
+    key = str(key)
+    text = setting_text(value, option)
+    problem = key_problem(key)
+    if problem:
+        raise InvalidInput(option, f"the key {problem}")
+    if comment_warning(section, key, text):
+        raise InvalidInput(option, "holds a semicolon after a space, where an ini file has a comment")
+    if section != "admins":
+        _check_fatal(section, key, text, option)
+    return f"{key} = {text}"
+
+
 def is_listener(section: str, key: str) -> bool:
     """Whether this setting says where or how the server listens, so that a change opens it anew at once."""
     return section in _LISTENERS and key in LISTENER_KEYS

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""couchdb_admin: a server admin is there with this password, the same on every node, or is not."""
+"""couchdb_admin: server admins are there with their passwords, the same on every node, or are not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
   - Creates and removes server admins, and sets their passwords.
+  - Takes one admin, or any number of them in O(admins). All are read together.
   - The password is hashed by the module, in the way of the server's version, and the same hash goes to every node, as a cluster needs it.
     The password itself is not sent, and reaches no log.
   - Whether an admin has the password already is found out by computing its hash, never by a login.
@@ -26,10 +27,9 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - Name of the server admin.
+      - Name of a single server admin.
       - CouchDB keeps the names as keys of an ini file. Those that it could not keep, or that could not log in (with a colon), are refused.
     type: str
-    required: true
   password:
     description:
       - Password that the server admin is to have.
@@ -55,6 +55,36 @@ options:
     type: str
     choices: [always, on_create]
     default: always
+  admins:
+    description:
+      - Several server admins, each with the options of a single one. O(state) and O(update_password) apply to those that have none of their
+        own.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - Name of the server admin, as in O(name).
+        type: str
+        required: true
+      password:
+        description:
+          - Password that the server admin is to have.
+        type: str
+      password_hash:
+        description:
+          - Hash of the password, as in O(password_hash).
+        type: str
+      state:
+        description:
+          - Whether the admin is to be there. If not set, O(state) applies.
+        type: str
+        choices: [present, absent]
+      update_password:
+        description:
+          - Whether the password of one who is there is looked at. If not set, O(update_password) applies.
+        type: str
+        choices: [always, on_create]
   nodes:
     description:
       - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
@@ -97,6 +127,16 @@ EXAMPLES = r"""
     name: monitoring
     password_hash: "{{ couchdb_monitoring_hash }}"
 
+- name: Several admins
+  couchpy.couchdb.couchdb_admin:
+    admins:
+      - name: deploy
+        password: "{{ couchdb_deploy_password }}"
+      - name: monitoring
+        password_hash: "{{ couchdb_monitoring_hash }}"
+      - name: intern
+        state: absent
+
 - name: Remove an admin
   couchpy.couchdb.couchdb_admin:
     name: deploy
@@ -105,8 +145,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 admin:
-  description: The server admin as it is after the task, or would be in check mode.
+  description: The single server admin, as in RV(admins).
   type: dict
+  returned: when O(name) is given
+  sample: {"name": "deploy", "scheme": "pbkdf2", "iterations": 600000, "nodes": ["couchdb@10.0.0.1"]}
+admins:
+  description: The server admins as they are after the task, or would be in check mode, in the order of the task.
+  type: list
+  elements: dict
   returned: success
   contains:
     name:
@@ -131,13 +177,14 @@ admin:
       returned: always
       sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
 nodes:
-  description: What each managed node had and has, by its name. Either is V(null) when there is no such admin.
+  description: What each managed node had and has, by its name and that of the admin. Either is V(null) when there is no such admin.
   type: dict
   returned: success
   sample:
     couchdb@10.0.0.1:
-      before: {scheme: pbkdf2, iterations: 10}
-      after: {scheme: pbkdf2, iterations: 600000}
+      deploy:
+        before: {scheme: pbkdf2, iterations: 10}
+        after: {scheme: pbkdf2, iterations: 600000}
 nodes_down:
   description: The nodes that could not be reached; each is to be managed again once it is back.
   type: list
@@ -149,7 +196,7 @@ nodes_down:
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _admins, _passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import LOGIN_PASSWORD, Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_admin_name
@@ -157,149 +204,130 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, 
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
 
-ARGUMENT_SPEC: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
+_ADMIN: dict[str, t.Any] = {
     "password": {"type": "str", "no_log": True},
-    "login_password": LOGIN_PASSWORD,
     "password_hash": {"type": "str", "no_log": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "no_log": False},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_ADMIN,
+    "name": {"type": "str"},
+    "state": {**_ADMIN["state"], "default": "present"},
+    "update_password": {**_ADMIN["update_password"], "default": "always"},
+    "login_password": LOGIN_PASSWORD,
+    "admins": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **_ADMIN},
+        "mutually_exclusive": [("password", "password_hash")],
+    },
     "nodes": {"type": "list", "elements": "str", "default": ["all"]},
 }
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The admins by name, as they are given, and the nodes that are to have them. ``single`` is the name of a single one."""
+
+    admins: dict[str, dict[str, t.Any]]
+    nodes: list[str]
+    single: str | None
 
 
 @dataclass(frozen=True)
 class Observed:
     """What there is.
 
-    ``admins`` are their hashes by node and name. ``own_node`` is the node that answers, when the task
-    logs in as the admin that it manages, or as nobody; otherwise None. ``down`` are the nodes that are.
+    ``admins`` are their hashes by node and name. ``own`` is the node that answers, and the admin that the task goes on
+    as once it has changed there: the one it logs in as, or at an admin ``party`` the first; otherwise None. ``down`` are
+    the nodes that are.
     """
 
     admins: dict[str, dict[str, str]]
     hashing: dict[str, t.Any]
     dialect: Dialect
-    own_node: str | None
+    own: tuple[str, str] | None = None
+    party: bool = False
     down: list[str] = field(default_factory=list)
 
 
-def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The options, checked. Raises InvalidInput for a name, password or hash that can't work."""
-    check_admin_name(params["name"])
-    _passwords.check_given(params)
-    return params
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options, checked. Raises InvalidInput for a name, password or hash that can't work, or a name given twice."""
+    desired: dict[str, dict[str, t.Any]] = {}
+    for number, given in enumerate([params] if params["admins"] is None else params["admins"]):
+        where = "" if given is params else f"admins[{number}]."
+        admin = {**given, **{option: given[option] or params[option] for option in ("state", "update_password")}}
+        check_admin_name(admin["name"], f"{where}name")
+        _passwords.check_given(admin, where)
+        if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
+            raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
+        if admin["name"] in desired:
+            raise InvalidInput(f"{where}name", f"{admin['name']} is there twice")
+        desired[admin["name"]] = {**admin, "where": where}
+    return Desired(desired, params["nodes"], params["name"])
 
 
-def observe(client: Client, desired: dict[str, t.Any]) -> Observed:
+def observe(client: Client, desired: Desired) -> Observed:
     """The admins of each node."""
-    found = client.config_of_nodes(desired["nodes"])
+    found = client.config_of_nodes(desired.nodes)
     settings = {node: sections for node, sections in found.items() if sections is not None}
     admins = {node: dict(sections.get("admins", {})) for node, sections in settings.items()}
     down = [node for node in found if node not in settings]
-    own_node = None
-    if client.is_anonymous or client.logs_in_as(desired["name"]):
-        own_node = client.local_node() if len(found) > 1 else next(iter(found))
-    return Observed(admins, client.dialect.hashing(next(iter(settings.values()), {})), client.dialect, own_node, down)
+    own = next((name for name in desired.admins if client.is_anonymous or client.logs_in_as(name)), None)
+    own_node = client.local_node() if own and len(found) > 1 else next(iter(found))
+    hashing = client.dialect.hashing(next(iter(settings.values()), {}))
+    return Observed(admins, hashing, client.dialect, (own_node, own) if own else None, client.is_anonymous, down)
 
 
-def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
-    """On which nodes the admin must be written or removed."""
-    name = desired["name"]
-    wanted = _wanted(desired, observed)
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """On which nodes the admins must be written or removed. Derivations, which take time, are done side by side."""
+    hashes = _passwords.side_by_side(
+        lambda admin: _admins.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
+        list(desired.admins.values()),
+    )
     changes: list[Change] = []
-    predicted: dict[str, dict[str, str]] = {}
-    for node, admins in observed.admins.items():
-        predicted[node] = {other: text for other, text in admins.items() if other != name}
-        if wanted is not None:
-            predicted[node][name] = wanted
-        if admins.get(name) != wanted:
-            changes.append(_change(desired, observed, node, wanted))
-        if not predicted[node] and observed.dialect.needs_admin:
+    predicted = {node: dict(admins) for node, admins in observed.admins.items()}
+    for (name, admin), wanted in zip(desired.admins.items(), hashes):
+        for node, admins in predicted.items():
+            held = admins.pop(name, None)
+            if held != wanted:
+                changes.append(_admins.change(admin, node, held, wanted, observed.own, observed.party))
+            if wanted is not None:
+                admins[name] = wanted
+    for node, admins in predicted.items():
+        if not admins and observed.dialect.needs_admin:
             raise InvalidInput(
-                "state", f"{name} is the last server admin of {node}: CouchDB 3 would not start any more"
+                "state", f"nobody would be left as a server admin of {node}: CouchDB 3 would not start any more"
             )
-    locked_out = desired["password"] is None and any(change.path[0] == observed.own_node for change in changes)
+    own_admin = desired.admins[observed.own[1]] if observed.own else {}
+    locked_out = own_admin.get("password") is None and any(change.path == observed.own for change in changes)
+    missed = [f"the {'removal' if wanted is None else 'hash'} of {name}" for name, wanted in zip(desired.admins, hashes)]
     return Plan(
         tuple(changes),
         replace(observed, admins=predicted),
         afterwards=DONT if locked_out else ASK,
-        shortfall=node_shortfall(observed.down, [f"the {'removal' if wanted is None else 'hash'} of {name}"]),
+        shortfall=node_shortfall(observed.down, missed),
     )
 
 
-def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """The admin, from the first node that has it, and what each node had and has."""
-    held = {node: admins[desired["name"]] for node, admins in observed.admins.items() if desired["name"] in admins}
-    if held and desired["state"] == "absent":
-        nodes = ", ".join(held)
-        raise CouchDBError(f"{desired['name']} is still an admin of {nodes}, whose files name it: take it out of there")
-    stored = _shown(next(iter(held.values()), None))
-    admin = {
-        "name": desired["name"],
-        "scheme": stored["scheme"],
-        "iterations": stored["iterations"],
-        "nodes": list(held),
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """The admins in the order of the task, and what each node had and has."""
+    shown = []
+    for name, admin in desired.admins.items():
+        held = {node: admins[name] for node, admins in observed.admins.items() if name in admins}
+        if held and admin["state"] == "absent":
+            nodes = ", ".join(held)
+            raise CouchDBError(f"{name} is still an admin of {nodes}, whose files name it: take it out of there")
+        stored = _admins.shown(next(iter(held.values()), None))
+        shown.append({"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)})
+    return {
+        "admins": shown,
+        **({"admin": shown[0]} if desired.single else {}),
+        "nodes": _admins.by_node(list(desired.admins), observed.admins, changes),
+        "nodes_down": observed.down,
     }
-    nodes = {}
-    for node, admins in observed.admins.items():
-        after = _told(admins.get(desired["name"]))
-        nodes[node] = {"before": after, "after": after}
-    # The first change of a node knows what was there at first.
-    for change in reversed(changes):
-        if change.path[0] in nodes:
-            nodes[change.path[0]]["before"] = change.before and _told(change.before["password"])
-    return {"admin": admin, "nodes": nodes, "nodes_down": observed.down}
-
-
-def _wanted(desired: dict[str, t.Any], observed: Observed) -> str | None:
-    """The hash that every node should hold, None for no admin."""
-    if desired["state"] == "absent":
-        return None
-    held = [admins[desired["name"]] for admins in observed.admins.values() if desired["name"] in admins]
-    if held and desired["update_password"] == "on_create":
-        return held[0]
-    stored = list(filter(None, map(_passwords.parse_or_none, dict.fromkeys(held))))
-    wanted = _passwords.settle(stored, desired["password"], desired["password_hash"], observed.hashing)
-    problem = observed.dialect.hash_problem(wanted, stored)
-    if problem:
-        raise InvalidInput("password_hash", problem)
-    return str(wanted)
-
-
-def _change(desired: dict[str, t.Any], observed: Observed, node: str, wanted: str | None) -> Change:
-    name, held = desired["name"], observed.admins[node].get(desired["name"])
-    own = node == observed.own_node
-    if wanted is None:
-        call, arguments = "deladmin", {"name": name, "node": node}
-    else:
-        password = desired["password"] if own else None
-        call, arguments = "set_admin", {"name": name, "hashed": wanted, "password": password, "node": node}
-    return Change(
-        action="delete" if wanted is None else "create" if held is None else "update",
-        what="admin",
-        path=(node, name),
-        before=held and _shown(held),
-        after=wanted and _shown(wanted),
-        call=call,
-        arguments=arguments,
-        # The node that answers changes last: with the old password it answers nothing more.
-        stage=1 if own else 0,
-        may_be_void=wanted is None,
-    )
-
-
-def _told(text: str | None) -> dict[str, t.Any] | None:
-    """A hash as a result may hold it, None for no admin."""
-    if text is None:
-        return None
-    stored = _shown(text)
-    return {"scheme": stored["scheme"], "iterations": stored["iterations"]}
-
-
-def _shown(text: str | None) -> dict[str, t.Any]:
-    """A hash as a diff may hold it: the diff masks the password."""
-    stored = _passwords.parse_or_none(text or "")
-    return {"scheme": stored and stored.scheme, "iterations": stored and stored.iterations, "password": text}
 
 
 def main() -> None:
@@ -307,8 +335,11 @@ def main() -> None:
     run(
         Resource(desire, observe, report, plan),
         ARGUMENT_SPEC,
-        mutually_exclusive=[("password", "password_hash")],
-        required_if=[("state", "present", ("password", "password_hash"), True)],
+        mutually_exclusive=[
+            ("password", "password_hash"),
+            *((name, "admins") for name in ("name", "password", "password_hash")),
+        ],
+        required_one_of=[("name", "admins")],
     )
 
 

@@ -29,7 +29,6 @@ options:
         such as V(_users), can be named too.
     type: list
     elements: str
-    required: true
     aliases: [names]
   state:
     description:
@@ -65,6 +64,42 @@ options:
     description:
       - How many revisions of a document the databases remember, V(1) or more.
     type: int
+  databases:
+    description:
+      - Several databases that are not all alike, each with options of its own. The options of the task apply to those that lack them.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - Name of the database, as in O(name).
+        type: str
+        required: true
+      state:
+        description:
+          - Whether the database is to be there. V(absent) deletes it, B(with all documents in it).
+        type: str
+        choices: [present, absent]
+      shards:
+        description:
+          - Number of shards, as in O(shards).
+        type: int
+      replicas:
+        description:
+          - Number of copies of each shard, as in O(replicas).
+        type: int
+      partitioned:
+        description:
+          - Whether the database is partitioned, as in O(partitioned).
+        type: bool
+      security:
+        description:
+          - Who may use the database, as in O(security).
+        type: dict
+      revs_limit:
+        description:
+          - How many revisions of a document it remembers, as in O(revs_limit).
+        type: int
 notes:
   - With O(security) or O(revs_limit), one request more is sent for each database and each of the two, as CouchDB has no call for many. They
     are sent side by side.
@@ -101,6 +136,23 @@ EXAMPLES = r"""
       members:
         names: []
         roles: [sensors, dashboards]
+
+- name: Many databases, each with what is its own, and all for the role shop
+  couchpy.couchdb.couchdb_database:
+    security:
+      members:
+        roles: [shop]
+    databases:
+      - name: orders
+        revs_limit: 100
+      - name: customers
+        shards: 8
+      - name: audit
+        security:
+          members:
+            roles: [auditors]
+      - name: carts
+        state: absent
 
 - name: Delete a database and all that is in it
   couchpy.couchdb.couchdb_database:
@@ -145,19 +197,19 @@ databases:
 """
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _databases
+from ansible_collections.couchpy.couchdb.plugins.module_utils._databases import Wanted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
-from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import given_security, merged_security
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
-ARGUMENT_SPEC: dict[str, t.Any] = {
-    "name": {"type": "list", "elements": "str", "required": True, "aliases": ["names"]},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+_DATABASE: dict[str, t.Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"]},
     "shards": {"type": "int"},
     "replicas": {"type": "int"},
     "partitioned": {"type": "bool"},
@@ -165,16 +217,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "revs_limit": {"type": "int"},
 }
 
-
-@dataclass(frozen=True)
-class Desired:
-    """The databases by name, whether they are to be there, and what is given of how they are to be."""
-
-    names: list[str]
-    present: bool
-    creation: dict[str, t.Any]
-    security: dict[str, dict[str, list[str]]] | None
-    revs_limit: int | None
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "name": {"type": "list", "elements": "str", "aliases": ["names"]},
+    **_DATABASE,
+    "state": {**_DATABASE["state"], "default": "present"},
+    "databases": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **_DATABASE},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -186,143 +238,83 @@ class Observed:
     nodes: int = 1
 
 
-def desire(params: dict[str, t.Any]) -> Desired:
-    """The options, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
-    for name in params["name"]:
-        check_database_name(name)
-    for option in ("shards", "replicas", "revs_limit"):
-        if params[option] is not None and params[option] < 1:
-            raise InvalidInput(option, f"is {params[option]}, and must be 1 or more")
-    return Desired(
-        names=list(dict.fromkeys(params["name"])),
-        present=params["state"] == "present",
-        creation={option: params[option] for option in ("shards", "replicas", "partitioned")},
-        security=None if params["security"] is None else given_security(params["security"]),
-        revs_limit=params["revs_limit"],
-    )
+def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
+    """The databases by name, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
+    desired: dict[str, Wanted] = {}
+    for given, where in _given(params):
+        wanted = _databases.wanted(given, where)
+        if where and wanted.name in desired:
+            raise InvalidInput(f"{where}name", f"{wanted.name} is there twice")
+        if given["security"] is not None:
+            wanted = replace(wanted, security=given_security(given["security"], f"{where}security"))
+        desired[wanted.name] = wanted
+    return desired
 
 
-def observe(client: Client, desired: Desired) -> Observed:
+def observe(client: Client, desired: dict[str, Wanted]) -> Observed:
     """The databases as they are. Security and limits are read only where they are declared."""
-    if desired.present:
-        client.dialect.check_databases(desired.names, revs_limit=desired.revs_limit, **desired.creation)
-    found = {name: _database(name, info) for name, info in client.dbs_info(desired.names).items()}
-    there = [name for name in desired.names if found[name]["exists"]] if desired.present else []
-    if desired.security is not None:
-        for name, security in client.securities(there).items():
-            found[name]["security"] = security
-    if desired.revs_limit is not None:
-        for name, limit in client.revs_limits(there).items():
-            found[name]["revs_limit"] = limit
-    wanted = desired.creation["replicas"]
-    bounded = [
-        name for name in desired.names if _copies(found[name]) is None or wanted not in (None, _copies(found[name]))
-    ]
+    present = [wanted for wanted in desired.values() if wanted.present]
+    for wanted in present:
+        with wanted.named():
+            client.dialect.check_databases([wanted.name], revs_limit=wanted.revs_limit, **wanted.creation)
+    found = {name: _databases.record(name, info) for name, info in client.dbs_info(list(desired)).items()}
+    there = [wanted for wanted in present if found[wanted.name]["exists"]]
+    for name, security in client.securities([it.name for it in there if it.security is not None]).items():
+        found[name]["security"] = security
+    for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
+        found[name]["revs_limit"] = limit
     # How many copies there can be is asked only where that matters: of what is to be created, or has others than wanted.
-    nodes = len(client.membership()["cluster_nodes"]) if desired.present and bounded else 1
-    return Observed(found, client.dialect, nodes)
+    bounded = any(_databases.copies_matter(wanted, found[wanted.name]) for wanted in present)
+    return Observed(found, client.dialect, len(client.membership()["cluster_nodes"]) if bounded else 1)
 
 
-def plan(desired: Desired, observed: Observed) -> Plan:
+def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
     """Which databases must be created, changed, deleted."""
     changes: list[Change] = []
     warnings: list[str] = []
     predicted: dict[str, dict[str, t.Any]] = {}
-    for name in desired.names:
+    for name, wanted in desired.items():
         held = observed.databases[name]
-        database = dict(held)
-        if not desired.present:
-            predicted[name] = _database(name, None)
-            if database["exists"]:
-                changes.append(
-                    Change("delete", "database", (name,), _shown(database), None, "delete_database", database=name)
-                )
+        predicted[name] = database = dict(held) if wanted.present else _databases.record(name, None)
+        if not wanted.present:
+            changes += _databases.deletion(held)
             continue
-        if database["exists"]:
-            warnings += _unchangeable(desired, database, observed.nodes)
+        if held["exists"]:
+            warnings += _databases.unchangeable(wanted, held, observed.nodes)
         else:
-            changes.append(_creation(desired, database, observed))
-        changes += _adjustments(desired, held, database)
-        predicted[name] = database
-    return Plan(tuple(changes), Observed(predicted, observed.dialect, observed.nodes), tuple(warnings))
+            changes.append(_databases.creation(wanted, database, observed.dialect, observed.nodes))
+        if wanted.security is not None:
+            merged = merged_security(database["security"], wanted.security)
+            changes += _databases.adjustment("security", held, database, merged, "merge_security", given=wanted.security)
+        if wanted.revs_limit is not None:
+            limit = wanted.revs_limit
+            changes += _databases.adjustment("revs_limit", held, database, limit, "set_revs_limit", limit=limit)
+    return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings))
 
 
-def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+def report(desired: dict[str, Wanted], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The databases in the order of their names in the task."""
-    return {"databases": [observed.databases[name] for name in desired.names]}
+    return {"databases": [observed.databases[name] for name in desired]}
 
 
-def _database(name: str, info: dict[str, t.Any] | None) -> dict[str, t.Any]:
-    return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
-
-
-def _shown(database: dict[str, t.Any]) -> dict[str, t.Any]:
-    info = database["info"]
-    return {name: info[name] for name in ("doc_count", "cluster", "props") if name in info}
-
-
-def _copies(database: dict[str, t.Any]) -> int | None:
-    copies: int | None = (database["info"] or {}).get("cluster", {}).get("n")
-    return copies
-
-
-def _creation(desired: Desired, database: dict[str, t.Any], observed: Observed) -> Change:
-    """The change that creates a database; ``database`` becomes what it will be."""
-    name, dialect = database["name"], observed.dialect
-    database.update(exists=True, info=dialect.new_database(name, observed.nodes, **desired.creation))
-    if desired.security is not None:
-        database["security"] = dialect.new_security
-    if desired.revs_limit is not None:
-        database["revs_limit"] = dialect.new_revs_limit
-    given = {option: value for option, value in desired.creation.items() if value is not None}
-    return Change("create", "database", (name,), None, _shown(database), "put", given, database=name)
-
-
-def _adjustments(desired: Desired, held: dict[str, t.Any], database: dict[str, t.Any]) -> t.Iterator[Change]:
-    """The changes that set security and limits; ``database`` becomes what it will be."""
-    if desired.security is not None:
-        merged = merged_security(database["security"], desired.security)
-        yield from _adjustment("security", held, database, merged, "merge_security", {"given": desired.security})
-    if desired.revs_limit is not None:
-        limit = desired.revs_limit
-        yield from _adjustment("revs_limit", held, database, limit, "set_revs_limit", {"limit": limit})
-
-
-def _adjustment(
-    what: str,
-    held: dict[str, t.Any],
-    database: dict[str, t.Any],
-    wanted: t.Any,
-    call: str,
-    arguments: dict[str, t.Any],
-) -> t.Iterator[Change]:
-    name = database["name"]
-    if wanted != database[what]:
-        yield Change("update", what, (name, what), held[what], wanted, call, arguments, database=name, stage=1)
-        database[what] = wanted
-
-
-def _unchangeable(desired: Desired, database: dict[str, t.Any], nodes: int) -> list[str]:
-    """Raise InvalidInput where a database differs in what can't be changed, and give warnings for what it keeps."""
-    name, info, wanted = database["name"], database["info"], desired.creation
-    held_shards = info.get("cluster", {}).get("q")
-    if wanted["shards"] is not None and held_shards != wanted["shards"]:
-        raise InvalidInput("shards", f"{name} has {held_shards}, and CouchDB can't change that after creation")
-    held_partitioned = bool(info.get("props", {}).get("partitioned"))
-    if wanted["partitioned"] is not None and held_partitioned != wanted["partitioned"]:
-        is_or_not = "is" if held_partitioned else "is not"
-        raise InvalidInput(
-            "partitioned", f"{name} {is_or_not} partitioned, and CouchDB can't change that after creation"
-        )
-    copies = _copies(database)
-    if None not in (wanted["replicas"], copies) and copies != min(wanted["replicas"], nodes):
-        return [f"{name} keeps {copies} copies of its shards: CouchDB doesn't change that number after creation"]
-    return []
+def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[dict[str, t.Any], str]]:
+    """What is given for each database, the task's options where it has none of its own, and what errors call it."""
+    common = {option: params[option] for option in _DATABASE}
+    if params["databases"] is None:
+        yield from (({**common, "name": name}, "") for name in params["name"])
+    for number, given in enumerate(params["databases"] or []):
+        own = {option: value for option, value in given.items() if value is not None}
+        yield {**common, **own}, f"databases[{number}]."
 
 
 def main() -> None:
     """Run the module."""
-    run(Resource(desire, observe, report, plan), ARGUMENT_SPEC)
+    run(
+        Resource(desire, observe, report, plan),
+        ARGUMENT_SPEC,
+        mutually_exclusive=[("name", "databases")],
+        required_one_of=[("name", "databases")],
+    )
 
 
 if __name__ == "__main__":

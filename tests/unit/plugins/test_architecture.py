@@ -26,12 +26,14 @@ BELOW: dict[str, set[str]] = {
     "_replications": {"_dialect", "_names", "_secrets"},
     "_plan": {"_secrets"},
     "_restart": set(),
+    "_admins": {"_dialect", "_passwords", "_plan"},
+    "_databases": {"_dialect", "_names", "_plan"},
     "_dialect": {"_passwords"},
     "_selectors": set(),
     "_indexes": {"_selectors"},
     "_http": {"_secrets"},
     "_rolling": {"_dialect", "_restart", "client"},
-    "database": {"_indexes", "client"},
+    "database": {"_documents", "_http", "_indexes", "client"},
     "client": {
         "_cluster",
         "_dialect",
@@ -48,7 +50,9 @@ BELOW: dict[str, set[str]] = {
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
 PURE = {
+    "_admins",
     "_cluster",
+    "_databases",
     "_dialect",
     "_indexes",
     "_names",

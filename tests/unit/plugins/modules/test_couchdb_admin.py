@@ -25,6 +25,7 @@ PARAMS: dict[str, t.Any] = {
     "password_hash": None,
     "state": "present",
     "update_password": "always",
+    "admins": None,
     "nodes": ["all"],
 }
 THREE = Dialect("CouchDB", "3.4.3")
@@ -43,10 +44,15 @@ def simple(password: str) -> str:
 PW, PW_AGAIN = hashed("pw"), hashed("pw")
 
 
+def item(name: str, **options: t.Any) -> dict[str, t.Any]:
+    """An item of admins as Ansible gives it: with None for what is not set."""
+    return {**dict.fromkeys(couchdb_admin._ADMIN), "name": name, **options}
+
+
 def observed(*admins: dict[str, str], dialect: Dialect = THREE, own_node: str | None = None) -> Observed:
     """Nodes n1, n2, ... with these admins besides one called root."""
     nodes = {f"n{number}": {"root": ROOT, **held} for number, held in enumerate(admins, 1)}
-    return Observed(nodes, QUICK, dialect, own_node)
+    return Observed(nodes, QUICK, dialect, (own_node, "bob") if own_node else None)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_an_own_password_that_is_not_known_cuts_off() -> None:
 def test_the_last_admin_of_a_couchdb_3_stays(dialect: Dialect) -> None:
     desired = couchdb_admin.desire({**PARAMS, "name": "root", "state": "absent"})
     if dialect is THREE:
-        with pytest.raises(InvalidInput, match="last server admin"):
+        with pytest.raises(InvalidInput, match="nobody would be left"):
             couchdb_admin.plan(desired, observed({}, dialect=dialect))
     else:
         assert len(couchdb_admin.plan(desired, observed({}, dialect=dialect)).changes) == 1
@@ -194,6 +200,11 @@ def test_a_password_costs_few_derivations(
         ({"password": ""}, "password"),
         ({"password_hash": "secret"}, "password_hash"),
         ({"password_hash": ""}, "password_hash"),
+        ({}, "password"),
+        ({"name": None, "admins": [item("a", password="pw"), item("a:b", password="pw")]}, "admins[1].name"),
+        ({"name": None, "admins": [item("a", password="pw"), item("a", password="pw")]}, "admins[1].name"),
+        ({"name": None, "admins": [item("a", password="")]}, "admins[0].password"),
+        ({"name": None, "admins": [item("a")]}, "admins[0].password"),
     ],
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
@@ -290,9 +301,57 @@ def test_a_member_that_is_down_is_told_once_the_others_are_done(
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
     assert str(outcome.shortfall).startswith(f"n2: down, and missed {missed}.")
     assert outcome.returned["nodes"] == {
-        "n1": {"before": None, "after": told},
-        "n3": {"before": {"scheme": "pbkdf2", "iterations": 1}, "after": told},
+        "n1": {"bob": {"before": None, "after": told}},
+        "n3": {"bob": {"before": {"scheme": "pbkdf2", "iterations": 1}, "after": told}},
     }
     assert outcome.returned["nodes_down"] == ["n2"]
     assert bool(wire.written) is not check_mode
     assert not any("/n2/" in line for line in wire.written)
+
+
+def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[str]) -> None:
+    admins = [
+        item("bob", password="pw"),
+        item("new", password="new", update_password="on_create"),
+        item("kept", password="other"),
+        item("gone", state="absent"),
+    ]
+    desired = couchdb_admin.desire({**PARAMS, "name": None, "update_password": "on_create", "admins": admins})
+    plan = couchdb_admin.plan(desired, observed({"bob": PW, "kept": PW}, {"bob": PW, "kept": PW, "gone": PW}))
+    calls = [(change.call, change.arguments["node"], change.arguments["name"]) for change in plan.changes]
+    assert calls == [("set_admin", "n1", "new"), ("set_admin", "n2", "new"), ("deladmin", "n2", "gone")]
+    assert len(derivations) == 1
+    returned = couchdb_admin.report(desired, plan.predicted, [])
+    assert [(admin["name"], admin["nodes"]) for admin in returned["admins"]] == [
+        ("bob", ["n1", "n2"]),
+        ("new", ["n1", "n2"]),
+        ("kept", ["n1", "n2"]),
+        ("gone", []),
+    ]
+    assert "admin" not in returned
+
+
+def test_all_admins_can_not_be_removed_together() -> None:
+    admins = [item("root", state="absent"), item("bob", state="absent")]
+    desired = couchdb_admin.desire({**PARAMS, "name": None, "admins": admins})
+    with pytest.raises(InvalidInput, match="nobody would be left"):
+        couchdb_admin.plan(desired, observed({"bob": PW}))
+
+
+def test_one_can_go_when_another_comes() -> None:
+    admins = [item("root", state="absent"), item("bob", password="pw")]
+    desired = couchdb_admin.desire({**PARAMS, "name": None, "admins": admins})
+    assert len(couchdb_admin.plan(desired, observed({})).changes) == 2
+
+
+def test_at_an_admin_party_the_first_of_several_goes_first_and_the_rest_as_that(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    both = {"admins": {"bob": PW, "ann": PW_AGAIN}}
+    wire["GET /_config"] = InTurn([{}, both])
+    wire["PUT /_config/admins/bob"] = ""
+    wire["PUT /_config/admins/ann"] = ""
+    admins = [item("bob", password="pw"), item("ann", password="pw")]
+    desired = RESOURCE.desire({**PARAMS, "name": None, "admins": admins})
+    _module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
+    assert wire.written == ["PUT /_config/admins/bob", "PUT /_config/admins/ann"]
+    assert wire.headers[wire.asked.index("PUT /_config/admins/ann")]["Authorization"] == basic("bob", "pw")

@@ -27,6 +27,7 @@ PARAMS: dict[str, t.Any] = {
     "partitioned": None,
     "security": None,
     "revs_limit": None,
+    "databases": None,
 }
 ADMIN_ONLY = {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
 INFO = {"db_name": "db", "doc_count": 7, "cluster": {"q": 2, "n": 1, "w": 1, "r": 1}, "props": {}}
@@ -72,7 +73,7 @@ GONE = held(exists=False, info=None)
 )
 def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[tuple[str, t.Any]]) -> None:
     desired = couchdb_database.desire({**PARAMS, **given})
-    if not desired.present or not database["exists"]:
+    if not desired["db"].present or not database["exists"]:
         database = {**database, "security": None, "revs_limit": None}
     plan = couchdb_database.plan(desired, Observed({"db": database}, THREE))
     assert [(change.call, change.arguments) for change in plan.changes] == calls
@@ -248,3 +249,77 @@ def test_couchdb_1_is_asked_one_by_one(wire: Wire) -> None:
     outcome = _module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "name": ["a", "b"]}), client(), check_mode=True)
     assert wire.asked == ["GET /", "GET /_all_dbs", "GET /a"]
     assert [str(change) for change in outcome.changes] == ["create database b"]
+
+
+LIST = {**PARAMS, "name": None}
+
+
+def given(name: str, **options: t.Any) -> dict[str, t.Any]:
+    """An item of databases as Ansible gives it: with None for what is not set."""
+    return {**dict.fromkeys(couchdb_database._DATABASE), "name": name, **options}
+
+
+def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
+    databases = [
+        given("new", shards=4),
+        given("kept", security={"members": {"roles": ["own"]}}, revs_limit=7),
+        given("gone", state="absent"),
+    ]
+    common = {"security": {"members": {"roles": ["common"]}}, "revs_limit": 5}
+    desired = couchdb_database.desire({**LIST, **common, "databases": databases})
+    there = {name: held(name=name, security={}, revs_limit=5) for name in ("kept", "gone")}
+    plan = couchdb_database.plan(desired, Observed({"new": {**GONE, "name": "new"}, **there}, THREE))
+    assert [(change.call, change.database, change.arguments) for change in plan.changes] == [
+        ("put", "new", {"shards": 4}),
+        ("merge_security", "new", {"given": {"members": {"roles": ["common"]}}}),
+        ("set_revs_limit", "new", {"limit": 5}),
+        ("merge_security", "kept", {"given": {"members": {"roles": ["own"]}}}),
+        ("set_revs_limit", "kept", {"limit": 7}),
+        ("delete_database", "gone", {}),
+    ]
+    returned = couchdb_database.report(desired, plan.predicted, [])["databases"]
+    assert [(database["name"], database["exists"]) for database in returned] == [
+        ("new", True),
+        ("kept", True),
+        ("gone", False),
+    ]
+
+
+def test_a_list_reads_security_and_limits_only_where_they_are_declared(wire: Wire) -> None:
+    serve(wire, ["a", "b", "c"])
+    databases = [given("a", security={}), given("b", revs_limit=1000), given("c"), given("d", state="absent", revs_limit=1)]
+    wire["POST /_dbs_info"] = [
+        *({"key": name, "info": {**INFO, "db_name": name}} for name in "abc"),
+        {"key": "d", "error": "not_found"},
+    ]
+    desired = RESOURCE.desire({**LIST, "databases": databases})
+    outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert wire.asked == ["GET /", "POST /_dbs_info", "GET /a/_security", "GET /b/_revs_limit"]
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        (given("first"), "databases[1].name"),
+        (given("UPPER"), "databases[1].name"),
+        (given("second", shards=0), "databases[1].shards"),
+        (given("second", security={"admins": "ann"}), "databases[1].security.admins"),
+    ],
+)
+def test_bad_input_in_a_list_names_the_item(second: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        couchdb_database.desire({**LIST, "databases": [given("first"), second]})
+    assert caught.value.option == named
+
+
+def test_what_a_version_has_not_names_the_item(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: CouchDB 1.7.2 doesn't"):
+        RESOURCE.observe(client(), RESOURCE.desire({**LIST, "databases": [given("a", shards=2)]}))
+
+
+def test_what_can_not_change_names_the_item() -> None:
+    desired = couchdb_database.desire({**LIST, "databases": [given("db", shards=4)]})
+    with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: db has 2"):
+        couchdb_database.plan(desired, Observed({"db": held()}, THREE))

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter masked: a text, such as the end of a log, without the secrets in it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import mask_text
+
+
+def masked(text: t.Any, secrets: t.Any = ()) -> str:
+    """The text without the credentials of the URLs in it, without password hashes, and without any of the secrets."""
+    if isinstance(secrets, str) or not all(isinstance(secret, str) for secret in secrets):
+        raise AnsibleFilterError("couchpy.couchdb.masked: secrets: must be a list of texts")
+    # The longest first: a secret may be a part of another.
+    return mask_text(str(text), sorted(map(str, secrets), key=len, reverse=True))
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, t.Callable[..., str]]:
+        """Give them by name."""
+        return {"masked": masked}
