@@ -21,6 +21,7 @@ const EMPTY_SHARD = 8348;
 
 class Database extends EventEmitter {
   static create(engine, { name, q, placement, partitioned }) {
+    engine.prepare();
     const created = Date.now();
     const digest = crypto.createHash('md5').update(`${name}\0${created}\0${crypto.randomUUID()}`).digest('hex');
     return new Database(engine, {

@@ -153,7 +153,7 @@ async function startEtc(directory) {
   const etc = readEtc(directory);
   etc.settings = new Settings({ defaults: {}, files: () => readEtc(directory).files, keepDefaults: version.keepDefaults });
   const home = path.resolve(etc.root, etc.settings.get('couchdb', 'database_dir') || 'data');
-  const engine = new Engine({ directory: path.join(home, 'databases'), persistent: true });
+  const engine = new Engine({ directory: path.join(home, 'shards'), persistent: true });
   const replicatorKey = crypto.randomBytes(16).toString('hex');
   const node = new Node({ index: 1, cluster: new Cluster(engine), version, data: home, journal, replicatorKey, etc });
   await node.start();
@@ -162,6 +162,7 @@ async function startEtc(directory) {
     nodes: [node],
     async stop() {
       await node.stop();
+      for (const name of node.databaseNames()) node.database(name).save();
       await engine.close();
     },
   };
