@@ -66,9 +66,12 @@ class Database extends EventEmitter {
   /** Writes down what belongs to the database and is in no document. */
   save() {
     if (!this.engine.persistent) return;
+    fs.writeFileSync(path.join(this.engine.directory, `${this.id}.json`), JSON.stringify(this.properties()));
+  }
+
+  properties() {
     const { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes } = this;
-    const properties = { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
-    fs.writeFileSync(path.join(this.engine.directory, `${id}.json`), JSON.stringify(properties));
+    return { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
   }
 
   /** Does in the background, one thing after the other, what tidies up; a failure is nobody's. */

@@ -145,7 +145,7 @@ async function startEtc(directory) {
   const { readEtc } = require('./etc');
   const { Settings } = require('./config');
   const { Engine } = require('./engine');
-  const { Cluster } = require('./cluster');
+  const { Distribution } = require('./distribution');
   const { Node } = require('./node');
   const { createDatabases, SYSTEM_DATABASES } = require('./node_routes');
   const known = require('./versions')[values.dialect];
@@ -153,9 +153,10 @@ async function startEtc(directory) {
   const etc = readEtc(directory);
   etc.settings = new Settings({ defaults: {}, files: () => readEtc(directory).files, keepDefaults: version.keepDefaults });
   const home = path.resolve(etc.root, etc.settings.get('couchdb', 'database_dir') || 'data');
+  fs.mkdirSync(home, { recursive: true });
   const engine = new Engine({ directory: path.join(home, 'shards'), persistent: true });
   const replicatorKey = crypto.randomBytes(16).toString('hex');
-  const node = new Node({ index: 1, cluster: new Cluster(engine), version, data: home, journal, replicatorKey, etc });
+  const node = new Node({ index: 1, cluster: new Distribution(engine, etc), version, data: home, journal, replicatorKey, etc });
   await node.start();
   if (etc.settings.isTrue('couchdb', 'single_node')) await createDatabases(node, SYSTEM_DATABASES);
   return {

@@ -134,6 +134,7 @@ class Node {
     this._startedAt = Date.now();
     this.opened.clear();
     this.distributionEvents = {};
+    await this.cluster.open(this);
     await this._listen(Number(port));
     if (this.etc) await this._listenByTls();
     if (!this.etc) settings.setDefault('chttpd', 'port', String(this._asked || this.port));
@@ -274,11 +275,22 @@ class Node {
 
   /* Requests */
 
-  async _serve(request, response) {
-    const exchange = new Exchange(this, request, response);
+  _serve(request, response) {
+    return this._answer(new Exchange(this, request, response), (exchange) => this.auth.identify(exchange));
+  }
+
+  /** What another node hands on: it has found out who asks, and this one is to answer. */
+  serveNode(request, response, user) {
+    return this._answer(new Exchange(this, request, response), (exchange) => {
+      Object.assign(exchange, { user, authenticated: 'default', isHandedOn: true });
+    });
+  }
+
+  async _answer(exchange, identify) {
+    const { response } = exchange;
     response.on('close', () => exchange.finished(exchange.status || response.statusCode || 0));
     try {
-      await this.auth.identify(exchange);
+      await identify(exchange);
       await route(exchange);
     } catch (error) {
       if (response.headersSent) {
@@ -349,9 +361,10 @@ class Node {
 
   register(database) {
     const known = this.registry.get(database.name);
-    this._registered(database.name, {
-      id: database.id, generation: (known ? known.generation : 0) + 1, deleted: false, database,
-    });
+    this._registered(
+      database.name,
+      this.cluster.registered({ id: database.id, generation: (known ? known.generation : 0) + 1, deleted: false, database }),
+    );
   }
 
   async unregister(database) {
@@ -377,8 +390,7 @@ class Node {
 
   async userDocument(name) {
     const users = this.database(this.settings.get('chttpd_auth', 'authentication_db') || '_users');
-    if (!users) return null;
-    return users.pouch.get(`org.couchdb.user:${name}`).catch(() => null);
+    return users ? this.cluster.userDocument(users, name) : null;
   }
 
   /* What is kept of members and databases */
@@ -389,7 +401,7 @@ class Node {
 
   saveRegistry() {
     if (!this.cluster.engine.persistent) return;
-    const registry = [...this.registry].map(([name, { id, generation, deleted }]) => [name, { id, generation, deleted }]);
+    const registry = [...this.registry].map(([name, { id, generation, deleted, home }]) => [name, { id, generation, deleted, home }]);
     fs.writeFileSync(this._registryFile, JSON.stringify({ members: [...this.members], registry }));
   }
 

@@ -30,7 +30,7 @@ function findNode(exchange, name) {
   const { node } = exchange;
   if (name === '_local' || name === node.name) return node;
   const { cluster } = node;
-  if (node.peers.has(name) && cluster.up(name)) return cluster.nodes.get(name);
+  if (node.peers.has(name) && cluster.up(name)) return cluster.peer(name);
   if (node.memberNames().includes(name)) throw new HttpError(412, 'nodedown', `${name} is down`);
   throw notFound(`no such node: ${name}`);
 }
@@ -41,6 +41,10 @@ async function route(exchange) {
   else requireServerAdmin(exchange);
   if (name === undefined) throw badRequest('Incomplete path to _node request');
   const node = findNode(exchange, name);
+  if (node.isRemote) {
+    const url = exchange.request.url.replace(/^\/+_node\/[^/?]*/, '/_node/_local');
+    return exchange.node.cluster.forward(exchange, name, url);
+  }
   if (first === undefined) {
     if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
     return exchange.send(200, { name: node.name });
