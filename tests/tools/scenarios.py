@@ -210,7 +210,7 @@ def run(scenario: str, arguments: Iterable[str]) -> int:
     }
     command, *more = list(arguments) or ["test"]
     full = ["molecule", command, "--scenario-name", scenario, *more]
-    return subprocess.run(full, cwd=tree.ROOT / "extensions", env=environment, check=False).returncode
+    return subprocess.run(full, cwd=tree.ROOT, env=environment, check=False).returncode
 
 
 def main() -> int:

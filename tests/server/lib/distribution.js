@@ -169,7 +169,7 @@ class Distribution extends Cluster {
         if (known && known.database && (!same || entry.deleted)) known.database.destroy().catch(() => {});
         if (!entry.deleted) {
           this.engine.prepare();
-          entry.database = same || new Database(this.engine, properties);
+          entry.database = same ? Object.assign(same, properties) : new Database(this.engine, properties);
           entry.database.save();
         }
         node.setRegistered(name, entry);
@@ -216,8 +216,11 @@ class Distribution extends Cluster {
     return this.homeOf(database.name);
   }
 
+  /** A database that is registered anew stays at home where it is. */
   registered(entry) {
-    return { ...entry, home: this.node.name };
+    const known = this.node.registry.get(entry.database.name);
+    const stays = known && !known.deleted && known.id === entry.id;
+    return { ...entry, home: stays ? known.home : this.node.name };
   }
 
   _takeOver(name, entry) {
