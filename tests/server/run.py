@@ -52,6 +52,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--admin", metavar="USER:PASSWORD", help="the server admin; also read from COUCHPY_ADMIN")
     parser.add_argument("--data", metavar="DIR", help="keep databases and settings here; without it nothing is kept")
     parser.add_argument("--journal", metavar="FILE", help="append one JSON line a request to this file")
+    parser.add_argument(
+        "--etc",
+        metavar="DIR",
+        help="be one node as this etc directory says (default.ini, default.d, local.ini, local.d, vm.args), and nothing else",
+    )
+    parser.add_argument("--version", metavar="VERSION", help="with --etc: the version the server says it is")
     return parser.parse_args()
 
 
@@ -179,7 +185,11 @@ class Lock:
 def main() -> None:
     arguments = parse_arguments()
     admin = arguments.admin or os.environ.get("COUCHPY_ADMIN")
-    if arguments.dialect != "1" and not admin:
+    if arguments.etc and (arguments.admin or arguments.data or arguments.port or arguments.nodes != 1):
+        sys.exit("--etc says all of it: the admins, the data, the port and the node.")
+    if arguments.etc and arguments.dialect == "1":
+        sys.exit("--etc is for CouchDB 3; CouchDB 1.x was laid out otherwise.")
+    if not arguments.etc and arguments.dialect != "1" and not admin:
         sys.exit(
             "CouchDB 3 does not start without an admin: say --admin USER:PASSWORD (the 1.x dialect starts without)."
         )
@@ -201,6 +211,10 @@ def main() -> None:
         command.append(f"--data={Path(arguments.data).resolve()}")
     if arguments.journal:
         command.append(f"--journal={Path(arguments.journal).resolve()}")
+    if arguments.etc:
+        command.append(f"--etc={Path(arguments.etc).resolve()}")
+    if arguments.version:
+        command.append(f"--version={arguments.version}")
     # The server takes this process's place: whoever started it holds the one process there is.
     os.execve(node, command, environment)
 

@@ -34,6 +34,36 @@ class Cluster {
     return this.nodes.has(name);
   }
 
+  /** A node by its name. */
+  peer(name) {
+    return this.nodes.get(name);
+  }
+
+  /** Called before a node answers anybody. */
+  async open() {}
+
+  /** Resolves once the others know what a node did. */
+  async settle() {}
+
+  /** The node that answers for a database: each of them, where they share it. */
+  homeOf() {
+    return null;
+  }
+
+  /** The member that runs the documents of a replicator database. */
+  owner(node) {
+    return node.memberNames().find((name) => node.sees(name));
+  }
+
+  /** What is to be written in the registry beside the entry itself. */
+  registered(entry) {
+    return entry;
+  }
+
+  userDocument(users, name) {
+    return users.pouch.get(`org.couchdb.user:${name}`).catch(() => null);
+  }
+
   up(name) {
     const node = this.nodes.get(name);
     return Boolean(node && node.isUp);
@@ -165,4 +195,4 @@ function memberEntry(number, deleted) {
   return { generation: number, rev: `${number}-${digest}`, deleted };
 }
 
-module.exports = { Cluster, memberEntry };
+module.exports = { Cluster, memberEntry, newer };

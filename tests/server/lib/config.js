@@ -4,8 +4,8 @@
 /*
  * The settings of one node: what its files say and what was set since.
  *
- * Three layers, as in CouchDB: the defaults (default.ini, never written), the node's own local.ini, and the memory
- * that answers. A value set with `X-Couch-Persist: false` lives in memory only; `reload` and a restart read the
+ * Three layers, as in CouchDB: the defaults (default.ini, and every file but the last: never written), the last file, which
+ * is the node's own local.ini when no etc directory was given, and the memory that answers. A value set with `X-Couch-Persist: false` lives in memory only; `reload` and a restart read the
  * files again and drop it.
  */
 
@@ -54,20 +54,56 @@ function formatIni(sections) {
   return `${lines.join('\n')}\n`;
 }
 
+/**
+ * Writes one setting into the text of an ini file and leaves the rest as it is, as CouchDB does: over the key's line where
+ * it stands in the section, else at the section's end. `undefined` takes it out.
+ */
+function editIni(text, section, key, value) {
+  const lines = text.split(/\r?\n/);
+  const entry = value === undefined ? [] : [`${key} = ${value}`];
+  const start = lines.findIndex((line) => line.trim() === `[${section}]`);
+  if (start < 0) {
+    while (lines.length && !lines[lines.length - 1].trim()) lines.pop();
+    if (entry.length) lines.push('', `[${section}]`, ...entry);
+  } else {
+    const after = lines.findIndex((line, index) => index > start && /^\s*\[[^\]]*\]\s*$/.test(line));
+    let end = after < 0 ? lines.length : after;
+    const found = lines.slice(start + 1, end).findIndex((line) => line.startsWith(key) && /^\s*=/.test(line.slice(key.length)));
+    while (end > start + 1 && !lines[end - 1].trim()) end -= 1;
+    if (found >= 0) lines.splice(start + 1 + found, 1, ...entry);
+    else lines.splice(end, 0, ...entry);
+  }
+  return `${lines.join('\n').replace(/^\n+|\n+$/g, '')}\n`;
+}
+
 const copy = (layer) => new Map([...layer].map(([section, keys]) => [section, new Map(keys)]));
 
 class Settings extends EventEmitter {
-  /** `defaults`: section → key → value; `file`: the local.ini of this node; `keepDefaults`: a deleted key falls back. */
-  constructor({ defaults, file, keepDefaults }) {
+  /**
+   * `defaults`: section → key → value; `file`: the local.ini of this node, or `files`: those of an etc directory in their
+   * order, found anew whenever they are read; `keepDefaults`: a deleted key falls back.
+   */
+  constructor({ defaults, file, files, keepDefaults }) {
     super();
-    this._defaults = new Map(Object.entries(defaults).map(([section, keys]) => [section, new Map(Object.entries(keys))]));
+    this._builtIn = new Map(Object.entries(defaults).map(([section, keys]) => [section, new Map(Object.entries(keys))]));
     this._file = file;
+    this._files = files;
     this._keepDefaults = keepDefaults;
     this.load();
   }
 
   /** Reads the files again: what was only in memory is gone. */
   load() {
+    this._defaults = copy(this._builtIn);
+    if (this._files) {
+      const files = this._files();
+      this._file = files.pop();
+      for (const each of files) {
+        for (const [section, keys] of parseIni(fs.readFileSync(each, 'latin1'))) {
+          for (const [key, value] of keys) this._put(this._defaults, section, key, value);
+        }
+      }
+    }
     this._local = fs.existsSync(this._file) ? parseIni(fs.readFileSync(this._file, 'latin1')) : new Map();
     this._memory = copy(this._defaults);
     for (const [section, keys] of this._local) {
@@ -77,6 +113,7 @@ class Settings extends EventEmitter {
 
   /** A value this run decides (its port, its folders); it counts as one of default.ini. */
   setDefault(section, key, value) {
+    this._put(this._builtIn, section, key, value);
     this._put(this._defaults, section, key, value);
     if (!this._local.get(section)?.has(key)) this._put(this._memory, section, key, value);
   }
@@ -118,14 +155,14 @@ class Settings extends EventEmitter {
     this._put(this._memory, section, key, value);
     if (persist) {
       this._put(this._local, section, key, value);
-      this._write();
+      this._write(section, key, value);
     }
     this.emit('change', { section, key, value });
   }
 
   delete(section, key, persist = true) {
     this._memory.get(section)?.delete(key);
-    if (persist && this._local.get(section)?.delete(key)) this._write();
+    if (persist && this._local.get(section)?.delete(key)) this._write(section, key);
     const fallback = this._defaults.get(section)?.get(key);
     if (fallback !== undefined && this._keepDefaults) this._put(this._memory, section, key, fallback);
     this.emit('change', { section, key, value: this.get(section, key), deleted: true });
@@ -136,11 +173,16 @@ class Settings extends EventEmitter {
     layer.get(section).set(key, value);
   }
 
-  _write() {
+  /** In an etc directory the file is somebody's: it keeps its owner, its mode and what else is in it. */
+  _write(section, key, value) {
+    if (this._files) {
+      fs.writeFileSync(this._file, editIni(fs.readFileSync(this._file, 'latin1'), section, key, value), 'latin1');
+      return;
+    }
     fs.mkdirSync(path.dirname(this._file), { recursive: true });
     fs.writeFileSync(`${this._file}.new`, formatIni(this._local), { encoding: 'latin1', mode: 0o600 });
     fs.renameSync(`${this._file}.new`, this._file);
   }
 }
 
-module.exports = { Settings };
+module.exports = { Settings, parseIni, editIni };

@@ -21,6 +21,7 @@ const EMPTY_SHARD = 8348;
 
 class Database extends EventEmitter {
   static create(engine, { name, q, placement, partitioned }) {
+    engine.prepare();
     const created = Date.now();
     const digest = crypto.createHash('md5').update(`${name}\0${created}\0${crypto.randomUUID()}`).digest('hex');
     return new Database(engine, {
@@ -65,9 +66,12 @@ class Database extends EventEmitter {
   /** Writes down what belongs to the database and is in no document. */
   save() {
     if (!this.engine.persistent) return;
+    fs.writeFileSync(path.join(this.engine.directory, `${this.id}.json`), JSON.stringify(this.properties()));
+  }
+
+  properties() {
     const { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes } = this;
-    const properties = { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
-    fs.writeFileSync(path.join(this.engine.directory, `${id}.json`), JSON.stringify(properties));
+    return { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
   }
 
   /** Does in the background, one thing after the other, what tidies up; a failure is nobody's. */

@@ -118,6 +118,7 @@ async function create(exchange, name) {
     throw new HttpError(412, 'file_exists', 'The database could not be created, the file already exists.');
   }
   const database = await makeDatabase(node, name, { q, n, partitioned });
+  await node.cluster.settle();
   const answered = Object.values(database.placement).every(
     (nodes) => nodes.filter((holder) => node.sees(holder)).length >= Math.floor(nodes.length / 2) + 1,
   );
@@ -141,6 +142,7 @@ async function remove(exchange, name) {
   const database = exchange.node.database(name);
   if (!database) throw noDatabase();
   await exchange.node.unregister(database);
+  await exchange.node.cluster.settle();
   exchange.send(200, { ok: true });
 }
 

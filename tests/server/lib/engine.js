@@ -22,12 +22,13 @@ class Engine {
     this.persistent = persistent;
     this.directory = directory;
     PouchDB.plugin(require('pouchdb-find'));
-    if (persistent) {
-      fs.mkdirSync(directory, { recursive: true });
-    } else {
-      PouchDB.plugin(require('pouchdb-adapter-memory'));
-    }
+    if (!persistent) PouchDB.plugin(require('pouchdb-adapter-memory'));
     this._open = new Map();
+  }
+
+  /** The folder is there from the first database on, as CouchDB's shards/ is. */
+  prepare() {
+    if (this.persistent) fs.mkdirSync(this.directory, { recursive: true });
   }
 
   open(id) {

@@ -5,7 +5,8 @@
  * What the server writes down: its log, in CouchDB's form of a line, and the journal of requests for tests.
  *
  * The log goes to the node's own folder, and where `log/writer` is `file` to `log/file`, if that lies in the data
- * folder: a server that tests start writes nowhere else.
+ * folder: a server that tests start writes nowhere else. With an etc directory it is a server like another: `log/file` may
+ * be any file, and other writers mean standard error.
  */
 
 'use strict';
@@ -21,14 +22,15 @@ class Log {
     this._node = node;
     this._settings = settings;
     this._statistics = statistics;
-    this._own = path.join(directory, 'couchdb.log');
-    this._root = path.resolve(root);
+    this._own = directory && path.join(directory, 'couchdb.log');
+    this._root = root && path.resolve(root);
   }
 
   get file() {
     const asked = this._settings.get('log', 'file');
     if (this._settings.get('log', 'writer') !== 'file' || !asked) return this._own;
     const file = path.resolve(asked);
+    if (!this._root) return file;
     return file.startsWith(this._root + path.sep) ? file : this._own;
   }
 
@@ -39,11 +41,16 @@ class Log {
     if (LEVELS.indexOf(level) < lowest) return;
     const time = new Date().toISOString().replace(/Z$/, '000Z');
     const line = `[${level}] ${time} ${this._node} <0.${100 + (process.pid % 900)}.0> ${id} ${message}\n`;
+    const { file } = this;
+    if (!file) {
+      process.stderr.write(line);
+      return;
+    }
     try {
-      fs.appendFileSync(this.file, line);
+      fs.appendFileSync(file, line);
     } catch {
-      fs.mkdirSync(path.dirname(this.file), { recursive: true });
-      fs.appendFileSync(this.file, line);
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.appendFileSync(file, line);
     }
   }
 }

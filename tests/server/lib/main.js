@@ -25,10 +25,12 @@ const { values } = parseArgs({
     port: { type: 'string', default: '0' },
     data: { type: 'string' },
     journal: { type: 'string' },
+    etc: { type: 'string' },
+    version: { type: 'string' },
   },
 });
 
-const temporary = values.data ? null : fs.mkdtempSync(path.join(os.tmpdir(), 'couchdb-embedded-'));
+const temporary = values.data || values.etc ? null : fs.mkdtempSync(path.join(os.tmpdir(), 'couchdb-embedded-'));
 const data = values.data || temporary;
 const journal = new Journal(values.journal);
 let server = null;
@@ -138,15 +140,46 @@ async function startCouch3(admin, count, port) {
   };
 }
 
+/** One node as an etc directory says: a server that a service manager starts, on whatever address it is told. */
+async function startEtc(directory) {
+  const { readEtc } = require('./etc');
+  const { Settings } = require('./config');
+  const { Engine } = require('./engine');
+  const { Distribution } = require('./distribution');
+  const { Node } = require('./node');
+  const { createDatabases, SYSTEM_DATABASES } = require('./node_routes');
+  const known = require('./versions')[values.dialect];
+  const version = { ...known, version: values.version || known.version };
+  const etc = readEtc(directory);
+  etc.settings = new Settings({ defaults: {}, files: () => readEtc(directory).files, keepDefaults: version.keepDefaults });
+  const home = path.resolve(etc.root, etc.settings.get('couchdb', 'database_dir') || 'data');
+  fs.mkdirSync(home, { recursive: true });
+  const engine = new Engine({ directory: path.join(home, 'shards'), persistent: true });
+  const replicatorKey = crypto.randomBytes(16).toString('hex');
+  const node = new Node({ index: 1, cluster: new Distribution(engine, etc), version, data: home, journal, replicatorKey, etc });
+  await node.start();
+  if (etc.settings.isTrue('couchdb', 'single_node')) await createDatabases(node, SYSTEM_DATABASES);
+  return {
+    nodes: [node],
+    async stop() {
+      await node.stop();
+      for (const name of node.databaseNames()) node.database(name).save();
+      await engine.close();
+    },
+  };
+}
+
 async function main() {
   const given = /^([^:]+):(.+)$/s.exec(process.env.COUCHPY_ADMIN || '');
   const admin = given && { name: given[1], password: given[2] };
   delete process.env.COUCHPY_ADMIN;
   const port = Number(values.port);
-  server =
-    values.dialect === '1'
+  if (values.etc) server = await startEtc(values.etc);
+  else {
+    server = values.dialect === '1'
       ? await require('./dialect1').start({ admin, port, data, persistent: Boolean(values.data), journal })
       : await startCouch3(admin, Number(values.nodes), port);
+  }
   // The last resort: what is thrown where nobody waits for it, in PouchDB for one, costs one request at most.
   process.on('uncaughtException', tellUnexpected);
   listenToControl();

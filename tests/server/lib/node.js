@@ -13,6 +13,7 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const http = require('node:http');
+const https = require('node:https');
 const path = require('node:path');
 const { EventEmitter } = require('node:events');
 const { Authenticator } = require('./auth');
@@ -34,9 +35,11 @@ const RESTART_AWAY = 1200;
 const isPort = (text) => /^\d+$/.test(text) && Number(text) < 65536;
 
 class Node {
-  constructor({ index, cluster, version, data, port, single, journal, replicatorKey }) {
+  /** `etc`: where an etc directory says what this node is; without it the node is one of those started side by side. */
+  constructor({ index, cluster, version, data, port, single, journal, replicatorKey, etc }) {
     this.index = index;
-    this.name = `node${index}@127.0.0.1`;
+    this.etc = etc;
+    this.name = etc ? etc.name : `node${index}@127.0.0.1`;
     this.cluster = cluster;
     this.version = version;
     this.single = single;
@@ -47,20 +50,24 @@ class Node {
     this.registry = new Map();
     this.members = new Map([[this.name, memberEntry(1, false)]]);
     this._data = data;
-    this._home = path.join(data, `node${index}`);
+    this._home = etc ? data : path.join(data, `node${index}`);
     this._asked = port;
     this._stopping = new EventEmitter();
     this.opened = new Set();
     this.distributionEvents = {};
-    fs.mkdirSync(path.join(this._home, 'etc'), { recursive: true });
-    this.settings = new Settings({
-      defaults: this._defaults(),
-      file: path.join(this._home, 'etc', 'local.ini'),
-      keepDefaults: version.keepDefaults,
-    });
+    this.settings = etc ? etc.settings : this._ownSettings();
     this.settings.on('change', (change) => this._settingChanged(change));
     this._loadRegistry();
     cluster.add(this);
+  }
+
+  _ownSettings() {
+    fs.mkdirSync(path.join(this._home, 'etc'), { recursive: true });
+    return new Settings({
+      defaults: this._defaults(),
+      file: path.join(this._home, 'etc', 'local.ini'),
+      keepDefaults: this.version.keepDefaults,
+    });
   }
 
   _defaults() {
@@ -86,8 +93,14 @@ class Node {
     return this.settings.get('couchdb', 'uuid');
   }
 
+  /** Where this node listens: an address of its own only where it has an etc directory. */
+  get host() {
+    const asked = (this.etc && this.settings.get('chttpd', 'bind_address')) || '127.0.0.1';
+    return asked === 'any' ? '0.0.0.0' : asked;
+  }
+
   get address() {
-    return `127.0.0.1:${this.port}`;
+    return `${this.host.includes(':') ? `[${this.host}]` : this.host}:${this.port}`;
   }
 
   get uptime() {
@@ -108,20 +121,23 @@ class Node {
     const { settings } = this;
     settings.load();
     if (!Object.keys(settings.section('admins')).length) throw new Error(`${this.name}: no admin is set; CouchDB 3 does not start`);
-    const port = settings.get('chttpd', 'port');
+    const port = settings.get('chttpd', 'port') || '5984';
     if (!isPort(port)) throw new Error(`${this.name}: the setting chttpd/port is no port: ${port}`);
     this.statistics = new Statistics(this.version);
+    // What makes cookies valid and a server tell itself from others, a node without it makes up and keeps.
+    this.firstSettings(null);
     await this._hashAdmins();
-    this.log = new Log({
-      node: this.name, settings, statistics: this.statistics, directory: path.join(this._home, 'log'), root: this._data,
-    });
+    const places = this.etc ? {} : { directory: path.join(this._home, 'log'), root: this._data };
+    this.log = new Log({ node: this.name, settings, statistics: this.statistics, ...places });
     this.auth = new Authenticator(this);
     this.scheduler = new Scheduler(this);
     this._startedAt = Date.now();
     this.opened.clear();
     this.distributionEvents = {};
+    await this.cluster.open(this);
     await this._listen(Number(port));
-    settings.setDefault('chttpd', 'port', String(this._asked || this.port));
+    if (this.etc) await this._listenByTls();
+    if (!this.etc) settings.setDefault('chttpd', 'port', String(this._asked || this.port));
     this.isUp = true;
     this.log.write('info', 'Apache CouchDB has started. Time to relax.');
     this.cluster.welcome(this);
@@ -133,7 +149,7 @@ class Node {
     server.keepAliveTimeout = 60000;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ port, host: '127.0.0.1' }, () => {
+      server.listen({ port, host: this.host }, () => {
         server.removeListener('error', reject);
         this._server = server;
         this.port = server.address().port;
@@ -141,6 +157,29 @@ class Node {
         resolve();
       });
     });
+  }
+
+  /** `[ssl] enable`: the same answers on a second port. */
+  async _listenByTls() {
+    const { settings } = this;
+    if (!settings.isTrue('ssl', 'enable')) return;
+    const read = (key) => fs.readFileSync(settings.get('ssl', key) || '');
+    const options = { cert: read('cert_file'), key: read('key_file'), passphrase: settings.get('ssl', 'password') };
+    const server = https.createServer(options, (request, response) => this._serve(request, response));
+    await new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port: Number(settings.get('ssl', 'port') || 6984), host: this.host }, resolve);
+    });
+    this._tlsServer = server;
+  }
+
+  async _unlistenByTls() {
+    const server = this._tlsServer;
+    this._tlsServer = null;
+    if (!server) return;
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
   }
 
   async _unlisten() {
@@ -159,6 +198,7 @@ class Node {
     this.scheduler.stop();
     this.cluster.farewell(this);
     await this._unlisten();
+    await this._unlistenByTls();
   }
 
   onceStopped(listener) {
@@ -196,6 +236,9 @@ class Node {
     if (section === 'chttpd' && key === 'port' && this.isUp && value !== String(this.port)) {
       setTimeout(() => this._movePort(value), 20);
     }
+    if (section === 'chttpd' && key === 'bind_address' && this.etc && this.isUp) {
+      setTimeout(() => this._movePort(String(this.port)), 20);
+    }
   }
 
   /** CouchDB opens its listener again when its port changes, and stops for good when that is no port. */
@@ -232,11 +275,22 @@ class Node {
 
   /* Requests */
 
-  async _serve(request, response) {
-    const exchange = new Exchange(this, request, response);
+  _serve(request, response) {
+    return this._answer(new Exchange(this, request, response), (exchange) => this.auth.identify(exchange));
+  }
+
+  /** What another node hands on: it has found out who asks, and this one is to answer. */
+  serveNode(request, response, user) {
+    return this._answer(new Exchange(this, request, response), (exchange) => {
+      Object.assign(exchange, { user, authenticated: 'default', isHandedOn: true });
+    });
+  }
+
+  async _answer(exchange, identify) {
+    const { response } = exchange;
     response.on('close', () => exchange.finished(exchange.status || response.statusCode || 0));
     try {
-      await this.auth.identify(exchange);
+      await identify(exchange);
       await route(exchange);
     } catch (error) {
       if (response.headersSent) {
@@ -307,9 +361,10 @@ class Node {
 
   register(database) {
     const known = this.registry.get(database.name);
-    this._registered(database.name, {
-      id: database.id, generation: (known ? known.generation : 0) + 1, deleted: false, database,
-    });
+    this._registered(
+      database.name,
+      this.cluster.registered({ id: database.id, generation: (known ? known.generation : 0) + 1, deleted: false, database }),
+    );
   }
 
   async unregister(database) {
@@ -335,8 +390,7 @@ class Node {
 
   async userDocument(name) {
     const users = this.database(this.settings.get('chttpd_auth', 'authentication_db') || '_users');
-    if (!users) return null;
-    return users.pouch.get(`org.couchdb.user:${name}`).catch(() => null);
+    return users ? this.cluster.userDocument(users, name) : null;
   }
 
   /* What is kept of members and databases */
@@ -347,7 +401,7 @@ class Node {
 
   saveRegistry() {
     if (!this.cluster.engine.persistent) return;
-    const registry = [...this.registry].map(([name, { id, generation, deleted }]) => [name, { id, generation, deleted }]);
+    const registry = [...this.registry].map(([name, { id, generation, deleted, home }]) => [name, { id, generation, deleted, home }]);
     fs.writeFileSync(this._registryFile, JSON.stringify({ members: [...this.members], registry }));
   }
 

@@ -9,7 +9,7 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const { HttpError, badRequest, crash, methodNotAllowed, notFound } = require('./errors');
+const { HttpError, badRequest, conflict, crash, methodNotAllowed, notFound } = require('./errors');
 const { requireMetrics, requireServerAdmin } = require('./auth');
 const { Settings } = require('./config');
 const { makeDatabase, selectNames } = require('./databases');
@@ -30,7 +30,7 @@ function findNode(exchange, name) {
   const { node } = exchange;
   if (name === '_local' || name === node.name) return node;
   const { cluster } = node;
-  if (node.peers.has(name) && cluster.up(name)) return cluster.nodes.get(name);
+  if (node.peers.has(name) && cluster.up(name)) return cluster.peer(name);
   if (node.memberNames().includes(name)) throw new HttpError(412, 'nodedown', `${name} is down`);
   throw notFound(`no such node: ${name}`);
 }
@@ -41,6 +41,10 @@ async function route(exchange) {
   else requireServerAdmin(exchange);
   if (name === undefined) throw badRequest('Incomplete path to _node request');
   const node = findNode(exchange, name);
+  if (node.isRemote) {
+    const url = exchange.request.url.replace(/^\/+_node\/[^/?]*/, '/_node/_local');
+    return exchange.node.cluster.forward(exchange, name, url);
+  }
   if (first === undefined) {
     if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
     return exchange.send(200, { name: node.name });
@@ -251,8 +255,9 @@ async function members(exchange, node, [name]) {
 
 /** `_dbs` as a database of a node: a document for each database, saying where its shards are. */
 async function shardMap(exchange, node, [name]) {
-  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   const names = node.databaseNames();
+  if (exchange.verb === 'PUT' && names.includes(name)) return moveShards(exchange, node, name);
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   if (name === undefined) return exchange.send(200, { db_name: '_dbs', doc_count: names.length });
   if (name !== '_all_docs') {
     if (!names.includes(name)) throw notFound('missing');
@@ -265,6 +270,18 @@ async function shardMap(exchange, node, [name]) {
     return { id, key: id, value: { rev: doc._rev }, ...(withDocuments ? { doc } : {}) };
   });
   return exchange.send(200, { total_rows: names.length, offset: Math.max(names.indexOf(selected[0]), 0), rows });
+}
+
+/** Whoever writes a database's document says where its shards are from now on; what they hold follows by itself. */
+async function moveShards(exchange, node, name) {
+  const { _rev: rev, by_range: placement } = await exchange.jsonObject('Document must be a JSON object');
+  if (rev !== shardDocument(node, name)._rev) throw conflict();
+  const database = node.database(name);
+  database.placement = placement;
+  database.save();
+  node.register(database);
+  await node.cluster.settle();
+  return exchange.send(201, { ok: true, id: name, rev: shardDocument(node, name)._rev });
 }
 
 function shardDocument(node, name) {

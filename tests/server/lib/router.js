@@ -52,7 +52,7 @@ const HANDLERS = {
   _membership: nodeRoutes.membership,
   _node: nodeRoutes.route,
   _cluster_setup: nodeRoutes.clusterSetup,
-  _scheduler: replication.scheduler,
+  _scheduler: (exchange) => atHome(exchange, '_replicator', replication.scheduler),
   _replicate: replication.replicate,
   _active_tasks: replication.activeTasks,
   _utils(exchange) {
@@ -66,7 +66,16 @@ async function route(exchange) {
   if (first === undefined || first === '') return welcome(exchange);
   const handler = HANDLERS[first];
   if (handler && (exchange.path.length === 1 || /^_(node|scheduler|utils)$/.test(first))) return handler(exchange);
-  return databases.route(exchange);
+  return atHome(exchange, first, databases.route);
+}
+
+/** A database that is at home on another node is asked there; created and deleted it is by whoever is asked to. */
+function atHome(exchange, name, answer) {
+  const { node, path, verb, isHandedOn } = exchange;
+  const home = node.cluster.homeOf(name);
+  const whole = path.length === 1 && (verb === 'PUT' || verb === 'DELETE');
+  if (isHandedOn || whole || home === null || home === node.name) return answer(exchange);
+  return node.cluster.forward(exchange, home);
 }
 
 module.exports = { route };

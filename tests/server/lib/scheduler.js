@@ -51,10 +51,9 @@ class Scheduler {
   rescan() {
     if (this._stopped || !this.node.isUp) return;
     const mine = new Set();
-    const owner = this.node.memberNames().find((name) => this.node.sees(name));
     for (const name of this.node.databaseNames()) {
       const database = this.node.database(name);
-      if (database.isReplicator && owner === this.node.name) mine.add(database);
+      if (database.isReplicator && this.node.cluster.owner(this.node, database) === this.node.name) mine.add(database);
     }
     for (const [database, watched] of this._databases) {
       if (mine.has(database)) continue;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+/*
+ * An etc directory laid out as CouchDB's: which ini files are read, in which order, and what vm.args says.
+ *
+ * The files are read as https://docs.couchdb.org/en/stable/config/intro.html says; the last one is where CouchDB writes
+ * what is set over HTTP.
+ */
+
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+function iniFilesOf(directory) {
+  const below = (name) => {
+    const folder = path.join(directory, name);
+    if (!fs.existsSync(folder)) return [];
+    return fs.readdirSync(folder).filter((file) => file.endsWith('.ini')).sort().map((file) => path.join(folder, file));
+  };
+  const file = (name) => [path.join(directory, name)].filter(fs.existsSync);
+  return [...file('default.ini'), ...below('default.d'), ...file('local.ini'), ...below('local.d')];
+}
+
+/** The flags of vm.args: what counts of a flag that stands there twice is its last line. */
+function parseArguments(text) {
+  const flags = new Map();
+  for (const raw of text.split(/\r?\n/)) {
+    const line = raw.replace(/^\s*#.*/, '').trim();
+    const found = /^-(kernel\s+\S+|\S+)\s*(.*)$/.exec(line);
+    if (found) flags.set(found[1].replace(/\s+/, ' '), found[2].replace(/^(['"])(.*)\1$/, '$2'));
+  }
+  return flags;
+}
+
+/** An address as vm.args has it, `{127,0,0,1}`, as others write it. */
+function addressOf(tuple) {
+  const found = /^\{\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\}$/.exec(tuple || '');
+  return found ? found.slice(1).join('.') : '0.0.0.0';
+}
+
+const DISTRIBUTION_PORT = 9100;
+
+/** What a node is started with: its name, its ini files, where its data lies, and how others reach it. */
+function readEtc(directory) {
+  const file = path.join(directory, 'vm.args');
+  const flags = parseArguments(fs.readFileSync(file, 'utf8'));
+  const name = flags.get('name');
+  if (!/^[^@\s]+@[^@\s]+\.[^@\s]+$/.test(name || '')) {
+    throw new Error(`${file}: -name must be NAME@HOST with a whole host name or an address, not ${name}`);
+  }
+  const files = iniFilesOf(directory);
+  if (!files.length) throw new Error(`${directory} holds no ini file`);
+  return {
+    name,
+    files,
+    root: path.dirname(path.resolve(directory)),
+    cookie: flags.get('setcookie') || '',
+    distribution: {
+      address: addressOf(flags.get('kernel inet_dist_use_interface')),
+      port: Number(flags.get('kernel inet_dist_listen_min')) || DISTRIBUTION_PORT,
+    },
+  };
+}
+
+module.exports = { readEtc };

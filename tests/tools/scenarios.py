@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a molecule scenario with all it needs, or says why it can't: ``scenarios.py SCENARIO [ARGUMENT...]``.
+
+The scenario ``default`` needs no container. The others need systemd hosts. Where the environment names no image, they run with podman
+on an image that mmdebstrap makes, once, from Debian's packages; what is missing of these programs is installed by apt-get where
+this runs as root, and COUCHPY_NO_APT is not set. All that podman keeps is below .cache. Arguments after the scenario's name
+are molecule's: ``converge`` instead of ``test``, for one. extensions/molecule/README.md tells the variables of the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import tree
+
+sys.path.insert(0, str(tree.ROOT / "tests/package"))
+
+import build
+
+WITHOUT_CONTAINER = {"default"}
+HOME = tree.CACHE / "home/molecule"
+CONTAINERS = tree.CACHE / "containers"
+
+# Debian's package of each program that makes and runs the hosts.
+PROGRAMS = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap", "gpg": "gpg", "netavark": "netavark"}
+FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
+
+# In the image; and beside it as packages, for what is tested to install.
+INCLUDED = "python3,systemd,systemd-sysv,dbus,python3-apt,ca-certificates,iproute2"
+AT_HAND = "adduser curl debconf init-system-helpers lsb-base procps gnupg python3-requests python3-debian libstdc++6"
+
+# What is needed of the PyPI package ansible.
+CONNECTION = ("ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/")
+
+CONTAINERS_CONF = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4000:4000"]
+
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+
+[network]
+network_backend = "netavark"
+network_config_dir = "{folder}/networks"
+"""
+STORAGE_CONF = """\
+[storage]
+driver = "overlay"
+graphroot = "{folder}/storage"
+runroot = "{folder}/run"
+"""
+
+
+class CannotRun(Exception):
+    """A scenario can't run here; the text says why."""
+
+
+def is_there(program: str) -> bool:
+    """Whether a program is installed."""
+    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", ""), *FURTHER_PLACES])) is not None
+
+
+def get_programs() -> None:
+    """See that the programs are there; install what is missing. Raises CannotRun."""
+    missing = [package for program, package in PROGRAMS.items() if not is_there(program)]
+    if not missing:
+        return
+    what = f"Debian's packages {', '.join(missing)}"
+    if os.environ.get("COUCHPY_NO_APT"):
+        raise CannotRun(f"{what} are not installed, and COUCHPY_NO_APT forbids to install them")
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise CannotRun(f"{what} are not installed, and only root on Debian or Ubuntu can do that here")
+    print(f"Installing {what} on this machine; COUCHPY_NO_APT=1 forbids that", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
+    for command in (["apt-get", "update", "--quiet"], install):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotRun(f"apt-get could not install {what}: {last_line(done.stderr)}")
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text that says something."""
+    return ([line for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1]
+
+
+def podman_settings() -> dict[str, str]:
+    """Write podman's settings, which keep all it does below .cache; return the variables that name them."""
+    CONTAINERS.mkdir(parents=True, exist_ok=True)
+    settings = {"CONTAINERS_CONF": CONTAINERS_CONF, "CONTAINERS_STORAGE_CONF": STORAGE_CONF}
+    environment = {}
+    for variable, text in settings.items():
+        path = CONTAINERS / f"{variable.lower()}.conf"
+        path.write_text(text.format(folder=CONTAINERS))
+        environment[variable] = str(path)
+    return environment
+
+
+def image(codename: str, environment: dict[str, str]) -> str:
+    """Return the image of a systemd host of a Debian or Ubuntu release, which is made if it is not there."""
+    key = hashlib.sha256(f"{INCLUDED} {AT_HAND}".encode()).hexdigest()[:8]
+    name = f"localhost/couchpy/{codename}:{key}"
+    if subprocess.run(["podman", "image", "exists", name], env=environment, check=False).returncode == 0:
+        return name
+    print(f"Making the image {name} from Debian's packages (once; about a minute)", flush=True)
+    archive = CONTAINERS / f"{codename}-{os.getpid()}.tar"
+    archives = '"$1/var/cache/apt/archives"'
+    index = f"{sys.executable} {tree.ROOT / 'tests/package/build.py'} --index"
+    make = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={INCLUDED}",
+        f"--customize-hook=rm -f {archives}/*.deb",
+        f"--customize-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get install --yes --no-install-recommends --download-only {AT_HAND}",
+        f'--customize-hook=mkdir "$1/srv/debian"; mv {archives}/*.deb "$1/srv/debian"; {index} "$1/srv/debian"',
+        # From here on the host knows no repository but that.
+        '--customize-hook=rm -f "$1/etc/apt/sources.list"',
+        '--customize-hook=echo "deb [trusted=yes] file:/srv/debian ./" > "$1/etc/apt/sources.list.d/debian.list"',
+        '--customize-hook=echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/fast"',
+        codename,
+        str(archive),
+    ]
+    try:
+        for command in (make, ["podman", "import", "--quiet", str(archive), name]):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CannotRun(f"{command[0]} could not make the image of {codename}: {last_line(done.stderr)}")
+    finally:
+        archive.unlink(missing_ok=True)
+    return name
+
+
+def connection_plugin() -> Path:
+    """Return a folder of collections with the connection to the hosts, taken out of the PyPI package ``ansible``.
+
+    It is Docker's, with which podman gets on as well; that of podman's own collection takes three times as long for a task.
+    """
+    folder = tree.CACHE / "connection"
+    if not (folder / ".complete").exists():
+        scratch = tree.CACHE / "connection-download"
+        shutil.rmtree(scratch, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), "ansible"]
+        subprocess.run(pip, check=True)
+        (wheel,) = scratch.glob("ansible-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder, [name for name in archive.namelist() if name.startswith(CONNECTION)])
+        shutil.rmtree(scratch)
+        (folder / ".complete").touch()
+    return folder
+
+
+def docker_that_is_podman() -> Path:
+    """Return a folder whose ``docker`` is podman."""
+    folder = CONTAINERS / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / "docker"
+    link.unlink(missing_ok=True)
+    link.symlink_to(shutil.which("podman") or "podman")
+    return folder
+
+
+def hosts() -> dict[str, str]:
+    """See that systemd hosts can be made; return the variables the scenarios need for them. Raises CannotRun."""
+    if os.environ.get("COUCHPY_IMAGE"):
+        return {}
+    if os.geteuid() != 0:
+        raise CannotRun("making systemd hosts without a published image needs root; COUCHPY_IMAGE names one")
+    get_programs()
+    codename = os.environ.get("COUCHPY_DISTRIBUTION") or "bookworm"
+    settings = podman_settings()
+    environment = {**os.environ, **settings}
+    return {
+        **settings,
+        "COUCHPY_IMAGE": image(codename, environment),
+        "COUCHPY_REPOSITORY": str(build.build(codename)),
+    }
+
+
+def run(scenario: str, arguments: Iterable[str]) -> int:
+    """Run molecule; return its exit status. Raises CannotRun."""
+    needed: dict[str, str] = {}
+    collections = [tree.link()]
+    path = [Path(sys.executable).parent, os.environ.get("PATH", ""), *FURTHER_PLACES]
+    if scenario not in WITHOUT_CONTAINER:
+        needed = hosts()
+        if os.environ.get("COUCHPY_ENGINE", "podman") == "podman":
+            path.insert(0, docker_that_is_podman())
+        if not os.environ.get("COUCHPY_CONNECTION"):
+            collections.append(connection_plugin())
+    HOME.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        **needed,
+        "HOME": str(HOME),
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, collections)),
+        "ANSIBLE_NOCOWS": "true",
+        "PATH": os.pathsep.join(map(str, path)),
+    }
+    command, *more = list(arguments) or ["test"]
+    full = ["molecule", command, "--scenario-name", scenario, *more]
+    return subprocess.run(full, cwd=tree.ROOT, env=environment, check=False).returncode
+
+
+def main() -> int:
+    """Run a scenario; return 1 if it failed. One that can't run here is skipped, which is said."""
+    scenario, *arguments = sys.argv[1:]
+    try:
+        return 1 if run(scenario, arguments) else 0
+    except CannotRun as reason:
+        print(f"SKIPPED: the molecule scenario {scenario} did not run: {reason}.")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
