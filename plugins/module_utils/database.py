@@ -15,6 +15,7 @@ import copy
 import typing as t
 
 from . import errors
+from ._http import is_object, is_ok
 
 if t.TYPE_CHECKING:
     from .client import Client, Headers
@@ -105,7 +106,7 @@ class Database:
         dialect = self.client.dialect
         dialect.check_databases([self.name])
         query = dialect.creation_query(shards, replicas, partitioned)
-        self._ask("PUT", query=query, hthdrs=hthdrs)
+        self._ask("PUT", query=query, hthdrs=hthdrs, expect=is_ok)
         return self
 
     def delete_database(self, hthdrs: Headers = None) -> bool:
@@ -115,7 +116,7 @@ class Database:
         """
         if self.client.dialect.deletes_what_is_not_there and not self.ispresent(hthdrs):
             raise errors.NotFound(f"there is no database {self.name}", status=404, error="not_found", reason="missing")
-        self._ask("DELETE", hthdrs=hthdrs)
+        self._ask("DELETE", hthdrs=hthdrs, expect=is_ok)
         self._open.clear()
         return True
 
@@ -124,7 +125,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/security.html
         """
-        return t.cast("dict[str, t.Any]", self._ask("GET", "_security", hthdrs=hthdrs))
+        return t.cast("dict[str, t.Any]", self._ask("GET", "_security", hthdrs=hthdrs, expect=is_object))
 
     def set_security(self, security: t.Mapping[str, t.Any], hthdrs: Headers = None) -> None:
         """Replace its security object. CouchDB keeps no revisions of it: the last one wins.
@@ -134,7 +135,7 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/security.html#put--db-_security
         """
         check_security(security)
-        self._ask("PUT", "_security", body=dict(security), repeatable=True, hthdrs=hthdrs)
+        self._ask("PUT", "_security", body=dict(security), repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
     def merge_security(self, given: t.Mapping[str, t.Mapping[str, list[str]]], hthdrs: Headers = None) -> None:
         """Set what is given in its security object, and leave the rest as it is."""
@@ -151,7 +152,7 @@ class Database:
         """Set how many revisions it remembers. Raises InvalidInput below 1, which CouchDB answers with a 500."""
         if limit < 1:
             raise errors.InvalidInput("revs_limit", f"is {limit}, and must be 1 or more")
-        self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs)
+        self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
     def compact(self, ddoc: str | None = None, hthdrs: Headers = None) -> bool:
         """Start compacting it, or the views of a design document. True when the server took it, not when it is done.
@@ -284,7 +285,11 @@ class Database:
         answers: list[dict[str, str]] = []
         for portion in _portions(documents):
             sent = {"docs": [dict(document) for document in portion]}
-            answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs)
+
+            def answers_each(body: t.Any, count: int = len(portion)) -> bool:
+                return isinstance(body, list) and len(body) == count and all(map(_tells, body))
+
+            answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs, expect=answers_each)
         return answers
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
@@ -400,6 +405,11 @@ def merged_security(
             if sorted(set(held)) != sorted(set(wanted)):
                 merged.setdefault(group, {})[kind] = list(dict.fromkeys(wanted))
     return merged
+
+
+def _tells(row: t.Any) -> bool:
+    """Whether a row of an answer to C(_bulk_docs) says what became of a document."""
+    return isinstance(row, dict) and ("rev" in row or "error" in row)
 
 
 def _bare(ddoc: str) -> str:

@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "_plan": {"_secrets"},
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
-    "database": {"client"},
+    "database": {"_http", "client"},
     "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
