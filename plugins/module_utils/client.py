@@ -564,8 +564,8 @@ class Client:
     def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
         """What the server tells of these databases, or of all: name → information, None for one that is not there.
 
-        Takes a request for each hundred names (for each thousand databases when all are asked for), and
-        on CouchDB before 2.2 one for each database that is there.
+        Takes a request for each hundred names (for each thousand databases when all are asked for, or so many that
+        this is less), and on CouchDB before 2.2 one for each database that is there.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
@@ -577,6 +577,19 @@ class Client:
             infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
+        if names is not None and len(wanted) > _DBS_INFO_PAGE:
+            return self._many_dbs_info(wanted, hthdrs)
+        return self._dbs_info_portions(wanted, hthdrs)
+
+    def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        """What dbs_info() gives for so many names that it is worth a request to see which are there."""
+        there = self.database_names(hthdrs)
+        asked = sorted(set(names).intersection(there))
+        listed = self.dialect.has_dbs_info_listing and len(there) < len(asked) * (_DBS_INFO_PAGE // _DBS_INFO_KEYS)
+        infos = self._dbs_info_listing(hthdrs) if listed else self._dbs_info_portions(asked, hthdrs)
+        return {name: infos.get(name) for name in names}
+
+    def _dbs_info_portions(self, wanted: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]
 
         def ask(keys: list[str]) -> list[dict[str, t.Any]]:

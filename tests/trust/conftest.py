@@ -23,14 +23,12 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "server"), str(HERE.parent / "tools
 import embedded
 import proxy
 from couch import Couch
+from tally import TRIED
 
 # Read once: tests change the environment, and no module is to find a login there.
 GIVEN = {name: os.environ.pop(f"COUCHDB_{name.upper()}", None) for name in ("url", "username", "password")}
 
 ADMIN = "admin:couchpy trust @ 1"
-
-COUNTED: dict[str, int] = {}
-"""What is told at the end: what was run, and how often."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell how much was tried."""
-    for what, count in COUNTED.items():
+    for what, count in TRIED.items():
         terminalreporter.write_line(f"{count} {what}")
 
 

@@ -53,7 +53,8 @@ def run(module: str, options: dict[str, Any], *, check_mode: bool = False, verbo
     from ansible.module_utils import basic
     from ansible.module_utils.common import warnings
 
-    given = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_verbosity": verbosity}
+    internal = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_verbosity": verbosity}
+    given = {**internal, **options}
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
     # ansible-core 2.19 and later want to know how the options are written.
     basic._ANSIBLE_PROFILE = "legacy"
@@ -99,11 +100,12 @@ def processes(
     ]
     try:
         for process in started:
-            assert process.stdin and process.stdout
+            assert process.stdin
             process.stdin.write(json.dumps({"module": module, "options": options}) + "\n")
             process.stdin.flush()
         for process in started:
-            assert process.stdout and process.stdout.readline() == "ready\n"
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
         yield started
     finally:
         for process in started:

@@ -15,6 +15,7 @@ import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import modules
@@ -23,8 +24,10 @@ import pytest
 import yaml
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _module
 from cases import CASES, MAY_BE_DONE_TWICE, Case
-from conftest import COUNTED, HERE
 from couch import Couch
+from tally import TRIED
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Seconds for one request where answers come, and where they don't.
 TIMEOUT = 20.0
@@ -61,7 +64,7 @@ def options(case: Case, couch: Couch, url: str, timeout: float = TIMEOUT) -> dic
 
 
 def test_every_module_is_in_the_matrix() -> None:
-    runtime = yaml.safe_load((HERE.parents[1] / "meta" / "runtime.yml").read_text())
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
     assert {case.module for case in CASES} == set(runtime["action_groups"]["couchdb"])
 
 
@@ -104,7 +107,7 @@ def test_a_fault_does_no_harm(
         known[place] = usual(case, couch, between)
     requests, untouched = known[place].requests, known[place].untouched
     for at in chosen(list(proxy.FAULTS).index(fault), place, requests, whole):
-        COUNTED["fault cases"] = COUNTED.get("fault cases", 0) + 1
+        TRIED["fault cases"] += 1
         try:
             meet(case, fault, at, couch, between)
             assert elsewhere.journal() == [], "somebody was led astray"
