@@ -9,7 +9,7 @@ READY := $(TOOLS)/ready
 NOX := $(TOOLS)/bin/nox
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint sanity unit integration build clean
+.PHONY: help demo test soak bench lint sanity unit integration build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(READY) ## set up a CouchDB server from examples/site.yml, twice, and say
 
 test: $(READY) ## run every check and print a summary
 	@$(TOOLS)/bin/python tests/tools/check.py
+
+soak: $(READY) ## let every module meet every fault at each of its requests (test does a sample)
+	@$(NOX) --session soak
 
 bench: $(READY) ## measure how long the modules take
 	@$(NOX) --session bench

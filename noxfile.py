@@ -97,6 +97,20 @@ def plays(session: nox.Session) -> None:
 
 
 @nox.session
+def trust(session: nox.Session) -> None:
+    """Try faults, hostile answers, TLS, many runs at once; of the matrix of faults a sample. Also on COUCHDB_URL."""
+    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
+    run_pytest(session, "tests/trust")
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Like trust, with the whole matrix of faults."""
+    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
+    run_pytest(session, "tests/trust", "--soak")
+
+
+@nox.session
 def server(session: nox.Session) -> None:
     """Hold the embedded server's answers against those of real servers."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())

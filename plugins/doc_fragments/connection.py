@@ -51,15 +51,21 @@ options:
     description:
       - File with the key of O(client_cert) (PEM).
     type: path
+  client_key_passphrase:
+    description:
+      - Passphrase of the key of O(client_cert), if it is encrypted.
+    type: str
   timeout:
     description:
-      - Seconds that one request may take, from its start to the end of its answer.
+      - Seconds that one request may take, from its start to the end of its answer. A server that asks to be left alone for longer
+        (C(Retry-After)) is not asked again.
     type: int
     default: 30
   retries:
     description:
       - How often a request is sent again when the connection was refused, or was closed before an answer, or when a gateway answered
         with 502, 503 or 504. Only requests that may be sent twice are.
+      - After 429, by which a server says that it has done nothing, any request is sent again, when C(Retry-After) says.
     type: int
     default: 3
 requirements:

@@ -10,24 +10,31 @@ CouchDB's paths mean.
 from __future__ import annotations
 
 import base64
+import io
+import ipaddress
 import json
 import os
 import re
+import socket
+import ssl
 import time
 import traceback
 import typing as t
 from dataclasses import dataclass, field
-from http.client import RemoteDisconnected
+from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote, unquote, urlsplit
 
 from . import errors
-from ._secrets import mask_text, mask_url
+from ._secrets import is_secret_header, mask_text, mask_url
 
 REQUESTS_IMPORT_ERROR: str | None
 try:
     import requests
+    import urllib3
     from requests import adapters, exceptions
+    from urllib3.util.ssl_ import create_urllib3_context
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
 else:
@@ -35,6 +42,9 @@ else:
 
 SIDE_BY_SIDE = 8
 """How many requests go out at the same time, at most."""
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""How many bytes an answer may have, unpacked. What is larger is not read to its end: it would fill the memory."""
 
 _SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
 _GATEWAY_FAILURES = frozenset([502, 503, 504])
@@ -44,6 +54,71 @@ _CHUNK = 65536
 _SHORTEST_SECRET = 4
 _CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
 _STRANGER = "this is no CouchDB, or something stands before it"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
+
+if REQUESTS_IMPORT_ERROR is None:
+
+    class _Response(HTTPResponse):
+        """An answer whose head and body are read within the timeout of the connection, however slowly they drip."""
+
+        def __init__(self, sock: t.Any, *arguments: t.Any, **options: t.Any) -> None:
+            super().__init__(sock, *arguments, **options)
+            timeout = sock.gettimeout()
+            if timeout is not None:
+                self.fp = io.BufferedReader(_InTime(self.fp.detach(), sock, time.monotonic() + timeout))
+
+    class _InTime(io.RawIOBase):
+        """What is read from a socket until a deadline."""
+
+        def __init__(self, raw: t.Any, sock: t.Any, deadline: float) -> None:
+            super().__init__()
+            self._raw = raw
+            self._sock = sock
+            self._deadline = deadline
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: t.Any) -> int | None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise socket.timeout("the answer did not end in time")
+            self._sock.settimeout(left)
+            return t.cast("int | None", self._raw.readinto(buffer))
+
+        def close(self) -> None:
+            super().close()
+            self._raw.close()
+
+    class _HTTPConnection(urllib3.HTTPConnectionPool.ConnectionCls):  # type: ignore[misc]
+        response_class = _Response
+
+    class _HTTPSConnection(urllib3.HTTPSConnectionPool.ConnectionCls):  # type: ignore[misc]
+        response_class = _Response
+
+    class _HTTPPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = _HTTPConnection
+
+    class _HTTPSPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = _HTTPSConnection
+
+    class _Adapter(adapters.HTTPAdapter):
+        """Connections whose answers are read in time, with a TLS context when there is a client certificate."""
+
+        def __init__(self, context: ssl.SSLContext | None) -> None:
+            self._context = {} if context is None else {"ssl_context": context}
+            super().__init__(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
+
+        def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
+            super().init_poolmanager(*arguments, **options, **self._context)
+            self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+        def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
+            manager = super().proxy_manager_for(*arguments, **options, **self._context)
+            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+            return manager
+
 
 _Item = t.TypeVar("_Item")
 _Result = t.TypeVar("_Result")
@@ -74,6 +149,7 @@ class Options:
     ca_path: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    client_key_passphrase: str | None = None
     timeout: float = 30
     retries: int = 3
 
@@ -178,6 +254,8 @@ class Connection:
         self.timeout = options.timeout
         self.retries = options.retries
         self.headers = dict(options.headers)
+        self.last_asked = "none"
+        self.validates = options.validate_certs
         self._check(options)
         self._session = self._make_session(options)
 
@@ -190,15 +268,15 @@ class Connection:
             raise errors.InvalidInput("retries", f"is {options.retries}, and must be 0 or more")
         if options.client_key and not options.client_cert:
             raise errors.InvalidInput("client_key", "is of no use without client_cert")
+        if options.client_key_passphrase and not options.client_cert:
+            raise errors.InvalidInput("client_key_passphrase", "is of no use without client_cert")
         for option in ("ca_path", "client_cert", "client_key"):
             path = getattr(options, option)
             if path and not os.path.exists(path):
                 raise errors.InvalidInput(option, f"there is no file {path}")
-        for name, value in [*list(self.headers.items()), ("cookie", self.cookie or "")]:
-            if re.search(r"[\r\n\x00]", f"{name}{value}") or not name.strip():
-                raise errors.InvalidInput(
-                    "cookie" if name == "cookie" else "headers", f"the header {name.strip()!r} can't be sent"
-                )
+        _check_headers(self.headers)
+        if not _HEADER_VALUE.match(self.cookie or ""):
+            raise errors.InvalidInput("cookie", "holds characters that a header can't carry")
 
     def _make_session(self, options: Options) -> requests.Session:
         session = requests.Session()
@@ -207,14 +285,17 @@ class Connection:
         session.proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
         bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         session.verify = (bundle or True) if options.validate_certs else False
-        if options.client_cert:
-            session.cert = (options.client_cert, options.client_key) if options.client_key else options.client_cert
         # The cookie is kept by this class: a jar would lose it behind a name such as localhost.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = adapters.HTTPAdapter(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
+        adapter = _Adapter(_client_certificate(options))
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests carry a name, a cookie, or a header that says who is asking."""
+        return self.username is not None or bool(self.cookie) or any(map(is_secret_header, self.headers))
 
     def __repr__(self) -> str:
         return f"<Connection {self.url}>"
@@ -241,6 +322,7 @@ class Connection:
         anonymous: bool = False,
         timeout: float | None = None,
         retries: int | None = None,
+        expect: t.Callable[[t.Any], bool] | None = None,
     ) -> Answer:
         """Send one request and give its answer.
 
@@ -250,10 +332,12 @@ class Connection:
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
         rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here.
         ``anonymous`` leaves the credentials out. ``timeout`` (seconds) and ``retries`` are those of this request, instead
-        of the connection's.
+        of the connection's. ``expect(body)`` says whether a good answer has
+        the form that CouchDB gives it.
 
-        Raises Unreachable, TimedOut, NotCouchDB, or the error of the answer's status.
+        Raises Unreachable, TimedOut, TooLarge, NotCouchDB, or the error of the answer's status.
         """
+        _check_headers(headers or {})
         if repeatable is None:
             repeatable = method in _SAFE_TO_REPEAT
         send: dict[str, t.Any] = {
@@ -263,6 +347,7 @@ class Connection:
             "data": None if body is None else json.dumps(body).encode(),
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
+        self.last_asked = f"{method} {send['url']}"
         limit = self.timeout if timeout is None else timeout
         most = self.retries if retries is None else retries
         for attempt in range(most + 1):
@@ -270,25 +355,45 @@ class Connection:
                 response, content = self._send(send, limit)
                 if response.status_code < 300 or response.status_code in accept:
                     body = content if raw else _parsed(response, content, send, text)
-                    return Answer(response.status_code, response.headers, body)
-                raise _NoGoodAnswer(
-                    _error_of(response, content, send, self._secrets()),
-                    worth_another=response.status_code in _GATEWAY_FAILURES,
-                    sent=True,
-                )
+                    answer = Answer(response.status_code, response.headers, body)
+                    if expect and response.status_code < 300 and not expect(answer.body):
+                        raise _not_as_expected(answer.status, send)
+                    return answer
+                raise self._refusal(response, content, send)
             except _NoGoodAnswer as failure:
                 if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
                     raise failure.error from None
-            time.sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+                pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) if failure.pause is None else failure.pause
+            time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
-    def _send(self, send: dict[str, t.Any], timeout: float) -> tuple[requests.Response, bytes]:
-        deadline = time.monotonic() + timeout
+    def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any]) -> _NoGoodAnswer:
+        """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
+        error = _error_of(response, content, send, self._secrets())
+        overloaded = response.status_code == 429
+        pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
+        patient = pause is None or pause <= self.timeout
+        if not patient:
+            error.args = (
+                f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({self.timeout:g} s)",
+            )
+        return _NoGoodAnswer(
+            error,
+            worth_another=patient and (overloaded or response.status_code in _GATEWAY_FAILURES),
+            # With 429 the server says that it has not done what was asked.
+            sent=not overloaded,
+            pause=pause,
+        )
+
+    def _send(self, send: dict[str, t.Any], limit: float) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + limit
         try:
+            # One timeout for connecting and answering together; _Response sees to it that a head can't drip past it.
+            timeout = urllib3.Timeout(total=limit)
             response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
-            content = self._read(response, deadline)
-        except (exceptions.RequestException, OSError, ValueError) as error:
-            raise _failure_of(error, send, timeout) from error
+            content = self._read(response, deadline, send)
+        except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _failure_of(error, send, limit) from error
         if self.cookie:
             # CouchDB renews a cookie that is about to end.
             self.cookie = session_cookie(response.headers) or self.cookie
@@ -322,19 +427,96 @@ class Connection:
         return headers
 
     @staticmethod
-    def _read(response: requests.Response, deadline: float) -> bytes:
+    def _read(response: requests.Response, deadline: float, send: dict[str, t.Any]) -> bytes:
         # The timeout of requests bounds the wait for each piece; a server that drips would never hit it.
         pieces = []
-        for piece in response.iter_content(_CHUNK):
+        size = int(response.headers["Content-Length"]) if _tells_its_length(response, send) else 0
+        for piece in response.iter_content(_CHUNK) if size <= LARGEST_ANSWER else ():
             pieces.append(piece)
+            size += len(piece) if not _tells_its_length(response, send) else 0
+            if size > LARGEST_ANSWER:
+                break
             if time.monotonic() > deadline:
                 response.close()
                 raise exceptions.ReadTimeout()
+        if size > LARGEST_ANSWER:
+            response.close()
+            raise _too_large(response, send)
         return b"".join(pieces)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
+
+
+def _check_headers(headers: t.Mapping[str, t.Any]) -> None:
+    """Raise InvalidInput, without showing the value, for a header that can't be sent as it is."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.match(name):
+            raise errors.InvalidInput("headers", f"{name.strip()!r} can't be the name of a header")
+        if not _HEADER_VALUE.match(str(value)):
+            raise errors.InvalidInput(
+                "headers", f"the value of {name} begins with a space, or holds what no header can"
+            )
+
+
+def _client_certificate(options: Options) -> ssl.SSLContext | None:
+    """A TLS context with the client certificate, None without one. Raises InvalidInput when it can't be used.
+
+    OpenSSL asks at the terminal for a passphrase that it isn't given: it is always given one.
+    """
+    if not options.client_cert:
+        return None
+    context = create_urllib3_context()
+    passphrase = options.client_key_passphrase or ""
+    asked: list[bool] = []
+
+    def give() -> str:
+        asked.append(True)
+        return passphrase
+
+    try:
+        context.load_cert_chain(options.client_cert, options.client_key, give)
+    except (OSError, ValueError) as error:
+        key = options.client_key or options.client_cert
+        if asked:
+            what = "is not the passphrase of" if passphrase else "must be given for the key in"
+            raise errors.InvalidInput("client_key_passphrase", f"{what} {key}") from None
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise errors.InvalidInput(
+            "client_key" if options.client_key else "client_cert",
+            f"{options.client_cert} and {key} hold no certificate and its key in PEM ({reason})",
+        ) from None
+    return context
+
+
+def is_text(body: t.Any) -> bool:
+    """Whether an answer is a text."""
+    return isinstance(body, str)
+
+
+def is_list(body: t.Any) -> bool:
+    """Whether an answer is a list."""
+    return isinstance(body, list)
+
+
+def is_object(body: t.Any) -> bool:
+    """Whether an answer is an object."""
+    return isinstance(body, dict)
+
+
+def is_ok(body: t.Any) -> bool:
+    """Whether an answer says that what was asked is done."""
+    return isinstance(body, dict) and body.get("ok") is True
+
+
+def is_loopback(url: str) -> bool:
+    """Whether what is sent to this address stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def session_cookie(headers: t.Mapping[str, str]) -> str | None:
@@ -346,11 +528,14 @@ def session_cookie(headers: t.Mapping[str, str]) -> str | None:
 class _NoGoodAnswer(Exception):
     """A request without a good answer: the error to raise, and what a retry must know."""
 
-    def __init__(self, error: errors.CouchDBError, *, worth_another: bool, sent: bool) -> None:
+    def __init__(
+        self, error: errors.CouchDBError, *, worth_another: bool, sent: bool, pause: float | None = None
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.worth_another = worth_another
         self.sent = sent
+        self.pause = pause
 
 
 def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any], text: bool) -> t.Any:
@@ -362,13 +547,44 @@ def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any],
         return content.decode("utf-8", "replace")
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise errors.NotCouchDB(
             f"{method} {url} answered {response.status_code} with {_kind_of(response)} instead of JSON: {_STRANGER}",
             status=response.status_code,
             method=method,
             url=url,
         ) from None
+
+
+def _not_as_expected(status: int, send: dict[str, t.Any]) -> errors.NotCouchDB:
+    method, url = send["method"], send["url"]
+    message = f"{method} {url} answered {status} with other JSON than CouchDB does: {_STRANGER}"
+    return errors.NotCouchDB(message, status=status, method=method, url=url)
+
+
+def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.TooLarge:
+    method, url = send["method"], send["url"]
+    message = (
+        f"{method} {url} answered {response.status_code} with more than {LARGEST_ANSWER >> 20} MB, which is not read"
+    )
+    return errors.TooLarge(message, status=response.status_code, method=method, url=url)
+
+
+def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bool:
+    """Whether the length in the answer's head is that of what will be read."""
+    told = response.headers.get("Content-Length", "")
+    return send["method"] != "HEAD" and told.isdigit() and "Content-Encoding" not in response.headers
+
+
+def _retry_after(headers: t.Mapping[str, str]) -> float | None:
+    """The seconds that a Retry-After header asks to wait; None when there is none that can be understood."""
+    told = headers.get("Retry-After", "").strip()
+    if re.match(r"[0-9]{1,9}\Z", told):
+        return float(told)
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
 
 
 def _error_of(
@@ -387,7 +603,7 @@ def _error_of(
         )
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         error = body.get("error") or body.get("name")
@@ -419,7 +635,7 @@ def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _No
     if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
         late = errors.TimedOut(f"no whole answer from {url} to {method} within {timeout:g} s", method=method, url=url)
         return _NoGoodAnswer(late, worth_another=False, sent=True)
-    if isinstance(error, exceptions.SSLError):
+    if isinstance(error, exceptions.SSLError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
         return unreachable(f"no trusted TLS connection to {url}: {mask_text(str(causes[-1]))}", sent=False)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return unreachable(f"nothing answers at {url}: connection refused", worth_another=True, sent=False)

@@ -12,16 +12,18 @@ are not features of a module, they come with the way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import typing as t
+import warnings
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import errors
-from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, split_address
+from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, is_loopback, split_address
 from ._plan import DONT, TRY, Change, Plan, diff, units
 from ._secrets import MASK, is_secret_header, url_secrets
 from .client import DEFAULT_URL, Client
@@ -36,6 +38,7 @@ CONNECTION: dict[str, dict[str, t.Any]] = {
     "ca_path": {"type": "path"},
     "client_cert": {"type": "path"},
     "client_key": {"type": "path"},
+    "client_key_passphrase": {"type": "str", "no_log": True},
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 3},
 }
@@ -97,7 +100,7 @@ class Resource:
 class Progress:
     """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
 
-    A change is unsure when it was sent and no answer came.
+    A change is unsure when it was sent and no answer came that tells.
     """
 
     done: list[Change] = field(default_factory=list)
@@ -136,9 +139,14 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
     module = _Module(resource, argument_spec={**CONNECTION, **argument_spec}, supports_check_mode=True, **constraints)
     if REQUESTS_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+    # They go to standard error, once for each request; connection_warnings() says the same in a better place.
+    warnings.filterwarnings("ignore", "Unverified HTTPS request")
     try:
         desired = resource.desire(module.params)
-        outcome = carry_out(resource, desired, make_client(module.params), check_mode=module.check_mode)
+        client = make_client(module.params)
+        for warning in connection_warnings(client):
+            module.warn(warning)
+        outcome = carry_out(resource, desired, client, check_mode=module.check_mode)
     except Interrupted as stop:
         module.fail_json(**failure(stop.error, stop.progress))
     except errors.CouchDBError as error:
@@ -169,21 +177,62 @@ def make_client(params: Params) -> Client:
         password = url_password if username == url_username else environment["password"]
     if username and password is None and not params["cookie"]:
         raise errors.InvalidInput(option, "must be given with username: without it, the login would fail")
-    names = ("validate_certs", "ca_path", "client_cert", "client_key", "timeout", "retries")
+    names = (
+        "validate_certs",
+        "ca_path",
+        "client_cert",
+        "client_key",
+        "client_key_passphrase",
+        "timeout",
+        "retries",
+    )
     options = {**{name: params[name] for name in names}, "username": username, "password": password}
     return Client(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
+
+
+def connection_warnings(client: Client) -> t.Iterator[str]:
+    """What to tell of how the server is reached. The same words in every task, so that Ansible tells them once."""
+    if client.sends_in_clear and not is_loopback(client.url):
+        yield f"credentials go to {client.url} in clear text, for everybody on the way to read: use https"
+    if client.trusts_anybody:
+        yield f"validate_certs is false: whoever answers at {client.url} is trusted, and gets the credentials"
+
+
+@contextlib.contextmanager
+def _understanding(client: Client) -> t.Iterator[None]:
+    """Turn what goes wrong with an answer of another shape than CouchDB's into an error that says so."""
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # The words of such an error may hold what the server said: its kind and its place are enough.
+        raise errors.NotCouchDB(
+            f"an answer of {client.url} can't be understood ({type(error).__name__}; the last request was "
+            f"{client.last_asked}): this is no CouchDB, or something stands before it, or couchpy.couchdb has a fault",
+            status=200,
+        ) from error
 
 
 def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode: bool) -> Outcome:
     """Observe, plan, and unless in check mode apply, until the server is as desired.
 
     When somebody else changed the server between reading and writing, it is read and planned anew, a
-    bounded number of times. Raises Interrupted when a change fails after the first try.
+    bounded number of times. Raises Interrupted for an error after changes were made or sent, to tell which.
     """
+    done: list[Change] = []
+    try:
+        with _understanding(client):
+            return _carried_out(resource, desired, client, check_mode, done)
+    except errors.CouchDBError as error:
+        if not done:
+            raise
+        raise Interrupted(error, Progress(done)) from error
+
+
+def _carried_out(resource: Resource, desired: t.Any, client: Client, check_mode: bool, done: list[Change]) -> Outcome:
+    """What carry_out() does; ``done`` becomes the changes that are made, whatever happens after them."""
     # First of all, and with one request: is this a CouchDB, and does it let us in?
     client.welcome()
     make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
-    done: list[Change] = []
     for attempt in range(1, _TRIES + 1):
         observed = resource.observe(client, desired)
         plan = make_plan(desired, observed)
@@ -194,9 +243,9 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _settled(resource, desired, client, plan, done)
+            after = _settled(resource, desired, client, plan)
             if any(change.may_be_void for change in done):
-                done = _effective(done, make_plan(desired, after))
+                done[:] = _effective(done, make_plan(desired, after))
             return _outcome(resource, desired, plan, after, done)
         if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
             raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
@@ -212,13 +261,10 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 
-def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan, done: list[Change]) -> t.Any:
+def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
     """What there is once the changes are made and what is waited for has come about."""
-    try:
-        after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-        return resource.wait(client, desired, after)
-    except errors.CouchDBError as error:
-        raise Interrupted(error, Progress(done)) from error
+    after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
+    return resource.wait(client, desired, after)
 
 
 def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | None]:
@@ -236,13 +282,13 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
             if outcome is None:
                 progress.undone += unit
                 continue
-            for change, (result, error) in zip(unit, outcome.result or [(None, outcome.error)] * len(unit)):
+            answers = [(None, outcome.error)] * len(unit) if outcome.result is None else outcome.result
+            for change, (result, error) in zip(unit, answers):
                 if change.may_be_void and isinstance(error, errors.NotFound) and not isinstance(error, errors.NodeDown):
                     # It is gone already, or is a default that can't be deleted: observing again tells which.
                     continue
                 first_error = first_error or error
-                unsure = isinstance(error, errors.Unreachable) and error.sent
-                place = progress.done if error is None else progress.unsure if unsure else progress.failed
+                place = progress.done if error is None else progress.unsure if error.unsure else progress.failed
                 place.append(replace(change, result=result))
     return progress, first_error
 
@@ -255,11 +301,12 @@ def send(unit: list[Change], client: Client) -> list[tuple[t.Any, errors.CouchDB
     first = unit[0]
     target = client if first.database is None else client.Database(first.database)
     call = getattr(target, first.call)
-    if not first.bulk:
-        return [(call(**first.arguments), None)]
-    (name,) = first.arguments
-    rows = call(**{name: [change.arguments[name] for change in unit]})
-    return [(row, errors.of_row(row)) for row in rows]
+    with _understanding(client):
+        if not first.bulk:
+            return [(call(**first.arguments), None)]
+        (name,) = first.arguments
+        rows = call(**{name: [change.arguments[name] for change in unit]})
+        return [(row, errors.of_row(row)) for row in rows]
 
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
@@ -273,9 +320,10 @@ def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
     if failed:
         result["msg"] = f"{failed[0]}: {result['msg']}"
         if progress.done or progress.undone:
-            result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', progress.undone + failed)})"
+            left = progress.undone + progress.failed
+            result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', left)})"
         if progress.unsure:
-            result["msg"] += f" ({_listed('sent without an answer', progress.unsure)})"
+            result["msg"] += f" ({_listed('sent without an answer to tell whether they were made', progress.unsure)})"
     return result
 
 

@@ -36,7 +36,16 @@ from urllib.parse import urlsplit
 from . import _dialect, _passwords, _replications, _restart, errors
 from ._cluster import Placement, Server, disagreements, placement
 from ._dialect import LOCAL
-from ._http import Answer, Connection, Options, session_cookie, side_by_side, split_address
+from ._http import (
+    Answer,
+    Connection,
+    Options,
+    is_list,
+    is_text,
+    session_cookie,
+    side_by_side,
+    split_address,
+)
 from ._names import check_admin_name, check_database_name
 from ._rolling import Restart
 from ._settings import setting_text
@@ -84,7 +93,7 @@ class Client:
     ``url``: its address, http or https, with a path where a proxy puts it there. Without it the
     environment's C(COUCHDB_URL), else C(http://localhost:5984/). Credentials in it are used, and never
     shown. ``config``: a mapping of connection options: ``username``, ``password``, ``validate_certs``,
-    ``ca_path``, ``client_cert``, ``client_key``, ``timeout`` (seconds for one request, 30), ``retries``
+    ``ca_path``, ``client_cert``, ``client_key``, ``client_key_passphrase``, ``timeout`` (seconds for one request, 30), ``retries``
     (3). ``hthdrs``: HTTP headers for every request; those given to a call are added and win.
     ``cookie``: the C(AuthSession) cookie of an earlier login, as a text or a SimpleCookie.
 
@@ -134,6 +143,21 @@ class Client:
     def username(self) -> str | None:
         """The name that requests log in with, or None."""
         return self._http.username
+
+    @property
+    def last_asked(self) -> str:
+        """The method and address of the last request, for errors."""
+        return self._http.last_asked
+
+    @property
+    def sends_in_clear(self) -> bool:
+        """Whether credentials go to the server without TLS."""
+        return self._http.url.startswith("http:") and self._http.has_credentials
+
+    @property
+    def trusts_anybody(self) -> bool:
+        """Whether the server's TLS certificate is not looked at."""
+        return self._http.url.startswith("https:") and not self._http.validates
 
     def request(self, method: str, path: t.Sequence[str] = (), **options: t.Any) -> Answer:
         """Send one request to the server: see Connection.request of the module C(_http) for the options.
@@ -597,13 +621,15 @@ class Client:
         if change and key is None:
             raise errors.InvalidInput("key", "must be given to set or delete a setting")
         path = self.dialect.settings(node, *names)
+        # PouchDB Server has values that are no texts.
+        expect = is_text if self.dialect.clustered else None
         # PouchDB Server loses settings that are written at the same time.
         with contextlib.nullcontext() if self.dialect.clustered else self._settings_lock:
             if change.get("value") is not None:
                 body = setting_text(change["value"])
-                return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True).body
+                return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True, expect=expect).body
             if change.get("delete"):
-                return self.request("DELETE", path, hthdrs=hthdrs).body
+                return self.request("DELETE", path, hthdrs=hthdrs, expect=expect).body
         return self.request("GET", path, hthdrs=hthdrs).body
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
@@ -807,7 +833,7 @@ class Client:
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
         """
-        return t.cast("list[str]", self.request("GET", ("_all_dbs",), hthdrs=hthdrs).body)
+        return t.cast("list[str]", self.request("GET", ("_all_dbs",), hthdrs=hthdrs, expect=is_list).body)
 
     def all_dbs(self, hthdrs: Headers = None) -> list[_Database]:
         """All databases of the server, as Database objects.
@@ -839,8 +865,8 @@ class Client:
     def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
         """What the server tells of these databases, or of all: name → information, None for one that is not there.
 
-        Takes a request for each hundred names (for each thousand databases when all are asked for), and
-        on CouchDB before 2.2 one for each database that is there.
+        Takes a request for each hundred names (for each thousand databases when all are asked for, or so many that
+        this is less), and on CouchDB before 2.2 one for each database that is there.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
@@ -852,10 +878,25 @@ class Client:
             infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
+        if names is not None and len(wanted) > _DBS_INFO_PAGE:
+            return self._many_dbs_info(wanted, hthdrs)
+        return self._dbs_info_portions(wanted, hthdrs)
+
+    def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        """What dbs_info() gives for so many names that it is worth a request to see which are there."""
+        there = self.database_names(hthdrs)
+        asked = sorted(set(names).intersection(there))
+        listed = self.dialect.has_dbs_info_listing and len(there) < len(asked) * (_DBS_INFO_PAGE // _DBS_INFO_KEYS)
+        infos = self._dbs_info_listing(hthdrs) if listed else self._dbs_info_portions(asked, hthdrs)
+        return {name: infos.get(name) for name in names}
+
+    def _dbs_info_portions(self, wanted: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]
 
         def ask(keys: list[str]) -> list[dict[str, t.Any]]:
-            rows = self.request("POST", ("_dbs_info",), body={"keys": keys}, repeatable=True, hthdrs=hthdrs).body
+            rows = self.request(
+                "POST", ("_dbs_info",), body={"keys": keys}, repeatable=True, hthdrs=hthdrs, expect=is_list
+            ).body
             return t.cast("list[dict[str, t.Any]]", rows)
 
         return dict(_info_of(row) for rows in side_by_side(ask, portions) for row in rows)
@@ -865,7 +906,7 @@ class Client:
         after: dict[str, t.Any] = {}
         while True:
             query = {"limit": _DBS_INFO_PAGE, **after}
-            rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs).body
+            rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs, expect=is_list).body
             found.update(_info_of(row) for row in rows)
             if len(rows) < _DBS_INFO_PAGE:
                 return found

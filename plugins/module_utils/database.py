@@ -18,7 +18,7 @@ import time
 import typing as t
 
 from . import _documents, errors
-from ._http import side_by_side
+from ._http import is_object, is_ok, side_by_side
 from ._indexes import without
 
 if t.TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Database:
         dialect = self.client.dialect
         dialect.check_databases([self.name])
         query = dialect.creation_query(shards, replicas, partitioned)
-        self._ask("PUT", query=query, hthdrs=hthdrs)
+        self._ask("PUT", query=query, hthdrs=hthdrs, expect=is_ok)
         return self
 
     def delete_database(self, hthdrs: Headers = None) -> bool:
@@ -127,7 +127,7 @@ class Database:
         """
         if self.client.dialect.deletes_what_is_not_there and not self.ispresent(hthdrs):
             raise errors.NotFound(f"there is no database {self.name}", status=404, error="not_found", reason="missing")
-        self._ask("DELETE", hthdrs=hthdrs)
+        self._ask("DELETE", hthdrs=hthdrs, expect=is_ok)
         self._open.clear()
         return True
 
@@ -136,7 +136,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/security.html
         """
-        return t.cast("dict[str, t.Any]", self._ask("GET", "_security", hthdrs=hthdrs))
+        return t.cast("dict[str, t.Any]", self._ask("GET", "_security", hthdrs=hthdrs, expect=is_object))
 
     def set_security(self, security: t.Mapping[str, t.Any], hthdrs: Headers = None) -> None:
         """Replace its security object. CouchDB keeps no revisions of it: the last one wins.
@@ -146,7 +146,7 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/security.html#put--db-_security
         """
         check_security(security)
-        self._ask("PUT", "_security", body=dict(security), repeatable=True, hthdrs=hthdrs)
+        self._ask("PUT", "_security", body=dict(security), repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
     def merge_security(self, given: t.Mapping[str, t.Mapping[str, list[str]]], hthdrs: Headers = None) -> None:
         """Set what is given in its security object, and leave the rest as it is."""
@@ -163,7 +163,7 @@ class Database:
         """Set how many revisions it remembers. Raises InvalidInput below 1, which CouchDB answers with a 500."""
         if limit < 1:
             raise errors.InvalidInput("revs_limit", f"is {limit}, and must be 1 or more")
-        self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs)
+        self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
     def compact(self, ddoc: str | None = None, hthdrs: Headers = None) -> bool:
         """Start compacting it, or the views of a design document. True when the server took it, not when it is done.
@@ -312,7 +312,11 @@ class Database:
         answers: list[dict[str, str]] = []
         for portion in _portions(documents):
             sent = {"docs": [dict(document) for document in portion]}
-            answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs)
+
+            def answers_each(body: t.Any, count: int = len(portion)) -> bool:
+                return isinstance(body, list) and len(body) == count and all(map(_tells, body))
+
+            answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs, expect=answers_each)
         return answers
 
     def write_documents(
@@ -434,9 +438,7 @@ class Database:
         self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
         return written
 
-    def build_views(
-        self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None
-    ) -> None:
+    def build_views(self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None) -> None:
         """Wait until the views of a design document are built, as far as documents were there when it began.
 
         They are asked for, again and again, as building takes longer than any one request may; then, on a
@@ -465,8 +467,15 @@ class Database:
         patience = min(self.client.timeout, max(deadline - time.monotonic(), 1))
         try:
             self._ask(
-                "GET", "_design", _bare(ddoc), "_view", view,
-                query={"limit": 0, "reduce": False}, timeout=patience, repeatable=False, hthdrs=hthdrs,
+                "GET",
+                "_design",
+                _bare(ddoc),
+                "_view",
+                view,
+                query={"limit": 0, "reduce": False},
+                timeout=patience,
+                repeatable=False,
+                hthdrs=hthdrs,
             )
         except errors.TimedOut:
             return False
@@ -636,6 +645,11 @@ def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
     return kind(
         str(error), status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
     )
+
+
+def _tells(row: t.Any) -> bool:
+    """Whether a row of an answer to C(_bulk_docs) says what became of a document."""
+    return isinstance(row, dict) and ("rev" in row or "error" in row)
 
 
 def _bare(ddoc: str) -> str:

@@ -42,6 +42,11 @@ class CouchDBError(Exception):
         self.method = method
         self.url = url
 
+    @property
+    def unsure(self) -> bool:
+        """Whether what was asked may have been done all the same."""
+        return False
+
 
 class InvalidInput(CouchDBError):
     """A value that can't work, found before anything was sent. ``option`` names where it stood."""
@@ -63,6 +68,10 @@ class Unreachable(CouchDBError):
 
     sent = True
 
+    @property
+    def unsure(self) -> bool:
+        return self.sent
+
 
 class TimedOut(Unreachable):
     """The answer did not come, or did not end, within the timeout."""
@@ -70,6 +79,18 @@ class TimedOut(Unreachable):
 
 class NotCouchDB(CouchDBError):
     """Something answered at the address, but CouchDB it was not."""
+
+    @property
+    def unsure(self) -> bool:
+        return self.status is not None and self.status < 300
+
+
+class TooLarge(CouchDBError):
+    """The answer is larger than what is read into memory."""
+
+    @property
+    def unsure(self) -> bool:
+        return True
 
 
 class BadRequest(CouchDBError):
@@ -108,8 +129,17 @@ class AlreadyExists(CouchDBError):
     """412: the database is there already."""
 
 
+class TooManyRequests(CouchDBError):
+    """429: the server, or a proxy before it, does nothing more for now."""
+
+
 class ServerError(CouchDBError):
     """5xx: the server, or a proxy before it, failed."""
+
+    @property
+    def unsure(self) -> bool:
+        # What a proxy says of a server whose answer it has not seen.
+        return self.status in (502, 503, 504)
 
 
 class CommitFailed(CouchDBError):
@@ -133,6 +163,7 @@ _BY_STATUS: dict[int, type[CouchDBError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    429: TooManyRequests,
 }
 
 

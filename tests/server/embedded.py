@@ -209,6 +209,7 @@ def server(
     port: int = 0,
     journal: str | os.PathLike[str] | None = None,
     timeout: float = START_TIMEOUT,
+    pretend_databases: int = 0,
 ) -> Iterator[Server]:
     """Runs an embedded server for the length of a ``with`` block.
 
@@ -219,12 +220,13 @@ def server(
     :param port: the port of the first node; 0 takes free ones.
     :param journal: where requests are written down; a temporary file otherwise.
     :param timeout: how long it may take until the server is ready.
+    :param pretend_databases: how many databases there are that are empty and cost nothing.
     :raises EmbeddedServerError: when it does not start, with what it said.
     """
     with tempfile.TemporaryDirectory(prefix="couchdb-embedded-journal-") as scratch:
         journal_file = Path(journal) if journal is not None else Path(scratch) / "journal.jsonl"
         command = [sys.executable, str(RUN), "--dialect", dialect, "--nodes", str(nodes), "--port", str(port)]
-        command += ["--journal", str(journal_file)]
+        command += ["--journal", str(journal_file), "--pretend-databases", str(pretend_databases)]
         if data is not None:
             command += ["--data", os.fspath(data)]
         environment = {name: value for name, value in os.environ.items() if name != "COUCHPY_ADMIN"}

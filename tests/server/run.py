@@ -58,6 +58,13 @@ def parse_arguments() -> argparse.Namespace:
         help="be one node as this etc directory says (default.ini, default.d, local.ini, local.d, vm.args), and nothing else",
     )
     parser.add_argument("--version", metavar="VERSION", help="with --etc: the version the server says it is")
+    parser.add_argument(
+        "--pretend-databases",
+        type=int,
+        default=0,
+        metavar="N",
+        help="have N more databases, pretended_000000 and so on, that are empty and cost nothing until they are used",
+    )
     return parser.parse_args()
 
 
@@ -197,6 +204,10 @@ def main() -> None:
         sys.exit("--admin takes USER:PASSWORD.")
     if not 1 <= arguments.nodes <= 9 or (arguments.dialect == "1" and arguments.nodes != 1):
         sys.exit("--nodes takes 1 to 9; CouchDB 1.x has one.")
+    if arguments.pretend_databases < 0 or (
+        arguments.pretend_databases and (arguments.data or arguments.dialect == "1")
+    ):
+        sys.exit("--pretend-databases takes a number, and neither --data nor --dialect 1 beside it.")
     node = find_node()
     environment = {**os.environ, "NODE_PATH": str(installed_packages(node)), "COUCHPY_ADMIN": admin or ""}
     command = [
@@ -206,6 +217,7 @@ def main() -> None:
         f"--dialect={arguments.dialect}",
         f"--nodes={arguments.nodes}",
         f"--port={arguments.port}",
+        f"--pretend-databases={arguments.pretend_databases}",
     ]
     if arguments.data:
         command.append(f"--data={Path(arguments.data).resolve()}")

@@ -32,6 +32,7 @@ LONG = [
     "integration(2.19-1)",
     "integration",
     "client",
+    "trust",
     "server",
     "plays",
     "sanity",

@@ -47,11 +47,13 @@ class Database extends EventEmitter {
     Object.assign(this, properties);
     this.engine = engine;
     this.references = 0;
+    this.untouched = false;
     this.validation = new Validation(this);
     this._counted = { seq: 0, deleted: new Set() };
   }
 
   get pouch() {
+    this.untouched = false;
     return this.engine.open(this.id);
   }
 
@@ -112,8 +114,8 @@ class Database extends EventEmitter {
   }
 
   async info() {
-    const pouch = this.pouch;
-    const { doc_count: count, update_seq: seq } = await pouch.info();
+    // One that is there to be counted is not opened for that.
+    const { doc_count: count, update_seq: seq } = this.untouched ? { doc_count: 0, update_seq: 0 } : await this.pouch.info();
     await this._countDeleted(seq);
     return {
       instance_start_time: String(this.created),

@@ -134,6 +134,17 @@ async function makeDatabase(node, name, { q = 2, n = 3, partitioned = false } = 
   return database;
 }
 
+/** Makes many databases at once. They are empty, and opened only when somebody asks for what is in them. */
+function pretendDatabases(node, count) {
+  const members = node.memberNames().filter((member) => node.cluster.exists(member));
+  for (let number = 0; number < count; number += 1) {
+    const name = `pretended_${String(number).padStart(6, '0')}`;
+    const database = Database.create(node.cluster.engine, { name, q: 2, placement: place(2, 1, members), partitioned: false });
+    Object.assign(database, { untouched: true, references: 1 });
+    node.registry.set(name, { id: database.id, generation: 1, deleted: false, database });
+  }
+}
+
 async function remove(exchange, name) {
   requireServerAdmin(exchange);
   if (exchange.query.has('rev')) {
@@ -263,4 +274,4 @@ const WHOLE = {
   },
 };
 
-module.exports = { allDatabases, databasesInfo, route, makeDatabase, selectNames };
+module.exports = { allDatabases, databasesInfo, route, makeDatabase, pretendDatabases, selectNames };

@@ -27,6 +27,7 @@ const { values } = parseArgs({
     journal: { type: 'string' },
     etc: { type: 'string' },
     version: { type: 'string' },
+    'pretend-databases': { type: 'string', default: '0' },
   },
 });
 
@@ -104,6 +105,7 @@ async function startCouch3(admin, count, port) {
   const { Cluster } = require('./cluster');
   const { Node } = require('./node');
   const { createDatabases, SYSTEM_DATABASES } = require('./node_routes');
+  const { pretendDatabases } = require('./databases');
   const passwords = require('./passwords');
   const engine = new Engine({ directory: path.join(data, 'databases'), persistent: Boolean(values.data) });
   const cluster = new Cluster(engine);
@@ -128,6 +130,7 @@ async function startCouch3(admin, count, port) {
   }
   for (const node of nodes) await node.start();
   if (count === 1) await createDatabases(nodes[0], SYSTEM_DATABASES);
+  pretendDatabases(nodes[0], Number(values['pretend-databases']));
   return {
     nodes,
     async stop() {

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+"""For every module a task that changes something, what is there before it, and what proves that it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from couch import PREFIX, Couch
+
+
+def _nothing(couch: Couch) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task of a module.
+
+    ``before(couch)`` makes the server what it is before the task, whatever it is. ``proof(couch)`` gives what the
+    task declares as the server holds it, which must be ``proved`` then. ``named`` is the beginning of each place of a
+    snapshot that the task may change, for settings without the node. ``returns`` are the names of what a good run
+    returns.
+    """
+
+    module: str
+    options: dict[str, Any]
+    before: Callable[[Couch], None] = _nothing
+    proof: Callable[[Couch], Any] = _nothing
+    proved: Any = None
+    named: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
+    tag: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.module} {self.tag}".strip()
+
+
+# couchdb_config
+
+_SETTINGS = {"new": "value", "changed": "after", "gone": None}
+
+
+def _settings_before(couch: Couch) -> None:
+    for key, value in {"new": None, "changed": "before", "gone": "still there", "other": "as it was"}.items():
+        couch.set(PREFIX, key, value)
+
+
+# couchdb_database
+
+_NEW, _OLD = f"{PREFIX}_new", f"{PREFIX}_old"
+_SECURITY = {"admins": {"names": ["ann"], "roles": ["ops"]}, "members": {"names": ["carl"], "roles": ["shop"]}}
+_OTHERS = {"cloudant": {"x": ["_reader"]}}
+
+
+def _databases_before(couch: Couch) -> None:
+    couch.delete(_NEW)
+    couch.create(_OLD)
+    couch.put(_OLD, "kept", {"value": 1})
+    couch.ask("PUT", _OLD, "_security", body={"members": {"names": ["bob"], "roles": []}, **_OTHERS})
+    couch.ask("PUT", _OLD, "_revs_limit", body=1000)
+
+
+def _databases_proof(couch: Couch) -> Any:
+    parts = {name: [couch.ask("GET", name, part)[1] for part in ("_security", "_revs_limit")] for name in (_NEW, _OLD)}
+    return parts, (couch.document(_OLD, "kept") or {}).get("value")
+
+
+def _databases_there(couch: Couch) -> None:
+    for name in (_NEW, _OLD):
+        couch.create(name)
+
+
+# couchdb_admin
+
+_ADMIN = f"{PREFIX}_admin"
+
+
+def _admin_proof(couch: Couch) -> Any:
+    stored = [couch.ask("GET", "_node", node, "_config", "admins", _ADMIN) for node in couch.nodes]
+    return all(status == 200 and _passwords.verify("of the admin", _passwords.parse(text)) for status, text in stored)
+
+
+# couchdb_user
+
+_USERS = {name: f"org.couchdb.user:{PREFIX}_{name}" for name in ("new", "changed", "gone")}
+
+
+def _users_before(couch: Couch) -> None:
+    couch.put("_users", _USERS["new"], None)
+    for name in ("changed", "gone"):
+        fields = {"name": f"{PREFIX}_{name}", "type": "user", "roles": ["before"], "kept": True}
+        couch.put("_users", _USERS[name], fields)
+
+
+def _users_proof(couch: Couch) -> Any:
+    documents = {name: couch.document("_users", docid) for name, docid in _USERS.items()}
+    new, changed = documents["new"] or {}, documents["changed"] or {}
+    logged_in = couch.ask("GET", "_session", login=(f"{PREFIX}_new", "of the user"))[1].get("userCtx", {}).get("name")
+    return logged_in, new.get("roles"), changed.get("roles"), changed.get("kept"), documents["gone"]
+
+
+CASES: list[Case] = [
+    Case(
+        "couchdb_config",
+        {"settings": {PREFIX: _SETTINGS}},
+        before=_settings_before,
+        proof=lambda couch: {key: couch.setting(PREFIX, key) for key in (*_SETTINGS, "other")},
+        proved={**_SETTINGS, "other": "as it was"},
+        named=tuple(f"config/{PREFIX}/{key}" for key in _SETTINGS),
+        returns=("settings",),
+    ),
+    Case(
+        "couchdb_database",
+        {"name": [_NEW, _OLD], "security": _SECURITY, "revs_limit": 50},
+        before=_databases_before,
+        proof=_databases_proof,
+        proved=({_NEW: [_SECURITY, 50], _OLD: [{**_SECURITY, **_OTHERS}, 50]}, 1),
+        named=(f"db/{_NEW}", f"db/{_OLD}"),
+        returns=("databases",),
+    ),
+    Case(
+        "couchdb_database",
+        {"name": [_NEW, _OLD], "state": "absent"},
+        before=_databases_there,
+        proof=lambda couch: [couch.ask("GET", name)[0] for name in (_NEW, _OLD)],
+        proved=[404, 404],
+        named=(f"db/{_NEW}", f"db/{_OLD}"),
+        returns=("databases",),
+        tag="absent",
+    ),
+    Case(
+        "couchdb_info",
+        {"gather_subset": ["all", "!log"]},
+        returns=("server", "databases", "config", "admins", "cluster", "replications", "session"),
+    ),
+    Case(
+        "couchdb_admin",
+        {"name": _ADMIN, "password": "of the admin"},
+        before=lambda couch: couch.set("admins", _ADMIN, None),
+        proof=_admin_proof,
+        proved=True,
+        named=(f"config/admins/{_ADMIN}",),
+        returns=("admin",),
+    ),
+    Case(
+        "couchdb_user",
+        {
+            "users": [
+                {"name": f"{PREFIX}_new", "password": "of the user", "roles": ["shop"]},
+                {"name": f"{PREFIX}_changed", "roles": ["after"]},
+                {"name": f"{PREFIX}_gone", "state": "absent"},
+            ]
+        },
+        before=_users_before,
+        proof=_users_proof,
+        proved=(f"{PREFIX}_new", ["shop"], ["after"], True, None),
+        named=tuple(f"db/_users/{docid}" for docid in _USERS.values()),
+        returns=("users",),
+    ),
+]
+"""Every module of the action group has a row; test_faults.py fails when one hasn't."""
+
+MAY_BE_DONE_TWICE = (r"PUT .*/_config/[^/]+/[^/]+", r"PUT /[^/]+/_security", r"PUT /[^/]+/_revs_limit")
+"""What sets a value, whatever it was: doing it twice is doing it once."""

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+
+"""A server as the tests see it, by other means than the collection's: what it holds, and the bystanders on it.
+
+Bystanders are what no task names. Whatever a task meets, they must stay as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+PREFIX = "couchpy_trust"
+BYSTANDER = f"{PREFIX}_bystander"
+DOCUMENTS = 25
+
+# Hashes are made here and by the server; ten rounds are enough for passwords that are no secret.
+ITERATIONS = "10"
+
+
+class Couch:
+    """A CouchDB 3: ``ask`` it as its admin, see all it holds in a ``snapshot``."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self.username = username
+        self.password = password
+        self._parts = urlsplit(url)
+        self._local = threading.local()
+        self.nodes: list[str] = self.ask("GET", "_membership")[1]["cluster_nodes"]
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """The options with which every module logs in."""
+        return {"login_user": self.username, "login_password": self.password}
+
+    def ask(self, method: str, *path: str, body: Any = None, login: tuple[str, str] | None = None) -> tuple[int, Any]:
+        """One request, as the admin or as somebody else: the status and the JSON of the answer.
+
+        ``path`` is a sequence of parts; what follows a ``?`` in the last is a query.
+        """
+        last, mark, query = path[-1].partition("?")
+        target = self._parts.path.rstrip("/") + "/" + "/".join(quote(part, safe="@:") for part in (*path[:-1], last))
+        pair = base64.b64encode(":".join(login or (self.username, self.password)).encode()).decode()
+        headers = {"Authorization": f"Basic {pair}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body)
+        for again in (True, False):
+            try:
+                connection = self._connection()
+                connection.request(method, target + mark + query, data, headers)
+                response = connection.getresponse()
+                content = response.read()
+                return response.status, json.loads(content) if content else None
+            except (http.client.HTTPException, OSError):
+                # It had been idle for too long, or the server was restarted.
+                self._local.connection.close()
+                if not again:
+                    raise
+        raise AssertionError
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not hasattr(self._local, "connection"):
+            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+            self._local.connection = kind(self._parts.netloc.rpartition("@")[2], timeout=60)
+        connection: http.client.HTTPConnection = self._local.connection
+        return connection
+
+    # What it holds
+
+    def setting(self, section: str, key: str) -> str | None:
+        """A setting of the first node, None when there is none."""
+        status, value = self.ask("GET", "_node", self.nodes[0], "_config", section, key)
+        return value if status == 200 else None
+
+    def set(self, section: str, key: str, value: str | None) -> None:
+        """Set a setting of each node, or delete it with None."""
+        for node in self.nodes:
+            if value is None:
+                self.ask("DELETE", "_node", node, "_config", section, key)
+            else:
+                assert self.ask("PUT", "_node", node, "_config", section, key, body=value)[0] == 200
+
+    def document(self, database: str, docid: str) -> dict[str, Any] | None:
+        """A document, None when there is none."""
+        status, document = (
+            self.ask("GET", database, *docid.split("/", 1)) if docid[0] == "_" else self.ask("GET", database, docid)
+        )
+        return document if status == 200 else None
+
+    def put(self, database: str, docid: str, fields: dict[str, Any] | None) -> None:
+        """Make a document what is given, or delete it with None, whatever it is now."""
+        held = self.document(database, docid)
+        if held is None and fields is None:
+            return
+        document = {**(fields or {"_deleted": True}), "_id": docid, **({"_rev": held["_rev"]} if held else {})}
+        status, rows = self.ask("POST", database, "_bulk_docs", body={"docs": [document]})
+        assert status in (201, 202), rows
+        assert "error" not in rows[0], rows
+
+    def create(self, database: str) -> None:
+        """Create a database, if it is not there."""
+        assert self.ask("PUT", database)[0] in (201, 202, 412)
+
+    def delete(self, database: str) -> None:
+        """Delete a database, if it is there."""
+        assert self.ask("DELETE", database)[0] in (200, 202, 404)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All it holds: ``db/NAME``, ``db/NAME/_security``, ``db/NAME/_revs_limit``, ``db/NAME/DOCID``, ``config/SECTION/KEY/NODE``."""
+        found: dict[str, Any] = {}
+        for name in self.ask("GET", "_all_dbs")[1]:
+            place = f"db/{name}"
+            found[place] = True
+            for part in ("_security", "_revs_limit"):
+                found[f"{place}/{part}"] = self.ask("GET", name, part)[1]
+            for row in self.ask("GET", name, "_all_docs?include_docs=true")[1]["rows"]:
+                found[f"{place}/{row['id']}"] = row["doc"]
+        for node in self.nodes:
+            for section, keys in self.ask("GET", "_node", node, "_config")[1].items():
+                found.update({f"config/{section}/{key}/{node}": value for key, value in keys.items()})
+        return found
+
+    # Those who stand by
+
+    def add_bystanders(self) -> None:
+        """Add what no task names: a database with documents, a setting, an admin, a user."""
+        for database in ("_users", "_replicator", BYSTANDER):
+            self.create(database)
+        self.set("chttpd_auth", "iterations", ITERATIONS)
+        self.set(BYSTANDER, "setting", "as it was")
+        self.set("admins", BYSTANDER, "-pbkdf2-" + "ab" * 20 + ",5a17,10")
+        self.put("_users", f"org.couchdb.user:{BYSTANDER}", {"name": BYSTANDER, "type": "user", "roles": ["as it was"]})
+        self.put(BYSTANDER, "_design/views", {"views": {"all": {"map": "function (doc) { emit(doc._id); }"}}})
+        for number in range(DOCUMENTS):
+            self.put(BYSTANDER, f"document {number}", {"number": number})
+        security = {"admins": {"names": [BYSTANDER], "roles": []}, "members": {"names": [], "roles": ["as it was"]}}
+        assert self.ask("PUT", BYSTANDER, "_security", body=security)[0] == 200
+        assert self.ask("PUT", BYSTANDER, "_revs_limit", body=77)[0] == 200
+
+    def remove_bystanders(self) -> None:
+        """Take away all that these tests added."""
+        for name in self.ask("GET", "_all_dbs")[1]:
+            if name.startswith(PREFIX):
+                self.delete(name)
+        for database in ("_users", "_replicator"):
+            for row in self.ask("GET", database, "_all_docs")[1]["rows"]:
+                if PREFIX in row["id"]:
+                    self.put(database, row["id"], None)
+        for section, keys in self.ask("GET", "_node", self.nodes[0], "_config")[1].items():
+            for key in keys:
+                if section.startswith(PREFIX) or (section == "admins" and key.startswith(PREFIX)):
+                    self.set(section, key, None)
+        self.set("chttpd_auth", "iterations", None)
