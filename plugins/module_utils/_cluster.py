@@ -247,7 +247,9 @@ def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
         if not node.connected:
             problems.append(f"{node.name} is a member and is not connected")
         elif not node.member:
-            problems.append(f"{node.name} is connected and is no member: stop it, as what is created on it spreads here")
+            problems.append(
+                f"{node.name} is connected and is no member: stop it, as what is created on it spreads here"
+            )
         elif node.problem:
             problems.append(f"{node.name} is connected and could not be asked: {node.problem}")
         elif node.in_maintenance:

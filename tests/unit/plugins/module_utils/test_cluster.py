@@ -41,7 +41,10 @@ def document(name: str, *nodes: str, suffix: str = ".1700000000") -> dict[str, t
         ([ONE], [Member(ONE)]),
         ([ONE, {"name": TWO}], [Member(ONE), Member(TWO)]),
         ([{"name": ONE, "url": "http://a/"}, {"name": TWO, "url": None}], [Member(ONE, "http://a/"), Member(TWO)]),
-        (["db_1.a-b+c@db-1.example.com", "couchdb@::1"], [Member("db_1.a-b+c@db-1.example.com"), Member("couchdb@::1")]),
+        (
+            ["db_1.a-b+c@db-1.example.com", "couchdb@::1"],
+            [Member("db_1.a-b+c@db-1.example.com"), Member("couchdb@::1")],
+        ),
     ],
 )
 def test_members(given: list[t.Any], members: list[Member]) -> None:
@@ -184,7 +187,12 @@ def nodes(**three: t.Any) -> list[Node]:
         (nodes(maintenance_mode="nolb"), ALONE, "degraded", [r"maintenance \(nolb\)"]),
         (nodes(problem="no answer"), SPREAD, "degraded", ["could not be asked: no answer", "some copy .* a, b"]),
         (nodes(member=False), {}, "degraded", ["is no member"]),
-        (nodes(), {"a": Placement({"0-f": [ONE, FOUR]})}, "degraded", ["some copy .* a", "neither members nor connected: a"]),
+        (
+            nodes(),
+            {"a": Placement({"0-f": [ONE, FOUR]})},
+            "degraded",
+            ["some copy .* a", "neither members nor connected: a"],
+        ),
     ],
 )
 def test_health(known: list[Node], shards: dict[str, Placement], word: str, says: list[str]) -> None:

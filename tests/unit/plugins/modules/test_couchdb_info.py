@@ -149,7 +149,9 @@ def test_before_couchdb_3_nothing_is_known_of_shards(wire: Wire) -> None:
     wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
     wire["GET /_node/a@h/_config/couchdb"] = {}
     cluster = gather(gather_subset=["cluster"])["cluster"]
-    assert cluster["nodes"] == [{"name": "a@h", "member": True, "connected": True, "shards": None, "maintenance": False}]
+    assert cluster["nodes"] == [
+        {"name": "a@h", "member": True, "connected": True, "shards": None, "maintenance": False}
+    ]
     assert cluster["health"] == "healthy"
 
 
