@@ -45,7 +45,7 @@ def test_nodes_join_and_all_agree(nodes: embedded.Server, first: Client) -> None
 
 
 def test_other_nodes_are_asked_with_the_same_login(nodes: embedded.Server, first: Client) -> None:
-    found = first.servers(dict(zip(EVERYBODY, nodes.urls)), closely=[TWO])
+    found = first.servers(dict(zip(EVERYBODY, nodes.urls, strict=True)), closely=[TWO])
     assert [getattr(server, "node", server) for server in found.values()] == EVERYBODY
     assert found[TWO].members == [TWO]
     assert "admin" in found[TWO].settings["admins"]

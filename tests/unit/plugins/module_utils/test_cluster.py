@@ -30,7 +30,7 @@ def document(name: str, *nodes: str, suffix: str = ".1700000000") -> dict[str, t
         "_rev": "1-a",
         "shard_suffix": [ord(character) for character in suffix],
         "changelog": [["add", shard, node] for shard in ranges for node in nodes],
-        "by_node": {node: ranges for node in nodes},
+        "by_node": dict.fromkeys(nodes, ranges),
         "by_range": {shard: list(nodes) for shard in ranges},
     }
 
@@ -199,7 +199,9 @@ def test_health(known: list[Node], shards: dict[str, Placement], word: str, says
     health = _cluster.health(known, shards)
     assert health.word == word
     assert len(health.problems) == len(says)
-    assert all(re.search(pattern, problem) for pattern, problem in zip(says, health.problems)), health.problems
+    assert all(re.search(pattern, problem) for pattern, problem in zip(says, health.problems, strict=True)), (
+        health.problems
+    )
 
 
 def test_many_names_are_cut_in_a_message() -> None:

@@ -184,7 +184,7 @@ def test_a_member_that_is_away_is_waited_for() -> None:
 def test_warnings(held: Observed, given: dict[str, t.Any], warned: list[str]) -> None:
     warnings = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).warnings
     assert len(warnings) == len(warned)
-    assert all(warning.startswith(start) for warning, start in zip(warnings, warned))
+    assert all(warning.startswith(start) for warning, start in zip(warnings, warned, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_the_credentials_of_an_address_win(wire: Wire) -> None:
     apart(wire)
     with_password = {"name": "b@h", "url": "http://bob:hidden@couch.example:5984/b/"}
     carry_out(members=[URLS[0], with_password, URLS[2]], check_mode=True)
-    sent = {line: headers["Authorization"] for line, headers in zip(wire.asked, wire.headers)}
+    sent = {line: headers["Authorization"] for line, headers in zip(wire.asked, wire.headers, strict=True)}
     assert sent["GET /b/"] == "Basic Ym9iOmhpZGRlbg=="
     assert sent["GET /b/"] != sent["GET /c/"] == sent["GET /"]
     assert set(couchdb_cluster._secrets({"members": [with_password, "c@h"]})) == {"hidden"}
