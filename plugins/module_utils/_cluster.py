@@ -217,6 +217,16 @@ class Node:
     maintenance_mode: str | None = None
     problem: str | None = None
 
+    @property
+    def in_maintenance(self) -> bool | None:
+        """Whether load balancers are told to leave it out; None when that can't be known."""
+        return None if self.maintenance_mode is None else self.maintenance_mode in ("true", "nolb")
+
+    @property
+    def serves(self) -> bool:
+        """Whether its copies of shards are read and written; with C(nolb) they are."""
+        return self.connected and not self.problem and self.maintenance_mode != "true"
+
 
 @dataclass(frozen=True)
 class Health:
@@ -237,12 +247,14 @@ def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
         if not node.connected:
             problems.append(f"{node.name} is a member and is not connected")
         elif not node.member:
-            problems.append(f"{node.name} is connected and is no member; what it makes it still spreads")
+            problems.append(
+                f"{node.name} is connected and is no member: stop it, as what is created on it spreads here"
+            )
         elif node.problem:
             problems.append(f"{node.name} is connected and could not be asked: {node.problem}")
-        elif node.maintenance_mode not in (None, "false"):
+        elif node.in_maintenance:
             problems.append(f"{node.name} is in maintenance ({node.maintenance_mode})")
-    serving = {node.name for node in nodes if node.connected and node.maintenance_mode != "true" and not node.problem}
+    serving = {node.name for node in nodes if node.serves}
     known = {node.name for node in nodes}
     lost, fewer, strange = [], [], []
     for name, placed in shards.items():
@@ -251,7 +263,7 @@ def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
             lost.append(name)
         elif any(count < len(holders) for count, holders in zip(serving_copies, placed.ranges.values())):
             fewer.append(name)
-        if any(known.isdisjoint([holder]) for holders in placed.ranges.values() for holder in holders):
+        if not known.issuperset(holder for holders in placed.ranges.values() for holder in holders):
             strange.append(name)
     if lost:
         problems.append(f"no copy of some shard is in service: {listed(lost)}")

@@ -78,9 +78,14 @@ class Dialect:
         self.check_cluster()
         return ("_node", node, "_dbs", "_all_docs")
 
+    @property
+    def has_shard_map(self) -> bool:
+        """The databases C(_nodes) and C(_dbs) of a node, since 3.0; before, they are at a port of their own."""
+        return self.number >= (3, 0, 0)
+
     def check_cluster(self) -> None:
         """Raise Unsupported when this server's members can't be managed at its usual port, as before 3.0."""
-        if self.number < (3, 0, 0):
+        if not self.has_shard_map:
             raise self.lacks("members that can be managed at this port; it came with 3.0")
 
     def log(self) -> Path:
@@ -267,6 +272,8 @@ class OneX(Dialect):
     def restart(self, node: str) -> Path:
         self._only_node(node)
         return ("_restart",)
+
+    has_shard_map = False
 
     def check_cluster(self) -> None:
         raise self.lacks("cluster: it is one node")

@@ -29,12 +29,12 @@ import re
 import threading
 import time
 import typing as t
-from dataclasses import fields
+from dataclasses import fields, replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from . import _dialect, _passwords, _replications, _restart, errors
-from ._cluster import Placement, Server, disagreements, placement
+from ._cluster import Node, Placement, Server, copies, disagreements, placement
 from ._dialect import LOCAL
 from ._http import (
     Answer,
@@ -477,6 +477,33 @@ class Client:
             if len(rows) < _SHARDS_PAGE:
                 return found
             after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
+
+    def cluster_nodes(self, hthdrs: Headers = None) -> tuple[list[Node], dict[str, Placement]]:
+        """The members and who else is connected, what is known of each, and where the shards of every database are.
+
+        Each connected node is asked through this one, side by side, whether it is in maintenance. Before CouchDB 3.0
+        nothing is known of shards, and on 1.x there is one node. For server admins.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        membership = self.membership(hthdrs)
+        members, connected = membership["cluster_nodes"], membership["all_nodes"]
+        knows_shards = self.dialect.has_shard_map
+        shards = self.shards(hthdrs=hthdrs) if knows_shards else {}
+        held = copies(shards)
+
+        def ask(name: str) -> Node:
+            node = Node(name, name in members, name in connected, held.get(name, 0) if knows_shards else None)
+            if not node.connected or not self.dialect.clustered:
+                return node
+            try:
+                mode = self.config("couchdb", node=name, hthdrs=hthdrs).get("maintenance_mode", "false")
+            except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
+                return replace(node, problem=error.reason or str(error))
+            return replace(node, maintenance_mode=mode)
+
+        names = [*members, *(name for name in connected if name not in members)]
+        return side_by_side(ask, names), shards
 
     def server(self, closely: bool = False) -> Server:
         """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.

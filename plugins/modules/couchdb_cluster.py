@@ -160,7 +160,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 
 # What must be done before what. Who leaves goes before databases are created, as CouchDB would place copies on it.
-JOIN, LEAVE, SET, CREATE = range(4)
+JOIN = 0
+LEAVE = 1
+SET = 2
+CREATE = 3
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Observed:
     members: list[str]
     connected: list[str]
     found: dict[str, Server | CouchDBError] = field(default_factory=dict)
-    copies: dict[str, int | None] = field(default_factory=dict)
+    copies: t.Mapping[str, int | None] = field(default_factory=dict)
 
 
 def desire(params: dict[str, t.Any]) -> Desired:

@@ -90,6 +90,12 @@ EXAMPLES = r"""
     gather_subset: [databases]
     databases: [orders, customers]
 
+- name: Is the cluster well?
+  couchpy.couchdb.couchdb_info:
+    gather_subset: [cluster]
+  register: couch
+  failed_when: couch is failed or couch.cluster.health != 'healthy'
+
 - name: Everything but the log and the statistics
   couchpy.couchdb.couchdb_info:
     gather_subset: [all, '!log', '!stats']
@@ -165,7 +171,7 @@ active_tasks:
   returned: when gathered
   sample: []
 cluster:
-  description: The nodes.
+  description: The nodes, and how the cluster is. A server alone is a cluster of one.
   type: dict
   returned: when gathered
   contains:
@@ -181,6 +187,54 @@ cluster:
       elements: str
       returned: always
       sample: [couchdb@10.0.0.1, couchdb@10.0.0.2]
+    nodes:
+      description: The members, and who else is connected.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        name:
+          description: Name of the node.
+          type: str
+          returned: always
+          sample: couchdb@10.0.0.1
+        member:
+          description: Whether it is a member. One that left is connected for as long as it runs.
+          type: bool
+          returned: always
+          sample: true
+        connected:
+          description: Whether the answering node is connected with it.
+          type: bool
+          returned: always
+          sample: true
+        shards:
+          description: How many copies of shards it holds, of all databases together. V(null) before CouchDB 3.0.
+          type: int
+          returned: always
+          sample: 12
+        maintenance:
+          description:
+            - Whether it is in maintenance, which is so when its setting C(couchdb/maintenance_mode) is V(true) or V(nolb).
+              V(null) when it can't be asked, and on CouchDB 1.x.
+          type: bool
+          returned: always
+          sample: false
+    health:
+      description:
+        - V(healthy) when every member is connected and in service and holds its copies of shards.
+        - V(down) when some shard has no copy in service, so that what is in it can't be read or written.
+        - V(degraded) for anything between, as RV(cluster.problems) tells.
+        - CouchDB 1.x is V(healthy) when it answers.
+      type: str
+      returned: always
+      sample: degraded
+    problems:
+      description: What is wrong, a sentence each. Empty when it is V(healthy).
+      type: list
+      elements: str
+      returned: always
+      sample: ["couchdb@10.0.0.3 is a member and is not connected", "some copy of a shard is not in service: orders, customers"]
 replications:
   description: The replications, those in documents and those that only run.
   type: list
@@ -235,6 +289,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords, _secrets
+from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import health as cluster_health
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change
@@ -275,9 +330,25 @@ def _admins(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
     return found
 
 
-def _cluster(client: Client, desired: Desired) -> dict[str, list[str]]:
-    membership = client.membership()
-    return {"members": membership["cluster_nodes"], "connected": membership["all_nodes"]}
+def _cluster(client: Client, desired: Desired) -> dict[str, t.Any]:
+    nodes, shards = client.cluster_nodes()
+    health = cluster_health(nodes, shards)
+    return {
+        "members": [node.name for node in nodes if node.member],
+        "connected": [node.name for node in nodes if node.connected],
+        "nodes": [
+            {
+                "name": node.name,
+                "member": node.member,
+                "connected": node.connected,
+                "shards": node.shards,
+                "maintenance": node.in_maintenance,
+            }
+            for node in nodes
+        ],
+        "health": health.word,
+        "problems": health.problems,
+    }
 
 
 SUBSETS: dict[str, t.Callable[[Client, Desired], t.Any]] = {

@@ -28,12 +28,14 @@ PASSWORDS = {
     "monitoring_password": "monitoring-secret",
     "monitoring_salt": "00112233445566778899aabbccddeeff",
     "shop_passwords": {"ann": "ann-secret", "ben": "ben-secret"},
+    "couchdb_uuid": "d0c0ffee00000000000000000000cafe",
+    "couchdb_session_secret": "5ec2e7ab1e5ec2e7ab1e5ec2e7ab1e00",
 }
-
+# The fixtures of the examples that need more than one node.
+SERVERS = {"cluster.yml": "apart", "rolling_restart.yml": "cluster"}
 
 # Nobody's requests are to be waited for here.
 VARIABLES = {**PASSWORDS, "drain_time": 0}
-OF_CLUSTERS = {"rolling_restart.yml"}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +53,21 @@ def cluster() -> Iterator[embedded.Server]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def apart() -> Iterator[embedded.Server]:
+    """Three nodes apart, with nothing in them but what they must have alike."""
+    with embedded.server(dialect="3", admin="admin:secret", nodes=3) as started:
+        for number in (1, 2, 3):
+            for setting, name in (("couchdb/uuid", "couchdb_uuid"), ("chttpd_auth/secret", "couchdb_session_secret")):
+                started.request("PUT", f"/_node/_local/_config/{setting}", PASSWORDS[name], node=number)
+        yield started
+
+
 def play(server: embedded.Server, playbook: str, folder: Path, *options: str) -> int:
     """Run a playbook and return how many tasks changed something."""
     passwords = folder / "passwords.json"
-    passwords.write_text(json.dumps(VARIABLES))
+    members = [{"name": f"node{number}@127.0.0.1", "url": url} for number, url in enumerate(server.urls, 1)]
+    passwords.write_text(json.dumps({**VARIABLES, "couchdb_members": members}))
     environment = {
         **os.environ,
         "COUCHDB_URL": server.url,
@@ -74,7 +87,7 @@ def play(server: embedded.Server, playbook: str, folder: Path, *options: str) ->
 def test_an_example_runs_and_its_second_run_changes_nothing(
     request: pytest.FixtureRequest, playbook: str, tmp_path: Path
 ) -> None:
-    server = request.getfixturevalue("cluster" if playbook in OF_CLUSTERS else "server")
+    server = request.getfixturevalue(SERVERS.get(playbook, "server"))
     predicted = play(server, playbook, tmp_path, "--check", "--diff")
     written = [entry for entry in server.journal() if entry["method"] in ("PUT", "DELETE")]
     assert play(server, playbook, tmp_path, "--diff") == predicted > 0
@@ -99,3 +112,13 @@ def test_the_rolling_restart_restarts_every_node_one_after_the_other(cluster: em
     assert restarts == [f"/_node/node{number}@127.0.0.1/_restart" for number in (2, 3, 1)]
     for number in (1, 2, 3):
         assert cluster.request("GET", "/_up", node=number)[0] == 200
+
+
+def test_the_nodes_of_the_example_are_one_cluster(apart: embedded.Server, tmp_path: Path) -> None:
+    play(apart, "cluster.yml", tmp_path)
+    everybody = [f"node{number}@127.0.0.1" for number in (1, 2, 3)]
+    for number in (1, 2, 3):
+        membership = apart.request("GET", "/_membership", node=number)[1]
+        assert membership == {"all_nodes": everybody, "cluster_nodes": everybody}
+        assert apart.request("GET", "/_up", node=number)[0] == 200
+    assert apart.request("GET", "/orders", node=3)[1]["cluster"]["n"] == 3

@@ -538,6 +538,41 @@ class TestCluster:
         assert len(self.members(trio.url)["all_nodes"]) == 3
         assert {"meanwhile", "minority"} <= set(ask(trio.urls[2], "GET", "/_all_dbs").json)
 
+    def test_a_node_that_no_other_can_connect_with(self, trio: embedded.Server) -> None:
+        trio.part_node(3)
+        try:
+            everybody = [f"node{number}@127.0.0.1" for number in (1, 2, 3)]
+            assert self.members(trio.url) == {"all_nodes": everybody[:2], "cluster_nodes": everybody}
+            assert self.members(trio.urls[2]) == {"all_nodes": everybody[2:], "cluster_nodes": everybody}
+            assert ask(trio.url, "GET", "/_node/node3@127.0.0.1/_config").status == 412
+            assert ask(trio.urls[2], "GET", "/_up", user=None).status == 200
+        finally:
+            trio.mend_node(3)
+        assert self.members(trio.urls[2])["all_nodes"] == self.members(trio.url)["all_nodes"] == everybody
+
+    def test_a_node_tells_where_shards_are(self, trio: embedded.Server) -> None:
+        ask(trio.url, "PUT", "/placed?n=2&q=1")
+        told = ask(trio.urls[1], "GET", "/_node/_local/_dbs/_all_docs?include_docs=true").json
+        assert [row["id"] for row in told["rows"]] == ask(trio.url, "GET", "/_all_dbs").json
+        doc = next(row["doc"] for row in told["rows"] if row["id"] == "placed")
+        shards = ask(trio.url, "GET", "/placed/_shards").json["shards"]
+        assert doc["by_range"] == shards
+        assert doc["by_node"] == {name: ["00000000-ffffffff"] for name in shards["00000000-ffffffff"]}
+        assert doc["changelog"] == [["add", "00000000-ffffffff", name] for name in shards["00000000-ffffffff"]]
+        assert "".join(map(chr, doc["shard_suffix"]))[1:].isdigit()
+        page = ask(trio.url, "GET", '/_node/_local/_dbs/_all_docs?start_key="placed"&skip=1&limit=1').json
+        assert all(row["id"] > "placed" for row in page["rows"])
+        assert ask(trio.url, "GET", "/_node/node2@127.0.0.1/_dbs/placed").json == doc
+        assert ask(trio.url, "GET", "/_node/_local/_dbs/never").status == 404
+        assert ask(trio.url, "GET", "/_node/_local/_dbs/_all_docs", user=None).status == 401
+        ask(trio.url, "DELETE", "/placed")
+        assert ask(trio.url, "GET", "/_node/_local/_dbs/placed").status == 404
+
+    @pytest.mark.parametrize(("name", "error"), [("_local", "bad_request"), ("_x@y", "illegal_docid")])
+    def test_names_that_no_member_can_have(self, trio: embedded.Server, name: str, error: str) -> None:
+        answer = ask(trio.url, "PUT", f"/_node/_local/_nodes/{name}", {})
+        assert (answer.status, answer.json["error"]) == (400, error)
+
     def test_another_node_takes_replications_over(self, trio: embedded.Server) -> None:
         target = trio.urls[1].rstrip("/").replace("http://", "http://admin:secret@")
         ask(trio.urls[1], "PUT", "/from")

@@ -91,7 +91,13 @@ def test_what_is_not_there_is_null_unless_it_is_named(wire: Wire) -> None:
     found = gather(gather_subset=["all"])
     assert list(found) == EVERYTHING
     assert found["system"] is None
-    assert found["cluster"] == {"members": ["_local"], "connected": ["_local"]}
+    assert found["cluster"] == {
+        "members": ["_local"],
+        "connected": ["_local"],
+        "nodes": [{"name": "_local", "member": True, "connected": True, "shards": None, "maintenance": None}],
+        "health": "healthy",
+        "problems": [],
+    }
     with pytest.raises(errors.Unsupported, match="system"):
         gather(gather_subset=["system"])
 
@@ -114,3 +120,47 @@ def test_an_unknown_node_is_named(wire: Wire, subset: str) -> None:
 def test_bad_database_names_are_refused() -> None:
     with pytest.raises(errors.InvalidInput, match="^databases: "):
         couchdb_info.desire({**PARAMS, "databases": ["UPPER"]})
+
+
+def test_a_cluster_is_told_of_node_by_node(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h", "b@h", "d@h"], "cluster_nodes": ["a@h", "b@h", "c@h"]}
+    ranges = {"0-7": ["a@h", "b@h", "c@h"], "8-f": ["a@h", "c@h"]}
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {
+        "rows": [{"id": "orders", "doc": {"by_range": ranges}}]
+    }
+    wire["GET /_node/a@h/_config/couchdb"] = {"uuid": "u"}
+    wire["GET /_node/b@h/_config/couchdb"] = {"maintenance_mode": "nolb"}
+    wire["GET /_node/d@h/_config/couchdb"] = 500, {"error": "timeout", "reason": "no answer"}
+    cluster = gather(gather_subset=["cluster"])["cluster"]
+    assert cluster["members"] == ["a@h", "b@h", "c@h"]
+    assert cluster["connected"] == ["a@h", "b@h", "d@h"]
+    assert [list(node.values()) for node in cluster["nodes"]] == [
+        ["a@h", True, True, 2, False],
+        ["b@h", True, True, 1, True],
+        ["c@h", True, False, 2, None],
+        ["d@h", False, True, 0, None],
+    ]
+    assert cluster["health"] == "degraded"
+    assert len(cluster["problems"]) == 4
+
+
+def test_before_couchdb_3_nothing_is_known_of_shards(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "2.3.1"}
+    wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
+    wire["GET /_node/a@h/_config/couchdb"] = {}
+    cluster = gather(gather_subset=["cluster"])["cluster"]
+    assert cluster["nodes"] == [
+        {"name": "a@h", "member": True, "connected": True, "shards": None, "maintenance": False}
+    ]
+    assert cluster["health"] == "healthy"
+
+
+def test_the_shards_of_many_databases_are_read_a_thousand_at_a_time(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
+    wire["GET /_node/a@h/_config/couchdb"] = {}
+    rows = [{"id": f"db{number:04}", "doc": {"by_range": {"0-f": ["a@h"]}}} for number in range(1500)]
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {"rows": rows[:1000]}
+    after = "&start_key=%22db0999%22&skip=1"
+    wire[f"GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000{after}"] = {"rows": rows[1000:]}
+    assert gather(gather_subset=["cluster"])["cluster"]["nodes"][0]["shards"] == 1500
+    assert len(wire.asked) == 5
