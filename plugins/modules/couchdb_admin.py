@@ -240,15 +240,15 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
         "iterations": stored["iterations"],
         "nodes": list(held),
     }
-    nodes = {}
+    told = {}
     for node, admins in observed.admins.items():
         after = _told(admins.get(desired["name"]))
-        nodes[node] = {"before": after, "after": after}
+        told[node] = {"before": after, "after": after}
     # The first change of a node knows what was there at first.
     for change in reversed(changes):
-        if change.path[0] in nodes:
-            nodes[change.path[0]]["before"] = change.before and _told(change.before["password"])
-    return {"admin": admin, "nodes": nodes, "nodes_down": observed.down}
+        if change.path[0] in told:
+            told[change.path[0]]["before"] = change.before and _told(change.before["password"])
+    return {"admin": admin, "nodes": told, "nodes_down": observed.down}
 
 
 def _wanted(desired: dict[str, t.Any], observed: Observed) -> str | None:
