@@ -230,7 +230,9 @@ def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) 
     settings_before: dict[str, dict[str, dict[str, t.Any]]] = {}
     for node, held_settings in observed.items():
         if held_settings is not None:
-            shown = {name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings}
+            shown = {
+                name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings
+            }
             settings[node], settings_before[node] = _by_section(shown), _by_section(shown)
     # The first change of a setting knows what was there at first.
     for change in reversed(changes):

@@ -152,10 +152,11 @@ changes_undone:
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import LOCAL
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import DONT, Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._restart import Cluster
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import LOCAL, Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, NodeDown
 
 ARGUMENT_SPEC: dict[str, t.Any] = {

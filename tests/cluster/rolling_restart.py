@@ -70,9 +70,7 @@ class Node:
         """A new connection, not opened yet."""
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
-    def ask(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Any = None
-    ) -> tuple[int, Any]:
+    def ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """One request: status and JSON."""
         data = None if body is None else json.dumps(body)
         connection.request(method, path, data, self.headers)

@@ -86,7 +86,11 @@ def test_retries_are_bounded(wire: Wire) -> None:
         (412, {"error": "nodedown", "reason": "x is down"}, errors.NodeDown),
         # A node whose processes have just ended, or haven't begun.
         (500, {"error": "case_clause", "reason": "{badrpc,nodedown}"}, errors.NodeDown),
-        (500, {"error": "case_clause", "reason": "{badrpc,\n    {'EXIT',\n        {noproc,\n   {gen_se"}, errors.NodeDown),
+        (
+            500,
+            {"error": "case_clause", "reason": "{badrpc,\n    {'EXIT',\n        {noproc,\n   {gen_se"},
+            errors.NodeDown,
+        ),
         (500, {"error": "invalid_ejson", "reason": "{badrpc,{'EXIT',{shutdown,{gen_server"}, errors.NodeDown),
         (500, {"error": "case_clause", "reason": "{badrpc,{'EXIT',{function_clause,[]}}}"}, errors.ServerError),
         (409, {"error": "conflict", "reason": "r"}, errors.Conflict),

@@ -234,9 +234,7 @@ def serve(wire: Wire, held: dict[str, dict[str, dict[str, str]] | None]) -> None
 
 @pytest.mark.parametrize("nodes", [["all"], ["n1@h", "n2@h", "n3@h"]])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_a_member_that_is_down_is_told_once_the_others_are_done(
-    wire: Wire, nodes: list[str], check_mode: bool
-) -> None:
+def test_a_member_that_is_down_is_told_once_the_others_are_done(wire: Wire, nodes: list[str], check_mode: bool) -> None:
     serve(wire, {"n1@h": {}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}, "a": {"b": None}}, "nodes": nodes})
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
@@ -276,7 +274,7 @@ def test_a_member_that_goes_down_meanwhile_is_told_once_the_others_are_done(
     assert sorted(change.path[0] for change in outcome.changes) == ["n1@h", "n3@h"]
     after = {"log": {"level": "info" if state == "present" else None}}
     assert outcome.returned["settings"] == {"n1@h": after, "n3@h": after}
-    assert outcome.returned["settings_before"] == dict.fromkeys(["n1@h", "n3@h"], {"log": {"level": "debug"}})
+    assert outcome.returned["settings_before"] == {node: {"log": {"level": "debug"}} for node in ("n1@h", "n3@h")}
     assert outcome.returned["nodes_down"] == ["n2@h"]
     assert wire.written.count(f"{method} /_node/n1@h/_config/log/level") == 1
     assert paused == [1.0]
@@ -297,5 +295,5 @@ def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pyte
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert outcome.shortfall is None
-    assert held == dict.fromkeys(held, {"log": {"level": "info"}})
+    assert held == {node: {"log": {"level": "info"}} for node in held}
     assert len(outcome.changes) == 3

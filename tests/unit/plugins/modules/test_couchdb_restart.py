@@ -150,7 +150,9 @@ class Fleet:
         return (404, {"status": "maintenance_mode"}) if self[1].mode in ("true", "nolb") else (200, {"status": "ok"})
 
     def read_mode(self, node: Node, body: t.Any) -> t.Any:
-        return (404, {"error": "not_found", "reason": "unknown_config_value"}) if node.mode is None else (200, node.mode)
+        return (
+            (404, {"error": "not_found", "reason": "unknown_config_value"}) if node.mode is None else (200, node.mode)
+        )
 
     def write_mode(self, node: Node, body: t.Any) -> t.Any:
         old, node.mode = node.mode, body
@@ -355,9 +357,7 @@ def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
     assert fleet.wire.asked.count("POST /_node/n2@h/_restart") == 1
 
 
-def test_who_interrupts_the_task_leaves_nobody_out_of_service(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
