@@ -350,20 +350,24 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
     written: list[Change] = []
     removed: list[Change] = []
     indexes = {database: list(there) for database, there in observed.indexes.items()}
+    designs = {database: dict(there) for database, there in observed.designs.items()}
+    predicted = replace(observed, indexes=indexes, designs=designs, missing=[])
     for item, mine in zip(desired, _indexes.claimed(desired, observed.indexes)):
         for before, after in _indexes.steps(item, mine):
             if before is not None:
                 indexes[item.database].remove(before)
             if after is not None:
                 place = doomed if item.database in observed.missing else written
-                place.append(_writing(item, before, after, observed))
+                place.append(_writing(item, before, after, predicted))
                 indexes[item.database].append(after)
+                if after.ddoc:
+                    designs[item.database].setdefault(after.ddoc, Design(_indexes.MANGO, item.partitioned))
             elif before is not None:
                 removed.append(_removal(item, before))
     begin = len(doomed)
     changes = [*_in_turn(doomed, 0), *_in_turn(written, begin), *_in_turn(removed, begin + len(written))]
     warnings = tuple(f"there is no database {name}: create it first" for name in dict.fromkeys(observed.missing))
-    return Plan(tuple(changes), replace(observed, indexes=indexes, missing=[]), warnings)
+    return Plan(tuple(changes), predicted, warnings)
 
 
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
@@ -372,15 +376,15 @@ def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> 
     return {"indexes": [_indexes.shown(item, mine) for item, mine in found]}
 
 
-def _writing(item: Wanted, before: Index | None, after: Index, observed: Observed) -> Change:
+def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:
     """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
-    design = observed.designs[item.database].get(after.ddoc or "")
-    _indexes.check_place(item, after, design, observed.partitioned.get(item.database))
+    design = there.designs[item.database].get(after.ddoc or "")
+    _indexes.check_place(item, after, design, there.partitioned.get(item.database))
     # CouchDB refuses what isn't word for word what the design document says of it.
     partitioned = design.partitioned if design else item.partitioned
     named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}
     index = {"index": item.sent, "type": after.type, **{name: said for name, said in named.items() if said is not None}}
-    problem = observed.dialect.index_problem(index, observed.features)
+    problem = there.dialect.index_problem(index, there.features)
     if problem:
         raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
     shown = None if before is None else before.shown()

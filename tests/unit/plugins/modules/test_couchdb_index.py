@@ -18,9 +18,7 @@ from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_index import Ob
 from wire import InTurn, Wire, client
 
 RESOURCE = _module.Resource(couchdb_index.desire, couchdb_index.observe, couchdb_index.report, couchdb_index.plan)
-OPTIONS = (
-    "name ddoc fields selector type partitioned default_analyzer default_field index_array_lengths database state".split()
-)
+OPTIONS = "name ddoc fields selector type partitioned default_analyzer default_field index_array_lengths database state".split()
 ITEM: dict[str, t.Any] = dict.fromkeys(OPTIONS)
 PARAMS: dict[str, t.Any] = {**ITEM, "database": "db", "state": "present", "indexes": None}
 THREE = Dialect("CouchDB", "3.4.3")
@@ -263,6 +261,18 @@ def test_partitioned(there: Observed, given: dict[str, t.Any], sent: bool | None
     assert change.arguments["index"].get("partitioned") is sent
 
 
+def test_the_indexes_of_a_new_design_document_say_the_same_of_partitions() -> None:
+    named = [{"ddoc": "new", "name": name, "fields": [name]} for name in "ab"]
+    plan = planned(observed(partitioned=True), indexes=[{**named[0], "partitioned": False}, named[1]])
+    assert [change.arguments["index"]["partitioned"] for change in plan.changes] == [False, False]
+    plan = planned(observed(partitioned=True), indexes=[named[0], {**named[1], "partitioned": True}])
+    assert [change.arguments["index"].get("partitioned") for change in plan.changes] == [None, None]
+    with pytest.raises(InvalidInput, match=r"^indexes\[1\]\.partitioned: the design document new of db is not part"):
+        planned(
+            observed(partitioned=True), indexes=[{**named[0], "partitioned": False}, {**named[1], "partitioned": True}]
+        )
+
+
 @pytest.mark.parametrize(
     ("there", "given", "message"),
     [
@@ -340,7 +350,10 @@ def test_what_can_not_be_is_refused_before_anything_is_sent(there: Observed, giv
         ({"indexes": [{"fields": ["a"]}, {"fields": [{"a": "asc"}]}]}, "indexes[1].fields"),
         ({"indexes": [{"fields": ["a"], "name": "x"}, {"state": "absent", "name": "x"}]}, "indexes[1].name"),
         ({"indexes": [{"fields": ["a"]}, {"fields": []}]}, "indexes[1].fields"),
-        ({"database": None, "indexes": [{"database": "db", "fields": ["a"]}, {"fields": ["a"]}]}, "indexes[1].database"),
+        (
+            {"database": None, "indexes": [{"database": "db", "fields": ["a"]}, {"fields": ["a"]}]},
+            "indexes[1].database",
+        ),
     ],
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
@@ -445,7 +458,11 @@ def test_a_database_tells_whether_it_is_partitioned_only_where_that_matters(
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_missing_database_is_warned_of_and_fails_before_anything_is_written(wire: Wire, check_mode: bool) -> None:
     wire[f"GET /db{DESIGNS}"] = rows()
-    items = [{"fields": ["a"]}, {"database": "nodb", "fields": ["a"]}, {"database": "gone", "name": "x", "state": "absent"}]
+    items = [
+        {"fields": ["a"]},
+        {"database": "nodb", "fields": ["a"]},
+        {"database": "gone", "name": "x", "state": "absent"},
+    ]
     desired = RESOURCE.desire({**PARAMS, "indexes": [{**ITEM, **item} for item in items]})
     if check_mode:
         outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=True)
