@@ -542,19 +542,11 @@ class Database:
         if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
             with contextlib.suppress(errors.NotFound):
                 self.remove_index(index["ddoc"], index["name"], hthdrs=hthdrs)
-        try:
-            return self.create_index(index, hthdrs)
-        except errors.ServerError as error:
-            raise _of_saving(error) from error
-        except errors.NotFound as error:
-            raise errors.NotFound(
-                f"there is no database {self.name}: create it first, with couchdb_database",
-                status=error.status,
-                error=error.error,
-                reason=error.reason,
-                method=error.method,
-                url=error.url,
-            ) from None
+        with self._must_be_there():
+            try:
+                return self.create_index(index, hthdrs)
+            except errors.ServerError as error:
+                raise _of_saving(error) from error
 
     def remove_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> None:
         """Take a Mango index out of its design document, and delete that when nothing is left in it.

@@ -18,7 +18,19 @@ from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_index import Ob
 from wire import InTurn, Wire, client
 
 RESOURCE = _module.Resource(couchdb_index.desire, couchdb_index.observe, couchdb_index.report, couchdb_index.plan)
-OPTIONS = "name ddoc fields selector type partitioned default_analyzer default_field index_array_lengths database state".split()
+OPTIONS = [
+    "name",
+    "ddoc",
+    "fields",
+    "selector",
+    "type",
+    "partitioned",
+    "default_analyzer",
+    "default_field",
+    "index_array_lengths",
+    "database",
+    "state",
+]
 ITEM: dict[str, t.Any] = dict.fromkeys(OPTIONS)
 PARAMS: dict[str, t.Any] = {**ITEM, "database": "db", "state": "present", "indexes": None}
 THREE = Dialect("CouchDB", "3.4.3")
