@@ -214,13 +214,15 @@ class Dialect:
     def check_indexes(self) -> None:
         """Raise Unsupported when there are no Mango indexes."""
 
-    def index_problem(self, kind: str, partitioned: bool | None, features: t.Collection[str]) -> tuple[str, str] | None:
+    def index_problem(self, index: t.Mapping[str, t.Any], features: t.Collection[str]) -> tuple[str, str] | None:
         """The option, and why this server can't have an index with it; None when it can.
 
-        ``features`` are those of its welcome object, which from 3.0 on tell whether it has a full-text search.
+        ``index`` is what CouchDB is to be sent. ``features`` are those of its welcome object, which from 3.0 on tell
+        whether it has a full-text search.
         """
+        kind = index["type"]
         has = f"{self.product} {self.version} has no"
-        if partitioned and self.number < (3, 0, 0):
+        if "partitioned" in index and self.number < (3, 0, 0):
             return "partitioned", f"{has} partitioned indexes; they came with 3.0"
         if kind == "nouveau" and self.number < (3, 4, 0):
             return "type", f"{has} indexes of the type nouveau; they came with 3.4"
@@ -302,11 +304,14 @@ class OneX(Dialect):
         if self.product == "CouchDB":
             raise self.lacks("Mango indexes; they came with 2.0")
 
-    def index_problem(self, kind: str, partitioned: bool | None, features: t.Collection[str]) -> tuple[str, str] | None:
-        if kind != "json":
-            return "type", f"{self.product} {self.version} has no indexes of the type {kind}"
-        if partitioned is not None:
+    def index_problem(self, index: t.Mapping[str, t.Any], features: t.Collection[str]) -> tuple[str, str] | None:
+        if index["type"] != "json":
+            return "type", f"{self.product} {self.version} has no indexes of the type {index['type']}"
+        if "partitioned" in index:
             return "partitioned", f"{self.product} {self.version} doesn't divide its databases"
+        for option in ("ddoc", "name"):
+            if "/" in index.get(option, ""):
+                return option, f"{self.product} {self.version} can't use an index with a slash in it: {index[option]}"
         return None
 
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

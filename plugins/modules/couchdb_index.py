@@ -296,11 +296,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: database → its indexes, its design documents, and whether it is partitioned where that matters."""
+    """What there is: database → its indexes, its design documents, and whether it is partitioned where that matters.
+
+    ``missing`` are the databases that must be there and aren't.
+    """
 
     indexes: dict[str, list[Index]]
     designs: dict[str, dict[str, Design]]
     partitioned: dict[str, bool]
+    missing: list[str]
     dialect: Dialect
     features: list[str]
 
@@ -324,9 +328,6 @@ def observe(client: Client, desired: list[Wanted]) -> Observed:
     """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
     client.dialect.check_indexes()
     documents = client.design_documents(list(dict.fromkeys(item.database for item in desired)))
-    for item in desired:
-        if item.present and documents[item.database] is None:
-            raise InvalidInput(f"{item.where}database", f"{client.url} has no database {item.database}")
     indexes = {name: _indexes.held(designs or []) for name, designs in documents.items()}
     infos = client.dbs_info(_indexes.undecided(desired, indexes))
     partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}
@@ -334,27 +335,39 @@ def observe(client: Client, desired: list[Wanted]) -> Observed:
         {name: _indexes.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
         {name: _indexes.designs(designs or []) for name, designs in documents.items()},
         partitioned,
+        [item.database for item in desired if item.present and documents[item.database] is None],
         client.dialect,
         client.welcome().get("features", []),
     )
 
 
 def plan(desired: list[Wanted], observed: Observed) -> Plan:
-    """Which indexes must be created, changed, removed: what is new first."""
+    """Which indexes must be created, changed, removed: what is new first.
+
+    Before all else those of a missing database, as they fail. In check mode an earlier task may be about to create it.
+    """
+    doomed: list[Change] = []
     written: list[Change] = []
     removed: list[Change] = []
     indexes = {database: list(there) for database, there in observed.indexes.items()}
+    designs = {database: dict(there) for database, there in observed.designs.items()}
+    predicted = replace(observed, indexes=indexes, designs=designs, missing=[])
     for item, mine in zip(desired, _indexes.claimed(desired, observed.indexes)):
         for before, after in _indexes.steps(item, mine):
             if before is not None:
                 indexes[item.database].remove(before)
             if after is not None:
-                written.append(_writing(item, before, after, observed))
+                place = doomed if item.database in observed.missing else written
+                place.append(_writing(item, before, after, predicted))
                 indexes[item.database].append(after)
+                if after.ddoc:
+                    designs[item.database].setdefault(after.ddoc, Design(_indexes.MANGO, item.partitioned))
             elif before is not None:
                 removed.append(_removal(item, before))
-    changes = [*_in_turn(written, 0), *_in_turn(removed, len(written))]
-    return Plan(tuple(changes), replace(observed, indexes=indexes))
+    begin = len(doomed)
+    changes = [*_in_turn(doomed, 0), *_in_turn(written, begin), *_in_turn(removed, begin + len(written))]
+    warnings = tuple(f"there is no database {name}: create it first" for name in dict.fromkeys(observed.missing))
+    return Plan(tuple(changes), predicted, warnings)
 
 
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
@@ -363,17 +376,17 @@ def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> 
     return {"indexes": [_indexes.shown(item, mine) for item, mine in found]}
 
 
-def _writing(item: Wanted, before: Index | None, after: Index, observed: Observed) -> Change:
+def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:
     """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
-    design = observed.designs[item.database].get(after.ddoc or "")
-    _indexes.check_place(item, after, design, observed.partitioned.get(item.database))
-    problem = observed.dialect.index_problem(after.type, item.partitioned, observed.features)
-    if problem:
-        raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
+    design = there.designs[item.database].get(after.ddoc or "")
+    _indexes.check_place(item, after, design, there.partitioned.get(item.database))
     # CouchDB refuses what isn't word for word what the design document says of it.
     partitioned = design.partitioned if design else item.partitioned
     named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}
     index = {"index": item.sent, "type": after.type, **{name: said for name, said in named.items() if said is not None}}
+    problem = there.dialect.index_problem(index, there.features)
+    if problem:
+        raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
     shown = None if before is None else before.shown()
     action = "create" if before is None else "update"
     path = item.path(after)

@@ -662,6 +662,113 @@ class TestDocuments:
         found = ask(url, "POST", f"/{database}/_find", {"selector": {"n": {"$gt": 6}}, "fields": ["n"]}).json
         assert sorted(doc["n"] for doc in found["docs"]) == [7, 8, 9]
 
+    @pytest.mark.parametrize(
+        ("body", "status", "error", "reason"),
+        [
+            ({}, 400, "missing_required_key", "Missing required key: index"),
+            ({"index": {}}, 400, "missing_required_key", "Missing required key: fields"),
+            ({"index": {"fields": ["a"]}, "x": 1}, 400, "invalid_key", "Invalid key x for this request."),
+            ({"index": {"fields": ["a"], "x": 1}}, 400, "invalid_key", "Invalid key x for this request."),
+            ({"index": {"fields": ["a"]}, "name": 1}, 400, "invalid_string", "Invalid string: 1"),
+            (
+                {"index": {"fields": ["a"]}, "ddoc": ""},
+                400,
+                "invalid_empty_string",
+                "Index name or ddoc cannot be empty string",
+            ),
+            ({"index": [], "type": "text"}, 503, "required index service unavailable", "text"),
+            ({"index": {}, "type": "nouveau"}, 503, "required index service unavailable", "nouveau"),
+            ({"index": {}, "type": "geo"}, 400, "invalid_index", "Invalid type for index: geo"),
+            ({"index": []}, 400, "invalid_index", "JSON indexes must be an object, not: []"),
+            (
+                {"index": {"fields": "a"}},
+                400,
+                "invalid_sort_json",
+                'Sort must be an array of sort specs, not: <<"a">>',
+            ),
+            (
+                {"index": {"fields": [{"a": "up"}]}},
+                400,
+                "invalid_sort_field",
+                'Invalid sort field: {[{<<"a">>,<<"up">>}]}',
+            ),
+            (
+                {"index": {"fields": ["a", {"b": "desc"}]}},
+                400,
+                "unsupported_mixed_sort",
+                "Sorts currently only support a single direction for all fields.",
+            ),
+        ],
+    )
+    def test_an_index_that_can_not_be(
+        self, url: str, database: str, body: Any, status: int, error: str, reason: str
+    ) -> None:
+        answer = ask(url, "POST", f"/{database}/_index", body)
+        assert (answer.status, answer.json) == (status, {"error": error, "reason": reason})
+
+    @pytest.mark.parametrize(
+        ("selector", "kept"),
+        [
+            ({"a": 1, "b": {"c": 2}}, {"$and": [{"a": {"$eq": 1}}, {"b.c": {"$eq": 2}}]}),
+            (
+                {"$nor": [{"a": {"$gt": 1}}, {"b": {"$not": {"c": 1}}}]},
+                {"$and": [{"a": {"$lte": 1}}, {"b.c": {"$eq": 1}}]},
+            ),
+            ({"a": {"$elemMatch": {"$gt": 5}}}, {"a": {"$elemMatch": {"": {"$gt": 5}}}}),
+            ({"a": {"$foo": 1}}, "Invalid operator: $foo"),
+            ({"a": {"$in": "(é"}}, "Bad argument for operator $in: <<40,195,169>>"),
+            ({"$and": {"a": 1}}, "Bad argument for operator $and: {[{<<97>>,1}]}"),
+            ({"": 1}, "One or more conditions is missing a field name."),
+            ({"$where": 1}, "Unsupported operator: $where"),
+            ([1], "Selector must be a JSON object, not: [1]"),
+        ],
+    )
+    def test_a_selector_is_checked_and_kept_in_normal_form(
+        self, url: str, database: str, selector: Any, kept: Any
+    ) -> None:
+        index = {"fields": ["n"], "partial_filter_selector": selector}
+        answer = ask(url, "POST", f"/{database}/_index", {"index": index, "ddoc": "app", "name": "by-n"})
+        if isinstance(kept, str):
+            assert (answer.status, answer.json["reason"]) == (400, kept)
+        else:
+            (listed,) = ask(url, "GET", f"/{database}/_index").json["indexes"][1:]
+            assert listed["def"]["partial_filter_selector"] == kept
+
+    def test_an_index_takes_another_definition_and_leaves_other_languages_alone(self, url: str, database: str) -> None:
+        for fields, result in ((["a"], "created"), (["a"], "exists"), ([{"a": "asc"}], "created"), (["b"], "created")):
+            body = {"index": {"fields": fields}, "ddoc": "app", "name": "it"}
+            assert ask(url, "POST", f"/{database}/_index", body).json["result"] == result
+        (listed,) = ask(url, "GET", f"/{database}/_index").json["indexes"][1:]
+        assert listed["def"] == {"fields": [{"b": "asc"}]}
+        ask(url, "PUT", f"/{database}/_design/js", {"views": {"v": {"map": "function (doc) {}"}}})
+        answer = ask(url, "POST", f"/{database}/_index", {"index": {"fields": ["a"]}, "ddoc": "js"})
+        assert (answer.status, answer.json["error"]) == (400, "invalid_ddoc_lang")
+        assert ask(url, "DELETE", f"/{database}/_index/js/json/v").status == 404
+
+    def test_a_design_document_says_whether_its_indexes_are_partitioned(self, url: str, database: str) -> None:
+        ask(url, "PUT", "/indexparts?partitioned=true")
+
+        def create(name: str, database: str = "indexparts", **more: Any) -> tuple[int, str | None]:
+            body = {"index": {"fields": [name]}, "name": name, **more}
+            answer = ask(url, "POST", f"/{database}/_index", body)
+            return answer.status, answer.json.get("error")
+
+        mismatch = (400, "invalid_partitioned_option")
+        assert create("a", ddoc="all", partitioned=False) == (200, None)
+        assert create("b", ddoc="all") == create("b", ddoc="all", partitioned=True) == mismatch
+        assert create("a", ddoc="one") == (200, None)
+        assert create("b", ddoc="one", partitioned=True) == mismatch
+        listed = ask(url, "GET", "/indexparts/_index").json["indexes"][1:]
+        assert [(index["ddoc"], index["partitioned"]) for index in listed] == [
+            ("_design/all", False),
+            ("_design/one", True),
+        ]
+        ask(url, "DELETE", "/indexparts/_index/all/json/a")
+        assert ask(url, "GET", "/indexparts/_design/all").json["options"] == {"partitioned": False}
+        assert create("a", ddoc="all") == mismatch
+        assert create("a", database, ddoc="app", partitioned=True) == (500, "error_saving_ddoc")
+        ask(url, "DELETE", "/indexparts")
+
     def test_validation_functions_are_obeyed(self, url: str, database: str) -> None:
         check = "function (doc, old, user) { if (doc.bad && user.name !== 'x') throw {forbidden: 'no ' + user.name}; }"
         ask(url, "PUT", f"/{database}/_design/v", {"validate_doc_update": check})

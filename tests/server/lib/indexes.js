@@ -76,12 +76,15 @@ function fieldsOf(index) {
 
 /** What a new index is asked to be; throws what CouchDB answers for one that it can't be. Without a full-text search. */
 function requested(body, version) {
-  onlyKeys(body, ['index', 'type', 'name', 'ddoc', 'w', 'partitioned']);
   const { index, type = 'json' } = body;
   if (index === undefined) throw missingKey('index');
+  onlyKeys(body, ['index', 'type', 'name', 'ddoc', 'w', 'partitioned']);
   for (const text of [type, ...['name', 'ddoc'].filter((key) => key in body).map((key) => body[key])]) {
     if (typeof text !== 'string') throw new HttpError(400, 'invalid_string', `Invalid string: ${erlang(text)}`);
     if (text === '') throw new HttpError(400, 'invalid_empty_string', 'Index name or ddoc cannot be empty string');
+  }
+  if (![undefined, true, false].includes(body.partitioned)) {
+    throw crash(`Unknown Error: mango_opts :: {invalid_partitioned_value,${erlang(body.partitioned)}}`);
   }
   if (type === 'text' || (type === 'nouveau' && version.knowsNouveau)) {
     throw new HttpError(503, 'required index service unavailable', type);
@@ -136,7 +139,7 @@ async function removeIndex(exchange, database, id, name) {
   const doc = await database.pouch.get(id).catch(() => {
     throw notFound('missing');
   });
-  if (!doc.views || !doc.views[name]) throw notFound('missing');
+  if (doc.language !== 'query' || !indexNames(doc).includes(name)) throw notFound('missing');
   delete doc.views[name];
   if (!Object.keys(doc.views).length) delete doc.views;
   // Options that a design document holds keep it alive.
