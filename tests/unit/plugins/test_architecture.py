@@ -22,14 +22,16 @@ BELOW: dict[str, set[str]] = {
     "_passwords": set(),
     "_settings": {"_names"},
     "_users": {"_passwords", "_secrets"},
+    "_couchapp": set(),
+    "_documents": {"_couchapp", "_names"},
     "_plan": {"_secrets"},
     "_dialect": {"_passwords"},
     "_http": {"_secrets"},
-    "database": {"client"},
+    "database": {"_documents", "_http", "client"},
     "client": {"_dialect", "_http", "_names", "_passwords", "_settings", "_users", "database"},
     "_module": {"_http", "_plan", "_secrets", "client"},
 }
-PURE = {"_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
+PURE = {"_couchapp", "_documents", "_names", "_users", "_secrets", "_passwords", "_settings", "_plan", "_dialect"}
 
 
 def imported(path: Path) -> set[str]:
@@ -64,6 +66,12 @@ def test_a_module_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
+
+
+def test_an_action_plugin_does_nothing_but_read_files() -> None:
+    for path in (PLUGINS / "action").glob("*.py"):
+        assert imported(path) & {*UTILS, "requests"} <= {"_couchapp", "errors"}
+        assert path.stem in {module.stem for module in MODULES}
 
 
 def test_only_the_engine_knows_ansible() -> None:
