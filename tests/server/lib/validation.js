@@ -181,7 +181,8 @@ function checkFunction(code, kind, view) {
     problem.words = (tell) => failed(tell(error.message, code));
     throw problem;
   }
-  if (!/^\s*(async\s+)?function\b/.test(source) && !/=>/.test(source)) {
+  const bare = source.replace(/^(\s|\/\/.*(\n|$)|\/\*[^]*?\*\/)+/, '');
+  if (!/^(async\s+)?function\b/.test(bare) && !/=>/.test(bare)) {
     throw failed(`expression does not eval to a function. (${code})`);
   }
 }
