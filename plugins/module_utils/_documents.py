@@ -316,8 +316,7 @@ def staging(document: Document) -> dict[str, t.Any]:
 
     CouchDB keeps the index of views by their signature: that of their functions, options and language.
     """
-    kept = {name: document[name] for name in ("language", "options", "views") if name in document}
-    return {"_id": document["_id"] + STAGED, **kept}
+    return {"_id": document["_id"] + STAGED, **_signed(document)}
 
 
 def needs_building(document: Document, held: Document | None) -> bool:
@@ -337,7 +336,7 @@ def functions(document: Document) -> dict[str, str]:
 
 
 def _signed(document: Document) -> dict[str, t.Any]:
-    return {name: value for name, value in staging(document).items() if name != "_id"}
+    return {name: document[name] for name in ("language", "options", "views") if name in document}
 
 
 def _own(document: Document, database: str) -> dict[str, t.Any]:

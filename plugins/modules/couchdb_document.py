@@ -42,7 +42,7 @@ options:
     description:
       - A JSON file or a directory to read documents from. It is looked for where P(ansible.builtin.copy#module) looks, in C(files) of
         the role or playbook first, and read on the controller, unless O(remote_src=true). Files that Ansible Vault encrypted are decrypted.
-      - A JSON file holds a document, a list of them, or C({"docs": [...]}). A document without C(_id) has the name of its file.
+      - 'A JSON file holds a document, a list of them, or an object with such a list in C(docs). A document without C(_id) has the name of its file.'
       - A directory is a database. C(NAME.json) and the directory C(NAME) in it are the document C(NAME), those in its directories
         C(_design) and C(_local) are the documents C(_design/NAME) and C(_local/NAME).
       - A document that is a directory has a field for each file and directory in it, named without the last ending, such as

@@ -231,8 +231,10 @@ const bulk = {
       if (doc && typeof doc === 'object' && doc._id === undefined && newEdits) doc._id = exchange.node.uuid32();
     }
     const rows = await write(exchange, database, body.docs, { newEdits });
-    // A document that has not the form of one refuses the request; one that the database refuses is a row.
-    const malformed = rows.find((row) => row.failure && row.failure.status === 400);
+    // A document that has not the form of one refuses the request; one that the database refuses is a row, and so is a
+    // design document that can't be one.
+    const ofDesign = new Set(['compilation_error', 'invalid_design_doc']);
+    const malformed = rows.find(({ failure }) => failure && failure.status === 400 && !ofDesign.has(failure.error));
     if (malformed) throw malformed.failure;
     exchange.send(
       201,
@@ -312,10 +314,22 @@ async function allDocs(exchange, database, given, extra = {}) {
   const options = { ...(await listOptions(exchange, given)), ...extra };
   const { keys } = options;
   const { rows, ...found } = await database.pouch.allDocs(options);
+  if (keys) await addLocal(database, rows, options);
   const answer = { total_rows: found.total_rows, offset: keys ? null : found.offset };
   if (options.update_seq) answer.update_seq = database.sequence(found.update_seq);
   answer.rows = rows.map((row) => (row.doc ? { ...row, doc: tidy(visible(exchange, database, row.doc)) } : row));
   return answer;
+}
+
+/** CouchDB gives `_local` documents that are asked for by their keys, as it gives others; PouchDB knows none of them there. */
+async function addLocal(database, rows, options) {
+  await Promise.all(
+    rows.map(async ({ key }, index) => {
+      if (typeof key !== 'string' || !key.startsWith('_local/')) return;
+      const doc = await database.pouch.get(key).catch(() => null);
+      if (doc) rows[index] = { id: key, key, value: { rev: doc._rev }, ...(options.include_docs ? { doc } : {}) };
+    }),
+  );
 }
 
 async function designDocs(exchange, database, given) {

@@ -150,7 +150,7 @@ function checkDesign(doc) {
   for (const [name, view] of Object.entries(doc.views || {})) {
     if (name === 'lib') continue;
     if (!isObject(view)) throw invalid(`View \`${name}\` must be an object`);
-    if (view.map === undefined) throw invalid(`View \`${name}\` must have a map function`);
+    if (view.map === undefined) throw invalid(`View \`${name}\` must contain map function`);
     if (language !== 'javascript') continue;
     for (const kind of ['map', 'reduce']) {
       const code = view[kind];
@@ -181,7 +181,8 @@ function checkFunction(code, kind, view) {
     problem.words = (tell) => failed(tell(error.message, code));
     throw problem;
   }
-  if (!/^\s*(async\s+)?function\b/.test(source) && !/=>/.test(source)) {
+  const bare = source.replace(/^(\s|\/\/.*(\n|$)|\/\*[^]*?\*\/)+/, '');
+  if (!/^(async\s+)?function\b/.test(bare) && !/=>/.test(bare)) {
     throw failed(`expression does not eval to a function. (${code})`);
   }
 }

@@ -24,6 +24,8 @@ BELOW: dict[str, set[str]] = {
     "_settings": {"_names"},
     "_users": {"_passwords", "_secrets"},
     "_replications": {"_dialect", "_names", "_secrets"},
+    "_couchapp": set(),
+    "_documents": {"_couchapp", "_names"},
     "_plan": {"_secrets"},
     "_restart": set(),
     "_admins": {"_dialect", "_passwords", "_plan"},
@@ -52,8 +54,10 @@ BELOW: dict[str, set[str]] = {
 PURE = {
     "_admins",
     "_cluster",
+    "_couchapp",
     "_databases",
     "_dialect",
+    "_documents",
     "_indexes",
     "_names",
     "_passwords",
@@ -99,6 +103,12 @@ def test_a_module_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
+
+
+def test_an_action_plugin_does_nothing_but_read_files() -> None:
+    for path in (PLUGINS / "action").glob("*.py"):
+        assert imported(path) & {*UTILS, "requests"} <= {"_couchapp", "errors"}
+        assert path.stem in {module.stem for module in MODULES}
 
 
 def test_only_the_engine_knows_ansible() -> None:

@@ -1,0 +1,8 @@
+// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+function (doc) {
+  if (doc.date) {
+    emit(doc.date, 1);
+  }
+}
