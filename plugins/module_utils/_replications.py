@@ -411,8 +411,8 @@ def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             found.update({proxy: _normal_proxy(value) for proxy in _PROXIES})
         elif name in _PROXIES:
             found[name] = _normal_proxy(value)
-        elif name == "doc_ids" and isinstance(value, list):
-            found[name] = sorted(set(map(str, value)))
+        elif name == "doc_ids":
+            found[name] = sorted(set(map(str, value))) if isinstance(value, list) else value
         elif name == "user_ctx" and isinstance(value, t.Mapping):
             found[name] = {"name": value.get("name"), "roles": sorted(map(str, value.get("roles") or []))}
         else:
