@@ -9,7 +9,7 @@ READY := $(TOOLS)/ready
 NOX := $(TOOLS)/bin/nox
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint sanity unit integration build clean
+.PHONY: help demo test soak bench lint sanity unit integration molecule build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ unit: $(READY) ## run the unit tests on each ansible-core, and the tests of the 
 
 integration: $(READY) ## run the integration targets on the embedded server and on COUCHDB_URL
 	@$(NOX) --session integration
+
+molecule: $(READY) ## run the role's molecule scenarios
+	@$(NOX) --session molecule
 
 build: $(READY) ## build the artifact for Ansible Galaxy and check it
 	@$(NOX) --session build

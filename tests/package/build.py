@@ -173,7 +173,7 @@ def sign(release: Path, folder: Path) -> None:
 
 def build(codename: str) -> Path:
     """Make the repository of a distribution, unless it is there; return its folder."""
-    node = run.find_node()
+    node = run.wheel_node() or run.find_node()
     root = Path(os.environ.get("COUCHPY_CACHE") or run.REPOSITORY / ".cache").resolve() / "package"
     target = root / f"{codename}-{digest(node, codename)}"
     if target.exists():

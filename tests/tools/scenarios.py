@@ -22,9 +22,10 @@ from pathlib import Path
 
 import tree
 
-sys.path.insert(0, str(tree.ROOT / "tests/package"))
+sys.path[:0] = [str(tree.ROOT / "tests/package"), str(tree.ROOT / "tests/server")]
 
 import build
+import run as server
 
 WITHOUT_CONTAINER = {"default"}
 HOME = tree.CACHE / "home/molecule"
@@ -37,6 +38,9 @@ FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
 # In the image; and beside it as packages, for what is tested to install.
 INCLUDED = "python3,systemd,systemd-sysv,dbus,python3-apt,ca-certificates,iproute2"
 AT_HAND = "adduser curl debconf init-system-helpers lsb-base procps gnupg python3-requests python3-debian libstdc++6"
+
+# How the line begins that says why a scenario did not run; check.py repeats it in its summary.
+SKIPPED = "SKIPPED:"
 
 # What is needed of the PyPI package ansible.
 CONNECTION = ("ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/")
@@ -180,25 +184,27 @@ def hosts() -> dict[str, str]:
     get_programs()
     codename = os.environ.get("COUCHPY_DISTRIBUTION") or "bookworm"
     settings = podman_settings()
-    environment = {**os.environ, **settings}
     return {
         **settings,
-        "COUCHPY_IMAGE": image(codename, environment),
+        "COUCHPY_IMAGE": image(codename, {**os.environ, **settings}),
         "COUCHPY_REPOSITORY": str(build.build(codename)),
     }
 
 
-def run(scenario: str, arguments: Iterable[str]) -> int:
+def play(scenario: str, arguments: Iterable[str]) -> int:
     """Run molecule; return its exit status. Raises CannotRun."""
     needed: dict[str, str] = {}
     collections = [tree.link()]
     path = [Path(sys.executable).parent, os.environ.get("PATH", ""), *FURTHER_PLACES]
     if scenario not in WITHOUT_CONTAINER:
-        needed = hosts()
+        # Scenarios that begin at the same time need the same.
+        with server.Lock(tree.CACHE / "hosts.lock"):
+            needed = hosts()
         if os.environ.get("COUCHPY_ENGINE", "podman") == "podman":
             path.insert(0, docker_that_is_podman())
         if not os.environ.get("COUCHPY_CONNECTION"):
-            collections.append(connection_plugin())
+            with server.Lock(tree.CACHE / "hosts.lock"):
+                collections.append(connection_plugin())
     HOME.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
@@ -217,9 +223,9 @@ def main() -> int:
     """Run a scenario; return 1 if it failed. One that can't run here is skipped, which is said."""
     scenario, *arguments = sys.argv[1:]
     try:
-        return 1 if run(scenario, arguments) else 0
+        return 1 if play(scenario, arguments) else 0
     except CannotRun as reason:
-        print(f"SKIPPED: the molecule scenario {scenario} did not run: {reason}.")
+        print(f"{SKIPPED} the molecule scenario {scenario} did not run: {reason}.")
         return 0
 
 
