@@ -504,6 +504,11 @@ def fits_job(document: t.Mapping[str, t.Any], job: t.Mapping[str, t.Any]) -> boo
     return ends and bool(document.get("continuous")) == bool(job["continuous"])
 
 
+def is_locked(document: t.Mapping[str, t.Any], dialect: Dialect) -> bool:
+    """Whether the document runs and can't be changed, as before CouchDB 2.1; it can be deleted."""
+    return not dialect.has_scheduler and document.get("_replication_state") == "triggered"
+
+
 def new_job(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The job that a document which is sent will become, as far as it is known."""
     ends = {end: _url(document[end]) for end in _ENDS}
