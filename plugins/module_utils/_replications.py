@@ -571,8 +571,9 @@ def problem(rows: t.Mapping[str, t.Mapping[str, t.Any]], seconds: float | None =
     """The error of replications that are broken, or that were not done after so many ``seconds``: name → state."""
     said = []
     for name, row in rows.items():
-        reason, state = _reason(row["info"]), row["state"] or "not taken up by the server"
-        said.append(f"the replication {name} is {state if seconds is None else f'still {state} after {seconds:g} s'}")
+        reason, told = _reason(row["info"]), row["state"] or "not taken up by the server"
+        told = "in the state error" if told == "error" else told
+        said.append(f"the replication {name} is {told if seconds is None else f'still {told} after {seconds:g} s'}")
         if reason:
             said[-1] += f": {reason}"
     first = next(iter(rows.values()))
