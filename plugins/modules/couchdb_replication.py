@@ -541,11 +541,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
 def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
     held, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
-    if (
-        held is None
-        and wanted is None
-        or (held is not None and wanted is not None and _replications.same(held, wanted))
-    ):
+    if held == wanted or (held and wanted and _replications.same(held, wanted)):
         return
     before = held and _replications.told_document(held)
     locked = held is not None and _replications.is_locked(held, observed.here.dialect)
