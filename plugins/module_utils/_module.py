@@ -239,7 +239,7 @@ def _carried_out(resource: Resource, desired: t.Any, client: Client, check_mode:
         if check_mode:
             return _outcome(resource, desired, plan, plan.predicted, done + list(plan.changes))
         if plan.unmet is not None:
-            raise Interrupted(plan.unmet, Progress(done))
+            raise plan.unmet
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:

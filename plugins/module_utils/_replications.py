@@ -504,6 +504,11 @@ def fits_job(document: t.Mapping[str, t.Any], job: t.Mapping[str, t.Any]) -> boo
     return ends and bool(document.get("continuous")) == bool(job["continuous"])
 
 
+def is_locked(document: t.Mapping[str, t.Any], dialect: Dialect) -> bool:
+    """Whether the document runs and can't be changed, as before CouchDB 2.1; it can be deleted."""
+    return not dialect.has_scheduler and document.get("_replication_state") == "triggered"
+
+
 def new_job(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The job that a document which is sent will become, as far as it is known."""
     ends = {end: _url(document[end]) for end in _ENDS}
@@ -566,8 +571,9 @@ def problem(rows: t.Mapping[str, t.Mapping[str, t.Any]], seconds: float | None =
     """The error of replications that are broken, or that were not done after so many ``seconds``: name → state."""
     said = []
     for name, row in rows.items():
-        reason, state = _reason(row["info"]), row["state"] or "not taken up by the server"
-        said.append(f"the replication {name} is {state if seconds is None else f'still {state} after {seconds:g} s'}")
+        reason, told = _reason(row["info"]), row["state"] or "not taken up by the server"
+        told = "in the state error" if told == "error" else told
+        said.append(f"the replication {name} is {told if seconds is None else f'still {told} after {seconds:g} s'}")
         if reason:
             said[-1] += f": {reason}"
     first = next(iter(rows.values()))

@@ -211,6 +211,7 @@ options:
         type: bool
 notes:
   - A replication that is completed or failed stays so while its declaration stays the same. Change it, or remove it first, to have it run again.
+  - CouchDB before 2.1 doesn't let a replication be changed while it runs. It is deleted there and created anew.
   - CouchDB keeps who wrote a replication first as its C(owner), who may read the logins in it. A change keeps the owner.
   - Only a server admin reads the logins in the replications of others. Run the task as one, or logins seem to differ each time.
 seealso:
@@ -415,7 +416,7 @@ def observe(client: Client, desired: Desired) -> Observed:
     documents = _documents(client, desired.replicator, persistent)
     observed = Observed(client.replication_here(desired.local_url), documents)
     observed = replace(observed, **_running(client, desired, observed))
-    needed = {name for each in desired.replications if _change(each, desired, observed) for name in each.databases}
+    needed = {name for each in desired.replications if _changes(each, desired, observed) for name in each.databases}
     there = client.dbs_info(sorted(needed)) if needed else {}
     observed = replace(observed, missing=frozenset(name for name, info in there.items() if info is None))
     desired.seen.append(observed)
@@ -428,18 +429,18 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     changes: list[Change] = []
     unmet: InvalidInput | None = None
     for each in desired.replications:
-        change = _change(each, desired, observed)
-        if change is None:
+        found = _changes(each, desired, observed)
+        if not found:
             continue
-        changes.append(change)
+        changes += found
         unmet = unmet or each.unmet(observed.missing)
         if each.persistent:
-            documents[each.label] = change.arguments["document"] if each.present else None
+            documents[each.label] = found[-1].arguments["document"] if each.present else None
             states.pop(each.label, None)
         elif not each.present:
             jobs = [job for job in jobs if job is not _job(each, observed)]
         elif each.continuous:
-            jobs.append(_replications.new_job(change.arguments["document"]))
+            jobs.append(_replications.new_job(found[-1].arguments["document"]))
     predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
     return Plan(tuple(changes), predicted, unmet=unmet)
 
@@ -496,10 +497,15 @@ def _running(client: Client, desired: Desired, observed: Observed) -> dict[str, 
     }
 
 
-def _change(each: Replication, desired: Desired, observed: Observed) -> Change | None:
-    """What must be sent for a replication, None when nothing."""
+def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Change]:
+    """What must be sent for a replication."""
     if each.persistent:
-        return _of_document(each, desired.replicator, observed)
+        return list(_of_document(each, desired.replicator, observed))
+    change = _of_job(each, desired, observed)
+    return [change] if change else []
+
+
+def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change | None:
     document = each.document(observed.here)
     told = _replications.told_document(document)
     job = _job(each, observed)
@@ -532,21 +538,26 @@ def _change(each: Replication, desired: Desired, observed: Observed) -> Change |
     )
 
 
-def _of_document(each: Replication, replicator: str, observed: Observed) -> Change | None:
-    held = observed.documents[each.label]
+def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
+    held, path = observed.documents[each.label], (each.label,)
+    wanted = each.document(observed.here) if each.present else None
+    if held == wanted or (held and wanted and _replications.same(held, wanted)):
+        return
     before = held and _replications.told_document(held)
-    if not each.present:
-        if held is None:
-            return None
-        arguments = {"document": held["_id"], "rev": held["_rev"]}
-        return Change("delete", "replication", (each.label,), before, None, "delete", arguments, database=replicator)
-    wanted = each.document(observed.here)
-    if held is not None and _replications.same(held, wanted):
-        return None
-    action, after = "create" if held is None else "update", _replications.told_document(wanted)
-    kept = {name: held[name] for name in ("_rev", "owner") if name in held} if held else {}
-    arguments = {"document": {"_id": each.label, **kept, **wanted}}
-    return Change(action, "replication", (each.label,), before, after, "put_document", arguments, database=replicator)
+    locked = held is not None and _replications.is_locked(held, observed.here.dialect)
+    if held is not None and (wanted is None or locked):
+        gone = {"document": held["_id"], "rev": held["_rev"]}
+        yield Change("delete", "replication", path, before, None, "delete", gone, database=replicator)
+    if wanted is None:
+        return
+    action, after = "update", _replications.told_document(wanted)
+    kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not locked}
+    if held is None or locked:
+        action, before = "create", None
+    new = {"document": {"_id": each.label, **kept, **wanted}}
+    yield Change(
+        action, "replication", path, before, after, "put_document", new, database=replicator, stage=int(locked)
+    )
 
 
 def _job(each: Replication, observed: Observed) -> dict[str, t.Any] | None:
