@@ -100,6 +100,8 @@ def read(path: str, load: Load | None = None) -> list[Source]:
     Raises InvalidInput, naming the file, and for JSON its line, for what is none of these, and for two
     sources of one document or field.
     """
+    if not path:
+        raise InvalidInput("src", "is empty")
     reader = _Reader(load or _load)
     path = os.path.abspath(path)
     if os.path.isfile(path):

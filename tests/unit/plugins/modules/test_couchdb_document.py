@@ -322,8 +322,14 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
     wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = {"rows": []}, InTurn([busy, busy, BUILT])
+    wire[VIEW.format("app") + "&update=lazy"] = {"rows": []}
     carry_out(documents=[DDOC], build=True)
     assert wire.asked.count("GET /db/_design/app/_info") == 3
+    idle = {"view_index": {"updates_pending": {"total": 9}, "updater_running": False}}
+    wire["GET /db/_design/app/_info"] = idle
+    wire.asked.clear()
+    carry_out(documents=[DDOC], build=True)
+    assert wire.asked.count("GET /db/_design/app/_info") == 6
     wire.asked.clear()
     carry_out(check_mode=True, documents=[DDOC], build=True)
     carry_out(documents=[{"_id": "_design/none", "filters": {}}], build=True, check_mode=True)
@@ -350,6 +356,7 @@ def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(wire: Wire,
         ({"documents": [], "database": "A"}, "database"),
         ({"documents": [], "wait_timeout": 0}, "wait_timeout"),
         ({"src": "/nowhere"}, "src"),
+        ({"src": ""}, "src"),
         ({"databases": [{**NONE_OF_ITS_OWN, "database": "A", "ids": []}]}, "databases[0].database"),
         ({"databases": [{**NONE_OF_ITS_OWN, "database": "a", "documents": [{}]}]}, "databases[0].documents[0]"),
         ({"documents": [{"_id": "_design/a"}, {"_id": "_design/a-staged"}], "staged": True}, "documents"),
