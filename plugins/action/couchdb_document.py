@@ -10,12 +10,11 @@ import typing as t
 from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
 
     TRANSFERS_FILES = True

@@ -269,7 +269,8 @@ class _Reader:
             self._bytes += os.path.getsize(path)
             if self._bytes > MOST_BYTES:
                 raise InvalidInput(
-                    "src", f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source"
+                    "src",
+                    f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source",
                 )
             return self._load(path)
         except OSError as error:

@@ -420,8 +420,8 @@ def test_put_design_document(db: Database, server: Server) -> None:
     if server.number >= (2,):
         with pytest.raises(errors.BadRequest, match=r"validate_doc_update doesn't compile: .* \(in app/validate\.js\)"):
             db.put_design_document(broken, {"validate_doc_update": "app/validate.js"})
+        broken = {**CHECKED, "_rev": written["rev"], "views": {"by-colour": {"map": "function ("}}}
         with pytest.raises(errors.BadRequest, match=r"in the 'by-colour' view failed.* \(in app/map\.js\)"):
-            broken = {**CHECKED, "_rev": written["rev"], "views": {"by-colour": {"map": "function ("}}}
             db.put_design_document(broken, {"views/by-colour/map": "app/map.js"})
     assert db.bulk_get(["_design/app-functions"]) == {"_design/app-functions": None}
     db.put_document({"_id": "a"})
