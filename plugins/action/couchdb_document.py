@@ -10,12 +10,11 @@ import typing as t
 from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
 
     TRANSFERS_FILES = True
@@ -27,7 +26,9 @@ class ActionModule(ActionBase):
         """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if not boolean(arguments.get("remote_src", False), strict=False):
+        # What is of no use here is left as it is for the module to refuse.
+        remote = arguments.get("remote_src")
+        if not (isinstance(remote, (bool, int, str)) and boolean(remote, strict=False)):
             arguments = self._with_documents(arguments)
         in_background = self._task.async_val and not self._connection.has_native_async
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background))
@@ -40,15 +41,17 @@ class ActionModule(ActionBase):
         databases = arguments.get("databases")
         several = databases if isinstance(databases, list) else []
         sent = [
-            {**given, "src": self._sent(given["src"], number)} if isinstance(given, dict) and given.get("src") else given
+            {**given, "src": self._sent(given["src"], number)}
+            if isinstance(given, dict) and isinstance(given.get("src"), str) and given["src"]
+            else given
             for number, given in enumerate([arguments, *several])
         ]
         return {**sent[0], "databases": sent[1:]} if several else t.cast("dict[str, t.Any]", sent[0])
 
-    def _sent(self, src: t.Any, number: int) -> str:
+    def _sent(self, src: str, number: int) -> str:
         """The path, on the module's host, of a file that holds the documents of ``src``."""
         try:
-            found = self._find_needle("files", str(src))
+            found = self._find_needle("files", src)
             documents = _couchapp.pack(_couchapp.read(found, self._read))
         except AnsibleFileNotFound as error:
             raise AnsibleActionFail(f"src: {error}") from error

@@ -100,6 +100,8 @@ def read(path: str, load: Load | None = None) -> list[Source]:
     Raises InvalidInput, naming the file, and for JSON its line, for what is none of these, and for two
     sources of one document or field.
     """
+    if not path:
+        raise InvalidInput("src", "is empty")
     reader = _Reader(load or _load)
     path = os.path.abspath(path)
     if os.path.isfile(path):
@@ -267,7 +269,8 @@ class _Reader:
             self._bytes += os.path.getsize(path)
             if self._bytes > MOST_BYTES:
                 raise InvalidInput(
-                    "src", f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source"
+                    "src",
+                    f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source",
                 )
             return self._load(path)
         except OSError as error:

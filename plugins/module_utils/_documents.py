@@ -93,8 +93,13 @@ def declared(options: Document, where: str = "") -> t.Iterator[Wanted]:
     if options["ids"] is not None and present:
         raise InvalidInput(f"{where}ids", "is of no use without state=absent")
     common = {name: options[name] for name in ("mode", "build", "staged")}
-    given = [_couchapp.Source(document, f"{where}documents[{number}]") for number, document in enumerate(options["documents"] or [])]
-    given += [_couchapp.Source({"_id": docid}, f"{where}ids[{number}]") for number, docid in enumerate(options["ids"] or [])]
+    given = [
+        _couchapp.Source(document, f"{where}documents[{number}]")
+        for number, document in enumerate(options["documents"] or [])
+    ]
+    given += [
+        _couchapp.Source({"_id": docid}, f"{where}ids[{number}]") for number, docid in enumerate(options["ids"] or [])
+    ]
     if options["src"] is not None:
         given += _couchapp.read(options["src"])
     for source in given:
@@ -128,10 +133,15 @@ def compared(
     for docid in ids:
         one, there = wanted[database, docid], (held or {}).get(docid)
         if to_write(one, there) is there:
-            found.revs[one.key] = there and there["_rev"]
+            found.revs[one.key] = rev_of(there)
         else:
             found.differing[one.key] = there
     return found
+
+
+def rev_of(held: Document | None) -> str | None:
+    """The revision of a document, None for none."""
+    return None if held is None else t.cast(str, held["_rev"])
 
 
 def to_write(wanted: Wanted, held: Document | None, limit: int | None = None) -> Document | None:
@@ -185,8 +195,8 @@ def check_document(document: t.Any, option: str, database: str) -> None:
     """Raise InvalidInput, naming ``option``, for a document that CouchDB can't hold, or that is another module's."""
     if not isinstance(document, t.Mapping):
         raise InvalidInput(option, "is no document: it must be a mapping")
-    docid = document.get("_id")
-    check_id(docid, option)
+    check_id(document.get("_id"), option)
+    docid: str = document["_id"]
     for name in document:
         known = name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database)
         if name == "_deleted":
@@ -344,7 +354,8 @@ def _own(document: Document, database: str) -> dict[str, t.Any]:
     return {
         name: value
         for name, value in document.items()
-        if not name.startswith("_") or not (name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database))
+        if not name.startswith("_")
+        or not (name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database))
     }
 
 
@@ -373,7 +384,9 @@ def _check_attachments(document: Document, option: str) -> None:
         where = f"{document['_id']} holds the attachment {name}"
         if not name or name.startswith("_"):
             raise InvalidInput(option, f"{where}, and the name must not be empty or begin with an underscore")
-        if not isinstance(attachment, t.Mapping) or not (isinstance(attachment.get("data"), str) or "stub" in attachment):
+        if not isinstance(attachment, t.Mapping) or not (
+            isinstance(attachment.get("data"), str) or "stub" in attachment
+        ):
             raise InvalidInput(option, f"{where} without data, its content in Base64")
         if not isinstance(attachment.get("content_type", ""), str):
             raise InvalidInput(option, f"{where} with a content_type that is no text")
@@ -389,7 +402,11 @@ def _attachment(name: str, given: Document, held: Document | None, where: str) -
         if held is None:
             raise InvalidInput(where, f"the attachment {name} is given as a stub, and the server doesn't hold it")
         return dict(held)
-    if held is not None and held.get("content_type") == _type(given) and held.get("digest") in _digests(_content(given)):
+    if (
+        held is not None
+        and held.get("content_type") == _type(given)
+        and held.get("digest") in _digests(_content(given))
+    ):
         return dict(held)
     return {"content_type": _type(given), "data": given["data"]}
 

@@ -962,7 +962,7 @@ class Client:
 
     def documents(
         self,
-        portions: t.Sequence[t.Tuple[str, t.Sequence[str]]],
+        portions: t.Sequence[tuple[str, t.Sequence[str]]],
         look: t.Callable[[str, t.Sequence[str], dict[str, dict[str, t.Any] | None] | None], t.Any],
     ) -> list[t.Any]:
         """What ``look`` makes of the documents of each portion, a database and ids, read side by side.

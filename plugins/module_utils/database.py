@@ -29,6 +29,8 @@ _BULK = 1000
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
+_IDLE = 5
+"""How often in a row the copies of an index may be seen not to get on before they are no longer waited for."""
 
 _PROBE = "-functions"
 _NEVER = "~"
@@ -442,9 +444,9 @@ class Database:
     def build_views(self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None) -> None:
         """Wait until the views of a design document are built, as far as documents were there when it began.
 
-        They are asked for, again and again, as building takes longer than any one request may; then, on a
-        cluster, until the other copies of the shards have built theirs, unless these aren't at work. Raises TimedOut,
-        telling how far it is, after ``wait_timeout`` seconds.
+        They are asked for, again and again, as building takes longer than any one request may. That tells of one copy
+        of each shard; then, on a cluster, the others are waited for, unless these don't get on. Raises TimedOut, telling
+        how far it is, after ``wait_timeout`` seconds.
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
         """
@@ -454,30 +456,36 @@ class Database:
         for view in views[:1] if counts else views:
             while not self._view_answers(ddoc, view, deadline, hthdrs):
                 self._still_building(ddoc, deadline, wait_timeout, hthdrs)
-        pause = _FIRST_PAUSE
-        while views and counts:
+        if views and counts:
+            self._wait_for_copies(ddoc, views[0], deadline, wait_timeout, hthdrs)
+
+    def _wait_for_copies(self, ddoc: str, view: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
+        least, idle, pause = None, 0, _FIRST_PAUSE
+        while True:
             info = self._view_info(ddoc, hthdrs)
-            if not info.get("updates_pending", {}).get("total") or not info.get("updater_running", True):
+            pending = info.get("updates_pending", {}).get("total", 0)
+            getting_on = info.get("updater_running") or least is None or pending < least
+            idle = 0 if getting_on else idle + 1
+            if not pending or idle == _IDLE:
                 return
             self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+            least = pending if least is None else min(least, pending)
+            # Each copy that hears this begins to build, and none is waited for.
+            with contextlib.suppress(errors.BadRequest, errors.ServerError):
+                self._ask_view(ddoc, view, hthdrs, update="lazy")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, timeout: float | None = None, **query: t.Any) -> None:
+        query = {"limit": 0, "reduce": False, **query}
+        path = ("_design", _bare(ddoc), "_view", view)
+        self._ask("GET", *path, query=query, timeout=timeout, repeatable=False, hthdrs=hthdrs)
 
     def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
         """Whether a view answers before the timeout of a request: then it is built."""
         patience = min(self.client.timeout, max(deadline - time.monotonic(), 1))
         try:
-            self._ask(
-                "GET",
-                "_design",
-                _bare(ddoc),
-                "_view",
-                view,
-                query={"limit": 0, "reduce": False},
-                timeout=patience,
-                repeatable=False,
-                hthdrs=hthdrs,
-            )
+            self._ask_view(ddoc, view, hthdrs, timeout=patience)
         except errors.TimedOut:
             return False
         except errors.ServerError as error:
@@ -505,10 +513,13 @@ class Database:
             return
         pending = self._view_info(ddoc, hthdrs).get("updates_pending", {}).get("total")
         left = "" if pending is None else f"; {pending} updates are still to be seen by its copies"
-        raise errors.TimedOut(
+        late = errors.TimedOut(
             f"the views of {self.name}/{ddoc} are not built after {wait_timeout:g} s{left}. CouchDB goes on building: "
             "run the task again, or give it a longer wait_timeout"
         )
+        # No request is without its answer: what was waited for has not come about, and what comes after it was not done.
+        late.sent = False
+        raise late
 
     def indexes(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """Its Mango indexes: a dict each with C(ddoc), C(name), C(type), C(def).

@@ -141,8 +141,7 @@ options:
 notes:
   - Numbers that are the same, such as V(1) and V(1.0), and another order of fields are no change.
   - Functions that don't compile are refused before anything of their design document is written, with CouchDB's message and the file.
-  - Users have passwords that CouchDB hashes. P(couchpy.couchdb.couchdb_user#module) knows about them, and
-    P(couchpy.couchdb.couchdb_replication#module) about replications.
+  - Users have passwords that CouchDB hashes. P(couchpy.couchdb.couchdb_user#module) knows about them.
   - Macros of couchapp (C(// !code)) are not expanded, and functions of JavaScript modules are not run.
 seealso:
   - name: Documents
@@ -225,7 +224,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _documents
-from ansible_collections.couchpy.couchdb.plugins.module_utils._documents import STAGED, Key, Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._documents import STAGED, Key, Wanted, rev_of
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import document_secrets
@@ -317,7 +316,7 @@ def observe(client: Client, desired: Desired) -> Observed:
 def plan(desired: Desired, observed: Observed) -> Plan:
     """Which documents must be written or deleted."""
     changes: list[Change] = []
-    revs = {key: held and held["_rev"] for key, held in observed.differing.items()}
+    revs = {key: rev_of(held) for key, held in observed.differing.items()}
     for key, held in observed.differing.items():
         one = desired.wanted[key]
         document = _documents.to_write(one, held, observed.limit)
@@ -345,7 +344,7 @@ def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The documents in the order of the task."""
-    held = {**observed.revs, **{key: there and there["_rev"] for key, there in observed.differing.items()}}
+    held = {**observed.revs, **{key: rev_of(there) for key, there in observed.differing.items()}}
     done = {change.path: f"{change.action}d" for change in changes}
     return {
         "documents": [

@@ -582,6 +582,47 @@ def test_login_and_logout(connect: Connect, server: Server) -> None:
 # --- commit(): writes every changed document of every open Database in bulk
 
 
+def test_documents_and_attachments_of_several_databases(couch: Client, db: Database, new_name: Name) -> None:
+    other = couch.put(new_name())
+    db.put_document({"_id": "a", "_attachments": {"c": {"content_type": "text/plain", "data": "YQ=="}}})
+    other.put_document({"_id": "b"})
+    portions = [(db.name, ["a", "none"]), (other.name, ["b"]), (new_name(), ["c"])]
+
+    def look(name: str, ids: Any, found: Any) -> Any:
+        return name, list(ids), None if found is None else [docid for docid, document in found.items() if document]
+
+    assert couch.documents(portions, look) == [
+        (db.name, ["a", "none"], ["a"]),
+        (other.name, ["b"], ["b"]),
+        (portions[2][0], ["c"], None),
+    ]
+    assert couch.attachments([(db.name, "a", "c")]) == [b"a"]
+
+
+def test_build_views_of_several_databases(couch: Client, db: Database, new_name: Name) -> None:
+    views = {"all": {"map": "function (doc) { emit(null); }"}}
+    wanted = [(name, "_design/app", ["all"]) for name in (db.name, couch.put(new_name()).name)]
+    for name, docid, _views in wanted:
+        couch[name].put_design_document({"_id": docid, "views": views})
+    couch.build_views(wanted, 30)
+
+
+def test_max_document_size(couch: Client, server: Server) -> None:
+    if server.number < (3,):
+        assert couch.max_document_size() in (None, 4 * 1024**3)
+        return
+    assert couch.max_document_size() == 8_000_000
+    couch.config("couchdb", "max_document_size", value=4_000_000)
+    try:
+        assert couch.max_document_size() == 4_000_000
+    finally:
+        couch.config("couchdb", "max_document_size", delete=True)
+
+
+def test_timeout(connect: Connect) -> None:
+    assert connect(timeout=7).timeout == 7
+
+
 def test_commit(couch: Client, db: Database, new_name: Name) -> None:
     other = couch.put(new_name())
     db.new({"_id": "a", "colour": "red"})

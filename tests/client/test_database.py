@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,13 @@ BY_COLOUR = {
     "_id": "_design/app",
     "language": "javascript",
     "views": {"by-colour": {"map": "function (doc) { emit(doc.colour, 1); }"}},
+}
+
+# A design document with all that a staged one must not have.
+CHECKED = {
+    **BY_COLOUR,
+    "validate_doc_update": "function (doc) { if (doc.refused) throw({forbidden: 'refused'}); }",
+    "filters": {"all": "function (doc) { return true; }"},
 }
 
 # --- The database itself
@@ -332,6 +340,32 @@ def test_bulk_get(db: Database) -> None:
     assert db.bulk_get([]) == {}
 
 
+def test_bulk_get_of_local_documents(db: Database) -> None:
+    db.bulk_docs([{"_id": "_local/a", "n": 1}, {"_id": "b"}])
+    found = db.bulk_get(["_local/a", "b", "_local/none"])
+    assert list(found) == ["_local/a", "b", "_local/none"]
+    assert found["_local/none"] is None
+    assert [(found[docid] or {}).get("n") for docid in ("_local/a", "b")] == [1, None]
+    db.bulk_docs([{**(found["_local/a"] or {}), "_deleted": True}])
+    assert db.bulk_get(["_local/a"]) == {"_local/a": None}
+
+
+def test_attachment(db: Database) -> None:
+    content = "é is no Latin ".encode() * 50
+    attachment = {"content_type": "text/plain", "data": base64.b64encode(content).decode()}
+    db.put_document({"_id": "a/b", "_attachments": {"dir/c d.txt": attachment}})
+    assert db.attachment("a/b", "dir/c d.txt") == content
+    with pytest.raises(errors.NotFound):
+        db.attachment("a/b", "none")
+
+
+def test_write_documents(couch: Client, db: Database) -> None:
+    (row,) = db.write_documents([{"_id": "a"}])
+    assert db["a"]["_rev"] == row["rev"]
+    with pytest.raises(errors.NotFound, match="create it first, with couchdb_database"):
+        couch[unique()].write_documents([{"_id": "a"}])
+
+
 def test_many_documents_of_no_database(couch: Client) -> None:
     absent = couch[unique()]
     for call in (absent.all_docs, lambda: absent.bulk_docs([{"_id": "a"}]), lambda: absent.bulk_get(["a"])):
@@ -375,6 +409,60 @@ def test_a_design_document_that_couchdb_refuses(db: Database, server: Server) ->
     else:
         # CouchDB 1.x finds out when the view is asked.
         assert db.put_document(broken)
+
+
+def test_put_design_document(db: Database, server: Server) -> None:
+    written = db.put_design_document(CHECKED)
+    assert db["_design/app"]["_rev"] == written["rev"]
+    with pytest.raises(errors.Conflict):
+        db.put_design_document(CHECKED)
+    broken = {**CHECKED, "_rev": written["rev"], "validate_doc_update": "function ("}
+    if server.number >= (2,):
+        with pytest.raises(errors.BadRequest, match=r"validate_doc_update doesn't compile: .* \(in app/validate\.js\)"):
+            db.put_design_document(broken, {"validate_doc_update": "app/validate.js"})
+        broken = {**CHECKED, "_rev": written["rev"], "views": {"by-colour": {"map": "function ("}}}
+        with pytest.raises(errors.BadRequest, match=r"in the 'by-colour' view failed.* \(in app/map\.js\)"):
+            db.put_design_document(broken, {"views/by-colour/map": "app/map.js"})
+    assert db.bulk_get(["_design/app-functions"]) == {"_design/app-functions": None}
+    db.put_document({"_id": "a"})
+    with pytest.raises(errors.Forbidden):
+        db.put_document({"_id": "b", "refused": True})
+
+
+def test_build_views(db: Database) -> None:
+    db.bulk_docs([{"_id": str(number), "colour": "red"} for number in range(50)])
+    db.put_design_document(BY_COLOUR)
+    db.build_views("_design/app", ["by-colour"], 30)
+    rows = db.client.request("GET", db.path("_design", "app", "_view", "by-colour"), query={"update": "false"}).body
+    assert len(rows["rows"]) == 50
+
+
+def test_build_views_that_fail(db: Database) -> None:
+    with pytest.raises(errors.NotFound):
+        db.build_views("_design/none", ["by-colour"], 30)
+
+
+def test_build_views_of_a_partitioned_database(couch: Client, server: Server, new_name: Name) -> None:
+    if server.number < (3,):
+        return
+    database = couch[new_name()].put(partitioned=True)
+    database.bulk_docs([{"_id": f"part:{number}"} for number in range(10)])
+    database.put_design_document(BY_COLOUR)
+    database.build_views("_design/app", ["by-colour"], 30)
+
+
+def test_switch_design_document(db: Database) -> None:
+    db.bulk_docs([{"_id": str(number), "colour": "red"} for number in range(50)])
+    first = db.switch_design_document(CHECKED, 30)
+    assert db["_design/app"]["_rev"] == first["rev"]
+    changed = {**CHECKED, "_rev": first["rev"], "views": {"all": {"map": "function (doc) { emit(null); }"}}}
+    second = db.switch_design_document(changed, 30)
+    assert second["rev"].startswith("2-")
+    assert db.bulk_get(["_design/app-staged"]) == {"_design/app-staged": None}
+    # A second one goes on where the first one ended.
+    db.put_design_document({"_id": "_design/app-staged", "views": BY_COLOUR["views"]})
+    db.switch_design_document({**CHECKED, "_rev": second["rev"]}, 30)
+    assert db.bulk_get(["_design/app-staged"]) == {"_design/app-staged": None}
 
 
 def test_indexes(db: Database) -> None:

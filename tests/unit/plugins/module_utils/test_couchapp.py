@@ -167,7 +167,10 @@ def test_what_is_no_file_or_too_large_is_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_each_field_knows_its_file(tmp_path: Path) -> None:
-    grow(tmp_path, {"_design/app/views/a/map.js": MAP, "_design/app/language": "javascript", "_design/app/filters/f.js": "x"})
+    grow(
+        tmp_path,
+        {"_design/app/views/a/map.js": MAP, "_design/app/language": "javascript", "_design/app/filters/f.js": "x"},
+    )
     (source,) = _couchapp.read(str(tmp_path))
     assert source.path == str(tmp_path / "_design/app")
     assert source.files == {

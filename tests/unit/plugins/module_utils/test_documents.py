@@ -174,7 +174,11 @@ def test_a_password_of_a_user_is_another_modules() -> None:
 
 @pytest.mark.parametrize(
     ("options", "option"),
-    [({"ids": ["a"]}, "ids"), ({"database": "Shop", "ids": []}, "database"), ({"ids": ["_a"], "state": "absent"}, "ids[0]")],
+    [
+        ({"ids": ["a"]}, "ids"),
+        ({"database": "Shop", "ids": []}, "database"),
+        ({"ids": ["_a"], "state": "absent"}, "ids[0]"),
+    ],
 )
 def test_bad_options_are_named(options: dict[str, t.Any], option: str) -> None:
     with pytest.raises(InvalidInput) as caught:

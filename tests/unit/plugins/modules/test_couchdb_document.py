@@ -29,7 +29,14 @@ RESOURCE = _module.Resource(
 )
 OPTIONS: dict[str, t.Any] = {"documents": None, "src": None, "ids": None}
 OWN = {"state": "present", "mode": "replace", "build": False, "staged": False}
-PARAMS: dict[str, t.Any] = {**OPTIONS, **OWN, "database": "db", "remote_src": False, "wait_timeout": 600, "databases": None}
+PARAMS: dict[str, t.Any] = {
+    **OPTIONS,
+    **OWN,
+    "database": "db",
+    "remote_src": False,
+    "wait_timeout": 600,
+    "databases": None,
+}
 NONE_OF_ITS_OWN: dict[str, t.Any] = {**OPTIONS, **dict.fromkeys(OWN)}
 READ = "POST /db/_all_docs?include_docs=true"
 WRITE = "POST /db/_bulk_docs"
@@ -58,7 +65,11 @@ class Shelf:
         held = self.databases[name]
         rows = []
         for key in body["keys"]:
-            row = {"id": key, "key": key, "value": {}, "doc": held.get(key)} if key in held else {"key": key, "error": "not_found"}
+            row = (
+                {"id": key, "key": key, "value": {}, "doc": held.get(key)}
+                if key in held
+                else {"key": key, "error": "not_found"}
+            )
             rows.append(row)
         return {"rows": rows}
 
@@ -227,7 +238,9 @@ def test_design_documents_go_before_the_documents_that_they_check(wire: Wire) ->
     assert probe["views"] == {"validate_doc_update": {"map": "function (doc) {}"}, "~": {"map": "~"}}
 
 
-def test_a_function_that_does_not_compile_is_named_with_its_file_and_nothing_is_written(wire: Wire, tmp_path: Path) -> None:
+def test_a_function_that_does_not_compile_is_named_with_its_file_and_nothing_is_written(
+    wire: Wire, tmp_path: Path
+) -> None:
     Shelf(wire, db={})
     view = tmp_path / "_design" / "app" / "views" / "a"
     view.mkdir(parents=True)
@@ -322,15 +335,23 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
     wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = {"rows": []}, InTurn([busy, busy, BUILT])
+    wire[VIEW.format("app") + "&update=lazy"] = {"rows": []}
     carry_out(documents=[DDOC], build=True)
     assert wire.asked.count("GET /db/_design/app/_info") == 3
+    idle = {"view_index": {"updates_pending": {"total": 9}, "updater_running": False}}
+    wire["GET /db/_design/app/_info"] = idle
+    wire.asked.clear()
+    carry_out(documents=[DDOC], build=True)
+    assert wire.asked.count("GET /db/_design/app/_info") == 6
     wire.asked.clear()
     carry_out(check_mode=True, documents=[DDOC], build=True)
     carry_out(documents=[{"_id": "_design/none", "filters": {}}], build=True, check_mode=True)
     assert VIEW.format("app") not in wire.asked
 
 
-def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     refusal = {"error": "query_parse_error", "reason": "`partition` parameter is mandatory for queries to this view."}
@@ -350,6 +371,7 @@ def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(wire: Wire,
         ({"documents": [], "database": "A"}, "database"),
         ({"documents": [], "wait_timeout": 0}, "wait_timeout"),
         ({"src": "/nowhere"}, "src"),
+        ({"src": ""}, "src"),
         ({"databases": [{**NONE_OF_ITS_OWN, "database": "A", "ids": []}]}, "databases[0].database"),
         ({"databases": [{**NONE_OF_ITS_OWN, "database": "a", "documents": [{}]}]}, "databases[0].documents[0]"),
         ({"documents": [{"_id": "_design/a"}, {"_id": "_design/a-staged"}], "staged": True}, "documents"),

@@ -1,6 +1,4 @@
-// SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-// SPDX-License-Identifier: GPL-3.0-or-later
-
+// Dates alone.
 function (doc) {
   if (doc.date) {
     emit(doc.date, 1);

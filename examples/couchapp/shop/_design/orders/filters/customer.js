@@ -1,0 +1,3 @@
+function (doc, request) {
+  return doc.customer === request.query.customer;
+}

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action plugin of couchdb_document: which arguments the module gets, and what is read for it on the controller."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.couchpy.couchdb.plugins.action.couchdb_document import ActionModule
+
+
+class Action(ActionModule):
+    """The plugin with its task alone: nothing is run, and what would be sent is kept in ``sent``."""
+
+    def __init__(self, arguments: dict[str, t.Any], folder: Path) -> None:
+        self._task = SimpleNamespace(args=arguments, async_val=0)
+        self._loader = DataLoader()
+        self._loader.set_basedir(str(folder))
+        self._connection = SimpleNamespace(
+            has_native_async=False, _shell=SimpleNamespace(tmpdir="/remote", join_path=lambda *parts: "/".join(parts))
+        )
+        self._folder = folder
+        self.sent: dict[str, t.Any] = {}
+
+    def _find_needle(self, dirname: str, needle: str) -> str:
+        return str(self._folder / dirname / needle)
+
+    def _transfer_data(self, remote_path: str, data: str) -> str:
+        self.sent[remote_path] = json.loads(data)
+        return remote_path
+
+    def _fixup_perms2(self, *arguments: t.Any, **options: t.Any) -> None:
+        pass
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A playbook's folder with a document in its files."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.json").write_text('{"n": 1}')
+    return tmp_path
+
+
+def documents(action: Action, place: str) -> list[dict[str, t.Any]]:
+    ((_name, packed),) = action.sent[place].items()
+    return [source["document"] for source in packed]
+
+
+def test_a_source_becomes_a_file_on_the_host_of_the_module(folder: Path) -> None:
+    action = Action({}, folder)
+    arguments = action._with_documents({"database": "db", "src": "a.json"})
+    assert arguments == {"database": "db", "src": "/remote/documents-0.json"}
+    assert documents(action, "/remote/documents-0.json") == [{"_id": "a", "n": 1}]
+
+
+def test_each_database_has_a_file_of_its_own(folder: Path) -> None:
+    action = Action({}, folder)
+    databases = [{"database": "a", "src": "a.json"}, {"database": "b", "ids": []}, {"database": "c", "src": "a.json"}]
+    assert action._with_documents({"databases": databases}) == {
+        "databases": [
+            {"database": "a", "src": "/remote/documents-1.json"},
+            {"database": "b", "ids": []},
+            {"database": "c", "src": "/remote/documents-3.json"},
+        ]
+    }
+    assert set(action.sent) == {"/remote/documents-1.json", "/remote/documents-3.json"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"src": ["a"]}, {"src": ""}, {"src": None}, {"databases": {"a": 1}}, {"databases": ["a", {"src": 1}]}]
+)
+def test_what_is_no_source_is_left_for_the_module_to_refuse(folder: Path, arguments: dict[str, t.Any]) -> None:
+    action = Action({}, folder)
+    assert action._with_documents(arguments) == arguments
+    assert not action.sent
+
+
+def test_what_cannot_be_read_fails_with_the_file(folder: Path) -> None:
+    (folder / "files" / "a.json").write_text("{")
+    with pytest.raises(AnsibleActionFail, match=r"src: .*files/a\.json is no JSON: line 1, column 2"):
+        Action({}, folder)._with_documents({"src": "a.json"})
+
+
+def test_files_that_ansible_vault_encrypted_are_decrypted(folder: Path) -> None:
+    secret = VaultSecret(b"password of a test")
+    (folder / "files" / "a.json").write_bytes(VaultLib().encrypt(b'{"n": 2}', secret=secret))
+    action = Action({}, folder)
+    action._loader.set_vault_secrets([("default", secret)])
+    action._with_documents({"src": "a.json"})
+    assert documents(action, "/remote/documents-0.json") == [{"_id": "a", "n": 2}]
