@@ -33,8 +33,7 @@ from dataclasses import fields, replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
-from . import _dialect, _passwords, _replications, _restart, errors
-from ._cluster import Node, Placement, Server, copies, disagreements, placement
+from . import _dialect, _passwords, errors
 from ._dialect import LOCAL
 from ._http import (
     Answer,
@@ -46,11 +45,16 @@ from ._http import (
     side_by_side,
     split_address,
 )
+from ._lazy import Lazy
 from ._names import check_admin_name, check_database_name
-from ._rolling import Restart
 from ._settings import setting_text
 from ._users import PREFIX as USER_PREFIX
 from .database import Database as _Database
+
+if t.TYPE_CHECKING:
+    from . import _cluster, _replications, _restart, _rolling
+else:
+    _cluster, _replications, _restart, _rolling = map(Lazy, ("_cluster", "_replications", "_restart", "_rolling"))
 
 DEFAULT_URL = "http://localhost:5984/"
 
@@ -354,7 +358,7 @@ class Client:
 
         https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
         """
-        return Restart(self, node, wait_timeout, drain_time, without).run()
+        return _rolling.Restart(self, node, wait_timeout, drain_time, without).run()
 
     def sighting(self, node: str = LOCAL, **limits: t.Any) -> _restart.Sighting:
         """What a node tells of itself now. ``limits``: the C(timeout) and C(retries) of the request."""
@@ -460,7 +464,7 @@ class Client:
 
     # Members of the cluster
 
-    def shards(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, Placement]:
+    def shards(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, _cluster.Placement]:
         """Where the shards of every database are, by the database's name, as a node knows it. For server admins.
 
         Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
@@ -468,17 +472,19 @@ class Client:
         https://docs.couchdb.org/en/stable/cluster/sharding.html#updating-cluster-metadata-to-reflect-the-new-target-shard-s
         """
         path = self.dialect.shard_map(node)
-        found: dict[str, Placement] = {}
+        found: dict[str, _cluster.Placement] = {}
         after: dict[str, t.Any] = {}
         while True:
             query = {"include_docs": True, "limit": _SHARDS_PAGE, **after}
             rows = self.request("GET", path, query=query, hthdrs=hthdrs).body["rows"]
-            found.update((row["id"], placement(row["doc"])) for row in rows if not row["id"].startswith("_design/"))
+            found.update(
+                (row["id"], _cluster.placement(row["doc"])) for row in rows if not row["id"].startswith("_design/")
+            )
             if len(rows) < _SHARDS_PAGE:
                 return found
             after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
 
-    def cluster_nodes(self, hthdrs: Headers = None) -> tuple[list[Node], dict[str, Placement]]:
+    def cluster_nodes(self, hthdrs: Headers = None) -> tuple[list[_cluster.Node], dict[str, _cluster.Placement]]:
         """The members and who else is connected, what is known of each, and where the shards of every database are.
 
         Each connected node is asked through this one, side by side, whether it is in maintenance. Before CouchDB 3.0
@@ -490,10 +496,10 @@ class Client:
         members, connected = membership["cluster_nodes"], membership["all_nodes"]
         knows_shards = self.dialect.has_shard_map
         shards = self.shards(hthdrs=hthdrs) if knows_shards else {}
-        held = copies(shards)
+        held = _cluster.copies(shards)
 
-        def ask(name: str) -> Node:
-            node = Node(name, name in members, name in connected, held.get(name, 0) if knows_shards else None)
+        def ask(name: str) -> _cluster.Node:
+            node = _cluster.Node(name, name in members, name in connected, held.get(name, 0) if knows_shards else None)
             if not node.connected or not self.dialect.clustered:
                 return node
             try:
@@ -505,25 +511,25 @@ class Client:
         names = [*members, *(name for name in connected if name not in members)]
         return side_by_side(ask, names), shards
 
-    def server(self, closely: bool = False) -> Server:
+    def server(self, closely: bool = False) -> _cluster.Server:
         """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.
 
         ``closely``: all its settings, its members and its shards as well, which takes two requests more. For server admins.
         """
         node, version = self.local_node(), self.version()
         if not closely or not self.dialect.clustered:
-            return Server(node, version, {"cluster": self.config("cluster")})
-        return Server(node, version, self.config(), self.membership()["cluster_nodes"], self.shards())
+            return _cluster.Server(node, version, {"cluster": self.config("cluster")})
+        return _cluster.Server(node, version, self.config(), self.membership()["cluster_nodes"], self.shards())
 
     def servers(
         self, urls: t.Mapping[str, str], closely: t.Collection[str] = ()
-    ) -> dict[str, Server | errors.CouchDBError]:
+    ) -> dict[str, _cluster.Server | errors.CouchDBError]:
         """What answers at some addresses, asked side by side with the credentials of this client: a name each → its address.
 
         ``closely`` are the names of those that are asked for all. Where no good answer comes, it is the error that is given.
         """
 
-        def ask(name: str) -> Server | errors.CouchDBError:
+        def ask(name: str) -> _cluster.Server | errors.CouchDBError:
             try:
                 return self.at(urls[name]).server(closely=name in closely)
             except errors.CouchDBError as error:
@@ -587,7 +593,7 @@ class Client:
 
         def agreed() -> bool:
             told.update((client.url, answer) for client, answer in zip(clients, side_by_side(_membership, clients)))
-            problems[:] = disagreements(names, told, exclusive=exclusive)
+            problems[:] = _cluster.disagreements(names, told, exclusive=exclusive)
             return not problems
 
         if not self._comes_about(agreed, wait_timeout):

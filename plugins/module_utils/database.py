@@ -17,12 +17,15 @@ import re
 import time
 import typing as t
 
-from . import _documents, errors
+from . import errors
 from ._http import is_object, is_ok, side_by_side
-from ._indexes import without
+from ._lazy import Lazy
 
 if t.TYPE_CHECKING:
+    from . import _documents, _indexes
     from .client import Client, Headers
+else:
+    _documents, _indexes = map(Lazy, ("_documents", "_indexes"))
 
 _BULK = 1000
 """How many documents one bulk request carries, at most."""
@@ -567,7 +570,7 @@ class Database:
         Raises NotFound when it is not there, Conflict when the design document was written at the same time.
         """
         docid = f"_design/{_bare(ddoc)}"
-        left = without(self._ask("GET", *_docpath(docid), hthdrs=hthdrs), kind, name)
+        left = _indexes.without(self._ask("GET", *_docpath(docid), hthdrs=hthdrs), kind, name)
         if left is None:
             raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
         self.put_document(left, hthdrs)

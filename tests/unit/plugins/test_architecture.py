@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,12 +38,14 @@ BELOW: dict[str, set[str]] = {
     "_selectors": set(),
     "_indexes": {"_selectors"},
     "_http": {"_secrets"},
+    "_lazy": set(),
     "_rolling": {"_dialect", "_restart", "client"},
-    "database": {"_documents", "_http", "_indexes", "client"},
+    "database": {"_documents", "_http", "_indexes", "_lazy", "client"},
     "client": {
         "_cluster",
         "_dialect",
         "_http",
+        "_lazy",
         "_names",
         "_passwords",
         "_replications",
@@ -69,6 +75,9 @@ PURE = {
     "_settings",
     "_users",
 }
+
+# What few modules need is imported when it is first used.
+LAZY = {"_cluster", "_documents", "_indexes", "_replications", "_restart", "_rolling", "_selectors"}
 
 
 def imported(path: Path) -> set[str]:
@@ -119,3 +128,22 @@ def test_only_the_engine_knows_ansible() -> None:
 def test_only_http_knows_requests() -> None:
     knowing = [room for room in UTILS if "requests" in imported(PLUGINS / "module_utils" / f"{room}.py")]
     assert knowing == ["_http"]
+
+
+def test_a_task_compiles_no_room_that_it_does_not_use() -> None:
+    program = (
+        "import sys, ansible_collections.couchpy.couchdb.plugins.modules.couchdb_database\n"
+        "print(*(name.rpartition('.')[2] for name in sys.modules if '.plugins.module_utils.' in name))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert {"client", "database", "_lazy"} <= set(run.stdout.split())
+    assert not LAZY & set(run.stdout.split())
+
+
+@pytest.mark.parametrize("room", ["client", "database"])
+def test_ansible_finds_the_rooms_that_are_imported_later(room: str) -> None:
+    source = (PLUGINS / "module_utils" / f"{room}.py").read_text()
+    later = set(re.findall(r'"(_\w+)"', source[source.index("map(Lazy") :].partition("\n")[0]))
+    assert later
+    assert later <= imported(PLUGINS / "module_utils" / f"{room}.py") & LAZY
