@@ -33,6 +33,7 @@ options:
       - With a C(url), the address at which this node answers, the task first asks there whether the node goes by its C(name), and
         whether it has what all must have alike, which are CouchDB's version, the server admins with their password hashes, and the settings
         C(couchdb/uuid) and C(chttpd_auth/secret). Databases that both sides have created are refused, as CouchDB would lose one of each two.
+        System databases of a node that was alone are such ones; delete them there when nothing is in them.
         The credentials are those of the task, unless the C(url) has its own.
       - A node that is given by its name alone joins unseen.
     type: list
@@ -252,14 +253,23 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     for name in (name for name in servers if name in connected):
         changes += _copies_setting(name, servers[name], len(members))
     missing = [name for name in desired.system_databases if observed.copies[name] is None]
-    waiting = not desired.wait_timeout and not set(members) <= set(connected)
-    if not waiting:
+    # Those that the task names are waited for.
+    absent = [
+        name for name in members if name not in connected and not (desired.wait_timeout and name in desired.names)
+    ]
+    withheld = _withheld(missing, absent) if missing and absent else None
+    if not withheld:
         changes += [_creation(name, desired) for name in missing]
     copies = {name: number or min(COPIES, len(members)) for name, number in observed.copies.items()}
     warnings = _warnings(desired, members, connected, copies)
-    if waiting and missing:
-        warnings.append(f"{_cluster.listed(missing)} not created, as not all members are connected: run the task again")
-    return Plan(tuple(changes), replace(observed, members=members, connected=connected, copies=copies), tuple(warnings))
+    if withheld and not desired.wait_timeout:
+        warnings.append(str(withheld))
+    return Plan(
+        tuple(changes),
+        replace(observed, members=members, connected=connected, copies=copies),
+        tuple(warnings),
+        shortfall=withheld if desired.wait_timeout else None,
+    )
 
 
 def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
@@ -329,6 +339,14 @@ def _creation(name: str, desired: Desired) -> Change:
         "wait_timeout": desired.wait_timeout or 1,
     }
     return Change("create", "database", (name,), None, {}, "put_system_database", arguments, stage=CREATE)
+
+
+def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
+    """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
+    return NotConnected(
+        f"{_cluster.listed(missing)} not created, as copies would be placed on members that are not connected: "
+        f"{_cluster.listed(absent)}; start them, or take them out with exclusive=true"
+    )
 
 
 def _warnings(desired: Desired, members: list[str], connected: list[str], copies: dict[str, int]) -> list[str]:

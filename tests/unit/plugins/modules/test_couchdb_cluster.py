@@ -187,6 +187,21 @@ def test_warnings(held: Observed, given: dict[str, t.Any], warned: list[str]) ->
     assert all(warning.startswith(start) for warning, start in zip(warnings, warned, strict=True))
 
 
+def test_no_copies_are_placed_on_a_ghost() -> None:
+    held = observed("a@h", "b@h", "ghost@h", connected=["a@h", "b@h"], copies=MISSING)
+    desired = couchdb_cluster.desire({**PARAMS, "members": ["a@h", "b@h"]})
+    plan = couchdb_cluster.plan(desired, held)
+    assert not plan.changes
+    assert isinstance(plan.shortfall, errors.NotConnected)
+    assert "_users, _replicator not created" in str(plan.shortfall)
+    assert "ghost@h" in str(plan.shortfall)
+    taken_out = couchdb_cluster.plan(
+        couchdb_cluster.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True}), held
+    )
+    assert taken_out.shortfall is None
+    assert [change.call for change in taken_out.changes] == ["leave_node", *["put_system_database"] * 2]
+
+
 @pytest.mark.parametrize(
     ("members", "connected", "state"),
     [
