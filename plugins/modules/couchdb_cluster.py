@@ -234,7 +234,7 @@ def observe(client: Client, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can't join or leave."""
+    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can never join, or must not leave."""
     leaving = [name for name in observed.members if name not in desired.names] if desired.exclusive else []
     joining = [member for member in desired.members if member.name not in observed.members]
     _refuse(desired, observed, leaving)
@@ -269,6 +269,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         replace(observed, members=members, connected=connected, copies=copies),
         tuple(warnings),
         shortfall=withheld if desired.wait_timeout else None,
+        unmet=_unmet(observed),
     )
 
 
@@ -298,14 +299,13 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
     own = observed.server
     if own.node not in desired.names:
         raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
-    problems = []
-    for name, found in observed.found.items():
-        is_member = name in observed.members
-        problem = _cluster.problem(name, own, found, {*observed.members, *desired.names}, name in observed.connected)
-        if problem and not (is_member and _cluster.is_away(found)):
-            problems.append(f"{name}: {problem}")
-    if problems:
-        raise InvalidInput("members", "; ".join(problems))
+    all_members = {*observed.members, *desired.names}
+    problems = {
+        name: _cluster.problem(name, own, found, all_members, name in observed.connected)
+        for name, found in observed.found.items()
+    }
+    if any(problems.values()):
+        raise InvalidInput("members", "; ".join(f"{name}: {text}" for name, text in problems.items() if text))
     for name in leaving if not desired.force else []:
         held = _cluster.held_by(own.shards, name)
         if held:
@@ -314,6 +314,17 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
                 f"{name} still holds shards of {_cluster.listed(held)}: move them to other members before it leaves, or "
                 "set force=true to lose what no other member holds",
             )
+
+
+def _unmet(observed: Observed) -> InvalidInput | None:
+    """What the nodes that are to connect still lack. A member that is away may come back while it is waited for."""
+    lacks = {}
+    for name, found in observed.found.items():
+        away = isinstance(found, CouchDBError)
+        if name not in observed.members or not (away or name in observed.connected):
+            lacks[name] = _cluster.lack(observed.server, found)
+    texts = [f"{name}: {text}" for name, text in lacks.items() if text]
+    return InvalidInput("members", "; ".join(texts)) if texts else None
 
 
 def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
