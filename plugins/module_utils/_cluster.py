@@ -132,27 +132,33 @@ def unlike(ours: Settings, theirs: Settings) -> list[str]:
 def problem(
     name: str, ours: Server, found: Server | CouchDBError, members: t.Collection[str], connected: bool
 ) -> str | None:
-    """Why a node can't be a member of our cluster, by what answered at its address, or None when it can.
+    """Why a node can't be a member of our cluster, by what answered at its address, or None.
 
-    ``members`` are those that there are and are to be. Of a node that is connected only its name and version are looked at.
+    ``members`` are those that there are and are to be. Of a node that is ``connected`` only its name and version are
+    looked at. That nothing answers is no problem here: see lack().
     """
     if isinstance(found, CouchDBError):
-        return str(found)
-    if found.node != name:
-        return f"the node that answers at its url is {found.node}"
+        return None if isinstance(found, Unreachable) else str(found)
     if found.version.split(".")[:2] != ours.version.split(".")[:2]:
         return f"it is CouchDB {found.version}, and {ours.node} is {ours.version}"
-    if connected:
-        return None
+    if found.node != name:
+        return f"the node that answers at its url is {found.node}"
+    strangers = [member for member in found.members if member not in members]
+    if strangers and not connected:
+        return f"it belongs to a cluster with {listed(strangers)}"
+    return None
+
+
+def lack(ours: Server, found: Server | CouchDBError) -> str | None:
+    """What a node lacks before it can join our cluster, which may still be brought to it, or None when it lacks nothing."""
+    if isinstance(found, CouchDBError):
+        return str(found)
     different = unlike(ours.settings, found.settings)
     if different:
         return (
             f"it differs from {ours.node} in what all members must have alike: {listed(different)}; set these with "
             "couchdb_config and couchdb_admin first"
         )
-    strangers = [member for member in found.members if member not in members]
-    if strangers:
-        return f"it belongs to a cluster with {listed(strangers)}"
     clashing = clashes(ours.shards, found.shards)
     if clashing:
         return (
@@ -160,11 +166,6 @@ def problem(
             "move what is in them and delete them on one side first"
         )
     return None
-
-
-def is_away(found: Server | CouchDBError) -> bool:
-    """Whether nothing answered at an address, which may be so for a while."""
-    return isinstance(found, Unreachable)
 
 
 def advice(name: str, held: t.Sequence[str]) -> str:

@@ -33,6 +33,7 @@ options:
       - With a C(url), the address at which this node answers, the task first asks there whether the node goes by its C(name), and
         whether it has what all must have alike, which are CouchDB's version, the server admins with their password hashes, and the settings
         C(couchdb/uuid) and C(chttpd_auth/secret). Databases that both sides have created are refused, as CouchDB would lose one of each two.
+        System databases of a node that was alone are such ones; delete them there when nothing is in them.
         The credentials are those of the task, unless the C(url) has its own.
       - A node that is given by its name alone joins unseen.
     type: list
@@ -233,7 +234,7 @@ def observe(client: Client, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can't join or leave."""
+    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can never join, or must not leave."""
     leaving = [name for name in observed.members if name not in desired.names] if desired.exclusive else []
     joining = [member for member in desired.members if member.name not in observed.members]
     _refuse(desired, observed, leaving)
@@ -252,14 +253,24 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     for name in (name for name in servers if name in connected):
         changes += _copies_setting(name, servers[name], len(members))
     missing = [name for name in desired.system_databases if observed.copies[name] is None]
-    waiting = not desired.wait_timeout and not set(members) <= set(connected)
-    if not waiting:
+    # Those that the task names are waited for.
+    absent = [
+        name for name in members if name not in connected and not (desired.wait_timeout and name in desired.names)
+    ]
+    withheld = _withheld(missing, absent) if missing and absent else None
+    if not withheld:
         changes += [_creation(name, desired) for name in missing]
     copies = {name: number or min(COPIES, len(members)) for name, number in observed.copies.items()}
     warnings = _warnings(desired, members, connected, copies)
-    if waiting and missing:
-        warnings.append(f"{_cluster.listed(missing)} not created, as not all members are connected: run the task again")
-    return Plan(tuple(changes), replace(observed, members=members, connected=connected, copies=copies), tuple(warnings))
+    if withheld and not desired.wait_timeout:
+        warnings.append(str(withheld))
+    return Plan(
+        tuple(changes),
+        replace(observed, members=members, connected=connected, copies=copies),
+        tuple(warnings),
+        shortfall=withheld if desired.wait_timeout else None,
+        unmet=_unmet(observed),
+    )
 
 
 def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
@@ -288,14 +299,13 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
     own = observed.server
     if own.node not in desired.names:
         raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
-    problems = []
-    for name, found in observed.found.items():
-        is_member = name in observed.members
-        problem = _cluster.problem(name, own, found, {*observed.members, *desired.names}, name in observed.connected)
-        if problem and not (is_member and _cluster.is_away(found)):
-            problems.append(f"{name}: {problem}")
-    if problems:
-        raise InvalidInput("members", "; ".join(problems))
+    all_members = {*observed.members, *desired.names}
+    problems = {
+        name: _cluster.problem(name, own, found, all_members, name in observed.connected)
+        for name, found in observed.found.items()
+    }
+    if any(problems.values()):
+        raise InvalidInput("members", "; ".join(f"{name}: {text}" for name, text in problems.items() if text))
     for name in leaving if not desired.force else []:
         held = _cluster.held_by(own.shards, name)
         if held:
@@ -304,6 +314,17 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
                 f"{name} still holds shards of {_cluster.listed(held)}: move them to other members before it leaves, or "
                 "set force=true to lose what no other member holds",
             )
+
+
+def _unmet(observed: Observed) -> InvalidInput | None:
+    """What the nodes that are to connect still lack. A member that is away may come back while it is waited for."""
+    lacks = {}
+    for name, found in observed.found.items():
+        away = isinstance(found, CouchDBError)
+        if name not in observed.members or not (away or name in observed.connected):
+            lacks[name] = _cluster.lack(observed.server, found)
+    texts = [f"{name}: {text}" for name, text in lacks.items() if text]
+    return InvalidInput("members", "; ".join(texts)) if texts else None
 
 
 def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
@@ -329,6 +350,14 @@ def _creation(name: str, desired: Desired) -> Change:
         "wait_timeout": desired.wait_timeout or 1,
     }
     return Change("create", "database", (name,), None, {}, "put_system_database", arguments, stage=CREATE)
+
+
+def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
+    """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
+    return NotConnected(
+        f"{_cluster.listed(missing)} not created, as copies would be placed on members that are not connected: "
+        f"{_cluster.listed(absent)}; start them, or take them out with exclusive=true"
+    )
 
 
 def _warnings(desired: Desired, members: list[str], connected: list[str], copies: dict[str, int]) -> list[str]:

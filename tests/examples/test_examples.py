@@ -55,11 +55,8 @@ def cluster() -> Iterator[embedded.Server]:
 
 @pytest.fixture(scope="module")
 def apart() -> Iterator[embedded.Server]:
-    """Three nodes apart, with nothing in them but what they must have alike."""
+    """Three nodes apart, with nothing in them."""
     with embedded.server(dialect="3", admin="admin:secret", nodes=3) as started:
-        for number in (1, 2, 3):
-            for setting, name in (("couchdb/uuid", "couchdb_uuid"), ("chttpd_auth/secret", "couchdb_session_secret")):
-                started.request("PUT", f"/_node/_local/_config/{setting}", PASSWORDS[name], node=number)
         yield started
 
 

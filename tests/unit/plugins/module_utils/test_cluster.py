@@ -116,24 +116,39 @@ def server(name: str = TWO, version: str = "3.4.3", **fields: t.Any) -> Server:
         (server(), None),
         (server(version="3.4.1"), None),
         (server(members=[ONE, TWO, THREE]), None),
-        (server(shards={"b": Placement({"0-f": [TWO]}, "at two")}), None),
+        (errors.Unreachable("nothing answers at http://a/"), None),
         (errors.Unauthorized("GET http://a/ answered 401"), "answered 401"),
         (server(name=THREE), f"answers at its url is {THREE}"),
         (server(version="3.3.3"), "it is CouchDB 3.3.3, and couchdb@10.0.0.1 is 3.4.3"),
+        (server(name="_local", version="1.7.2"), "it is CouchDB 1.7.2"),
+        (server(members=[TWO, FOUR]), f"a cluster with {FOUR}"),
+    ],
+)
+def test_who_can_never_join(found: Server | errors.CouchDBError, says: str | None) -> None:
+    problem = _cluster.problem(TWO, OURS, found, [ONE, TWO, THREE], connected=False)
+    assert (problem is None) == (says is None)
+    assert re.search(says or "", problem or "")
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (server(), None),
+        (server(shards={"b": Placement({"0-f": [TWO]}, "at two")}), None),
+        (errors.Unreachable("nothing answers at http://a/"), "nothing answers"),
         (server(settings={**ALIKE, "couchdb": {"uuid": "c4n4ry"}}), "couchdb/uuid"),
         (server(settings={**ALIKE, "chttpd_auth": {}}), "chttpd_auth/secret"),
         (server(settings={**ALIKE, "admins": {"admin": "c4n4ry"}}), "password hash of the admin admin"),
         (server(settings={**ALIKE, "admins": {"admin": "hash", "bob": "c4n4ry"}}), "the admin bob, whom only one has"),
         (server(settings={**ALIKE, "admins": {}}), "the admin admin, whom only one has"),
-        (server(members=[TWO, FOUR]), f"a cluster with {FOUR}"),
         (server(shards={"a": Placement({"0-f": [TWO]}, "at two")}), "databases of its own .*: a;"),
     ],
 )
-def test_who_can_join(found: Server | errors.CouchDBError, says: str | None) -> None:
-    problem = _cluster.problem(TWO, OURS, found, [ONE, TWO, THREE], connected=False)
-    assert (problem is None) == (says is None)
-    assert re.search(says or "", problem or "")
-    assert "c4n4ry" not in (problem or "")
+def test_what_a_node_lacks_before_it_can_join(found: Server | errors.CouchDBError, says: str | None) -> None:
+    lack = _cluster.lack(OURS, found)
+    assert (lack is None) == (says is None)
+    assert re.search(says or "", lack or "")
+    assert "c4n4ry" not in (lack or "")
 
 
 def test_of_a_connected_member_only_name_and_version_are_looked_at() -> None:
