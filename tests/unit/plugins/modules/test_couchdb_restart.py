@@ -147,7 +147,8 @@ class Fleet:
         }
 
     def up(self) -> t.Any:
-        return (404, {"status": "maintenance_mode"}) if self[1].mode in ("true", "nolb") else (200, {"status": "ok"})
+        words = {"true": "maintenance_mode", "nolb": "nolb"}
+        return (404, {"status": words[self[1].mode]}) if self[1].mode in words else (200, {"status": "ok"})
 
     def read_mode(self, node: Node, body: t.Any) -> t.Any:
         return (
