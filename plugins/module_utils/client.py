@@ -226,12 +226,19 @@ class Client:
         answer = self.request("GET", path, anonymous=True, accept=(401, 403, 404), **limits)
         return answer.status, answer.body
 
-    def active_tasks(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+    def active_tasks(self, hthdrs: Headers = None, node: str | None = None) -> list[dict[str, t.Any]]:
         """What runs: compactions, indexers, replications, a dict each. For server admins.
+
+        CouchDB 2 and 3 tell of all nodes that are connected, and with each task its C(node). With ``node``: what runs there.
+        CouchDB 1.x is one node, C(_local).
 
         https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
         """
-        return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+        tasks = t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+        if node is None:
+            return tasks
+        name = self.local_node(hthdrs) if node == LOCAL else node
+        return [task for task in tasks if task.get("node", LOCAL) == name]
 
     def stats(self, *paths: str, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, t.Any]:
         """The statistics of a node, all of them or those below a path of names.
