@@ -377,8 +377,16 @@ class Client:
         listed = self.request("GET", ("_membership",), **limits).body
         members = listed["cluster_nodes"]
         connected = [name for name in members if name in listed["all_nodes"]]
-        seen = side_by_side(lambda name: self.sighting(name, **limits), connected)
-        return _restart.Cluster(tuple(members), dict(zip(connected, seen)))
+
+        def look(name: str) -> _restart.Sighting | None:
+            try:
+                return self.sighting(name, **limits)
+            except errors.NodeDown:
+                # It has just gone, and is listed for a moment longer.
+                return None
+
+        seen = zip(connected, side_by_side(look, connected))
+        return _restart.Cluster(tuple(members), {name: sighting for name, sighting in seen if sighting is not None})
 
     def maintenance_mode(self, node: str = LOCAL) -> str | None:
         """The setting C(couchdb/maintenance_mode) of a node; None when it has none, as on CouchDB 1.x.
@@ -748,7 +756,14 @@ class Client:
         """
         if not self.dialect.clustered:
             return LOCAL
-        return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
+        try:
+            return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
+        except errors.NotFound:
+            # Not every CouchDB 2 tells; where there is one node, it is that.
+            connected = self.membership(hthdrs)["all_nodes"]
+            if len(connected) != 1:
+                raise
+            return connected[0]
 
     def deladmin(self, name: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
         """Take a server admin from a node. True when it is done; raises NotFound when there is no such admin.
