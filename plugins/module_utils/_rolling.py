@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
 import time
 import typing as t
 
@@ -41,6 +44,10 @@ class Restart:
 
     def run(self) -> dict[str, t.Any]:
         """Do it, and tell how it went. Whatever fails, the node is not left in maintenance mode by this."""
+        with _signals_raised():
+            return self._run()
+
+    def _run(self) -> dict[str, t.Any]:
         self._mode = self._client.maintenance_mode(self._node)
         try:
             if self._drains:
@@ -64,13 +71,18 @@ class Restart:
         """Wait until the cluster can do without the node; at most as long as for the node itself."""
         begun = time.monotonic()
         while True:
-            gaps = self._client.cluster_seen().gaps(self._without)
-            if not gaps:
+            try:
+                lacks = self._cluster_lacks()
+            except _REFUSALS:
+                raise
+            except errors.CouchDBError as error:
+                lacks = str(error)
+            if not lacks:
                 return
             waited = time.monotonic() - begun
             if waited >= self._wait_timeout:
                 raise errors.RestartFailed(
-                    f"{self._node} was not asked to restart, as the cluster is not whole: {'; '.join(gaps)}"
+                    f"{self._node} was not asked to restart, as the cluster is not whole: {lacks}"
                 )
             time.sleep(min(_pause(waited), self._wait_timeout - waited))
 
@@ -99,7 +111,7 @@ class Restart:
                             "seconds_away": round(self._waited, 2),
                         }
                 if result is not None:
-                    lacks = "; ".join(self._client.cluster_seen(**limits).gaps(self._without))
+                    lacks = self._cluster_lacks(**limits)
                     if not lacks:
                         return result
             except _REFUSALS:
@@ -138,6 +150,10 @@ class Restart:
             return seen, f"{self._client.url}_up answered 404 {json.dumps(body)}"
         return seen, ""
 
+    def _cluster_lacks(self, **limits: t.Any) -> str:
+        """What the cluster lacks to be whole; nothing when it is."""
+        return "; ".join(self._client.cluster_seen(**limits).gaps(self._without))
+
     def _restore(self) -> None:
         """Give the node the maintenance mode that it had before."""
         if self._client.maintenance_mode(self._node) != self._mode:
@@ -155,6 +171,25 @@ class Restart:
                 "start ends it, or couchdb/maintenance_mode must be set to false"
             )
         return ""
+
+
+@contextlib.contextmanager
+def _signals_raised() -> t.Iterator[None]:
+    """Have the signals that would end this process at once raise SystemExit instead, so that things can be undone."""
+
+    def leave(number: int, frame: t.Any) -> None:
+        raise SystemExit(128 + number)
+
+    # Only the main thread may set them.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pause(waited: float) -> float:

@@ -230,12 +230,19 @@ class Client:
         answer = self.request("GET", path, anonymous=True, accept=(401, 403, 404), **limits)
         return answer.status, answer.body
 
-    def active_tasks(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+    def active_tasks(self, hthdrs: Headers = None, node: str | None = None) -> list[dict[str, t.Any]]:
         """What runs: compactions, indexers, replications, a dict each. For server admins.
+
+        CouchDB 2 and 3 tell of all nodes that are connected, and with each task its C(node). With ``node``: what runs there.
+        CouchDB 1.x is one node, C(_local).
 
         https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
         """
-        return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+        tasks = t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+        if node is None:
+            return tasks
+        name = self.local_node(hthdrs) if node == LOCAL else node
+        return [task for task in tasks if task.get("node", LOCAL) == name]
 
     def stats(self, *paths: str, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, t.Any]:
         """The statistics of a node, all of them or those below a path of names.
@@ -374,8 +381,16 @@ class Client:
         listed = self.request("GET", ("_membership",), **limits).body
         members = listed["cluster_nodes"]
         connected = [name for name in members if name in listed["all_nodes"]]
-        seen = side_by_side(lambda name: self.sighting(name, **limits), connected)
-        return _restart.Cluster(tuple(members), dict(zip(connected, seen)))
+
+        def look(name: str) -> _restart.Sighting | None:
+            try:
+                return self.sighting(name, **limits)
+            except errors.NodeDown:
+                # It has just gone, and is listed for a moment longer.
+                return None
+
+        seen = zip(connected, side_by_side(look, connected))
+        return _restart.Cluster(tuple(members), {name: sighting for name, sighting in seen if sighting is not None})
 
     def maintenance_mode(self, node: str = LOCAL) -> str | None:
         """The setting C(couchdb/maintenance_mode) of a node; None when it has none, as on CouchDB 1.x.
@@ -747,7 +762,14 @@ class Client:
         """
         if not self.dialect.clustered:
             return LOCAL
-        return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
+        try:
+            return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
+        except errors.NotFound:
+            # Not every CouchDB 2 tells; where there is one node, it is that.
+            connected = self.membership(hthdrs)["all_nodes"]
+            if len(connected) != 1:
+                raise
+            return connected[0]
 
     def deladmin(self, name: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
         """Take a server admin from a node. True when it is done; raises NotFound when there is no such admin.

@@ -38,8 +38,8 @@ options:
     description:
       - Whether each node is taken out of service before it restarts. Its C(/_up) answers 404 then, so that load balancers which ask
         for that send it no more requests, and it gets O(drain_time) to end those that it has.
-      - This is kept in the node's memory only. Its restart ends it, also when this task is interrupted. When the node is not restarted
-        after all, it is undone.
+      - This is kept in the node's memory only, so that its restart ends it even when this task is gone by then. When the node is not
+        restarted after all, it is undone.
       - A node that was in maintenance mode before the task is so after it, with this option and without it.
       - CouchDB 1.x has no maintenance mode.
     type: bool
@@ -53,8 +53,8 @@ options:
     default: 10
   wait:
     description:
-      - Whether to wait until each node is back and the cluster is whole. Without it, only one node can be restarted, not out of maintenance mode,
-        and nothing proves that it did.
+      - Whether to wait until each node is back and the cluster is whole. Without it, one node can be asked and no more, O(maintenance_mode)
+        can't be used, and nothing proves that the node restarted.
     type: bool
     default: true
   wait_timeout:

@@ -229,6 +229,22 @@ def test_active_tasks(couch: Client, server: Server, db: Database, new_name: Nam
         couch.replicate(db, target, continuous=True, cancel=True)
 
 
+def test_active_tasks_of_a_node(connect: Connect, server: Server) -> None:
+    told = [{"type": "indexer", "node": "n1@h"}, {"type": "indexer", "node": "n2@h"}]
+    answers = {
+        "/": {"couchdb": "Welcome", "version": "3.4.3"},
+        "/_node/_local": {"name": "n1@h"},
+        "/_active_tasks": told,
+    }
+    with listen(lambda asked: Reply(200, answers[asked.path])) as fake:
+        couch = Client(fake.url)
+        assert couch.active_tasks() == told
+        assert couch.active_tasks(node="_local") == told[:1]
+        assert couch.active_tasks(node="n2@h") == told[1:]
+        assert couch.active_tasks(node="n3@h") == []
+    assert isinstance(connect().active_tasks(node="_local"), list)
+
+
 def test_stats_of_everything(couch: Client) -> None:
     assert "request_time" in couch.stats()["couchdb"]
 
@@ -393,6 +409,58 @@ def test_restart(couch: Client, connect: Connect, server: Server) -> None:
         until(lambda: not hasty.ispresent())
         until(hasty.ispresent)
     assert couch.version()
+
+
+def test_restart_and_wait(couch: Client, server: Server) -> None:
+    told = couch.restart_and_wait(couch.local_node())
+    assert told["name"] == couch.local_node()
+    assert told["seconds_away"] > 0
+    assert couch.ispresent()
+    assert couch.up()[0] == 200
+    if server.clustered:
+        assert told["uptime_after"] <= told["seconds_away"]
+        assert couch.system()["uptime"] <= told["seconds_away"] + 30
+    else:
+        assert told["uptime_before"] is None
+        assert told["uptime_after"] is None
+
+
+def test_restart_and_wait_in_maintenance_mode(connect: Connect, server: Server, wire: Wire) -> None:
+    couch = connect(wire.url)
+    couch.local_node()
+    wire.forget()
+    if not server.clustered:
+        with pytest.raises(errors.Unsupported, match="maintenance mode"):
+            couch.restart_and_wait(drain_time=0)
+        assert "POST /_restart" not in wire.asked()
+        return
+    couch.restart_and_wait(drain_time=0)
+    setting = "/_node/_local/_config/couchdb/maintenance_mode"
+    assert wire.asked("PUT", "POST", "DELETE") == [f"PUT {setting}", "POST /_node/_local/_restart"]
+    assert couch.maintenance_mode() is None
+    assert couch.up()[0] == 200
+
+
+def test_maintenance_mode(couch: Client, server: Server) -> None:
+    assert couch.maintenance_mode() is None
+    if not server.clustered:
+        with pytest.raises(errors.Unsupported, match="maintenance mode"):
+            couch.set_maintenance_mode(couch.local_node(), "true")
+        return
+    couch.set_maintenance_mode("_local", "true")
+    assert couch.maintenance_mode() == "true"
+    assert couch.up()[0] == 404
+    couch.set_maintenance_mode("_local", None)
+    assert couch.maintenance_mode() is None
+    assert couch.up()[0] == 200
+
+
+def test_the_cluster_as_it_is_seen(couch: Client, server: Server) -> None:
+    seen = couch.cluster_seen()
+    assert list(seen.members) == couch.nodes(["all"])
+    assert seen.gaps() == seen.down == []
+    assert couch.answering_node() in seen.members
+    assert (seen.sightings[couch.local_node()].uptime is not None) is server.clustered
 
 
 def test_restart_forgets_whether_it_is_there(connect: Connect, server: Server, wire: Wire) -> None:

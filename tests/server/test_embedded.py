@@ -331,6 +331,20 @@ class TestSettings:
         ask(url, "POST", "/_node/_local/_config/_reload", {})
         assert ask(url, "GET", "/_node/_local/_config/mem").json == {"disk": "v"}
 
+    @pytest.mark.parametrize(("mode", "status"), [("true", "maintenance_mode"), ("nolb", "nolb")])
+    def test_maintenance_mode_takes_a_node_out_of_service(self, url: str, mode: str, status: str) -> None:
+        setting = "/_node/_local/_config/couchdb/maintenance_mode"
+        unpersisted = {"X-Couch-Persist": "false"}
+        ask(url, "PUT", setting, mode, headers=unpersisted)
+        out = ask(url, "GET", "/_up", user=None)
+        assert (out.status, out.json) == (404, {"status": status})
+        assert ask(url, "GET", "/_all_dbs").status == 200
+        ask(url, "PUT", setting, "false", headers=unpersisted)
+        assert answers(url)
+        ask(url, "PUT", setting, mode, headers=unpersisted)
+        restart(url)
+        assert ask(url, "GET", setting).status == 404
+
     def test_a_restart_keeps_what_is_on_disk(self) -> None:
         with embedded.server() as running:
             url = running.url
@@ -572,6 +586,23 @@ class TestCluster:
     def test_names_that_no_member_can_have(self, trio: embedded.Server, name: str, error: str) -> None:
         answer = ask(trio.url, "PUT", f"/_node/_local/_nodes/{name}", {})
         assert (answer.status, answer.json["error"]) == (400, error)
+
+    def test_a_node_restarts_through_another(self, trio: embedded.Server) -> None:
+        path = "/_node/node2@127.0.0.1/_system"
+        time.sleep(1.1)
+        assert ask(trio.url, "GET", path).json["uptime"] >= 1
+        assert ask(trio.url, "POST", "/_node/node2@127.0.0.1/_restart", {}).json == {"ok": True}
+        # It goes on answering for a moment.
+        assert ask(trio.url, "GET", path).json["uptime"] >= 1
+        eventually(lambda: ask(trio.url, "GET", path).status == 412)
+        assert not answers(trio.urls[1])
+        assert self.members(trio.url)["all_nodes"] == ["node1@127.0.0.1", "node3@127.0.0.1"]
+        eventually(lambda: ask(trio.url, "GET", path).status == 200)
+        told = ask(trio.url, "GET", path).json
+        assert told["uptime"] == 0
+        assert "chttpd" in told["message_queues"]
+        assert sorted(told["distribution"]) == ["node1@127.0.0.1", "node3@127.0.0.1"]
+        assert answers(trio.urls[1])
 
     def test_another_node_takes_replications_over(self, trio: embedded.Server) -> None:
         target = trio.urls[1].rstrip("/").replace("http://", "http://admin:secret@")

@@ -28,7 +28,8 @@ function welcome(exchange) {
 function up(exchange) {
   only(exchange, 'GET');
   const mode = exchange.node.settings.get('couchdb', 'maintenance_mode');
-  if (mode === 'true' || mode === 'nolb') return exchange.send(404, { status: 'maintenance_mode' });
+  if (mode === 'true') return exchange.send(404, { status: 'maintenance_mode' });
+  if (mode === 'nolb') return exchange.send(404, { status: 'nolb' });
   return exchange.send(200, { status: 'ok', seeds: {} });
 }
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -147,7 +148,8 @@ class Fleet:
         }
 
     def up(self) -> t.Any:
-        return (404, {"status": "maintenance_mode"}) if self[1].mode in ("true", "nolb") else (200, {"status": "ok"})
+        words = {"true": "maintenance_mode", "nolb": "nolb"}
+        return (404, {"status": words[self[1].mode]}) if self[1].mode in words else (200, {"status": "ok"})
 
     def read_mode(self, node: Node, body: t.Any) -> t.Any:
         return (
@@ -231,6 +233,12 @@ def test_a_single_node_restarts(wire: Wire, clock: Clock) -> None:
     fleet = Fleet(wire, clock, 1)
     assert carry_out(nodes=["_local"]).returned["nodes"][0]["uptime_after"] == 0
     assert fleet.restarts == [("n1@h", ["n1@h"])]
+
+
+def test_a_single_node_that_does_not_tell_its_name_restarts(wire: Wire, clock: Clock) -> None:
+    Fleet(wire, clock, 1)
+    wire["GET /_node/_local"] = 404, {"error": "not_found", "reason": "missing"}
+    assert carry_out(nodes=["_local"]).returned["nodes"][0]["name"] == "n1@h"
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -357,6 +365,18 @@ def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
     assert fleet.wire.asked.count("POST /_node/n2@h/_restart") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_the_process_leaves_nobody_out_of_service(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(_rolling.time, "sleep", lambda seconds: signal.raise_signal(number))
+    with pytest.raises(SystemExit):
+        carry_out(nodes=["n2@h"], maintenance_mode=True)
+    assert fleet[2].modes == [("true", "false"), (None, "false")]
+    assert signal.getsignal(number) == handler
+
+
 def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -409,6 +429,14 @@ def test_no_node_goes_while_another_is_down(fleet: Fleet, check_mode: bool) -> N
     with pytest.raises(errors.NodeDown, match="others of the cluster are down: n3@h; .*force"):
         carry_out(check_mode=check_mode, nodes=["_local"])
     assert fleet.wire.written == []
+
+
+def test_a_member_that_is_going_down_is_down(fleet: Fleet) -> None:
+    """It is still among the nodes that are connected, and what is asked of it fails."""
+    fleet[3].asked, fleet[3].away = fleet.clock.now - 0.5, 1e6
+    assert "n3@h" in fleet.connected()
+    with pytest.raises(errors.NodeDown, match="others of the cluster are down: n3@h"):
+        carry_out(nodes=["n2@h"])
 
 
 def test_force_restarts_those_that_are_up_and_tells_of_the_others(fleet: Fleet) -> None:
