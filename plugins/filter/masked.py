@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import mask_text
+from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import MASK, mask_text
+
+_HASH = re.compile(r"-(hashed|pbkdf2)(:\w+)?-[0-9a-fA-F]+,[^,\s]+(,[0-9]+)?")
 
 
 def masked(text: t.Any, secrets: t.Any = ()) -> str:
@@ -16,7 +19,7 @@ def masked(text: t.Any, secrets: t.Any = ()) -> str:
     if isinstance(secrets, str) or not all(isinstance(secret, str) for secret in secrets):
         raise AnsibleFilterError("couchpy.couchdb.masked: secrets: must be a list of texts")
     # The longest first: a secret may be a part of another.
-    return mask_text(str(text), sorted(map(str, secrets), key=len, reverse=True))
+    return mask_text(_HASH.sub(MASK, str(text)), sorted(map(str, secrets), key=len, reverse=True))
 
 
 class FilterModule:

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes the table of variables in a role's README from its meta/argument_specs.yml: ``variables.py [--check]``.
+
+The README keeps the table between two comments. With ``--check`` nothing is written, and 1 is returned when the table isn't
+what the specs say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import tree
+import yaml
+
+ROLE = tree.ROOT / "roles" / "server"
+BEGIN = "<!-- made from meta/argument_specs.yml by tests/tools/variables.py -->\n"
+END = "<!-- end of what is made -->\n"
+
+
+def options(role: Path = ROLE) -> dict[str, dict[str, Any]]:
+    """Return the options of the role's main entry point by name."""
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
+    found: dict[str, dict[str, Any]] = specs["argument_specs"]["main"]["options"]
+    return found
+
+
+def plain(text: str) -> str:
+    """Return a description with Markdown instead of Ansible's markup."""
+    text = re.sub(r"[OV]\((?:[\w.]+#module:)?([^)]*)\)", r"`\1`", text)
+    text = re.sub(r"[CM]\(([^)]*)\)", r"`\1`", text)
+    return text.replace("|", "\\|")
+
+
+def kind(option: dict[str, Any]) -> str:
+    """Return what an option's value is: its type, and that of the elements of a list."""
+    elements = f" of {option['elements']}" if "elements" in option else ""
+    return option["type"] + elements
+
+
+def default(option: dict[str, Any]) -> str:
+    """Return what an option is when it isn't given."""
+    if option.get("required"):
+        return "**required**"
+    if "default" not in option:
+        return ""
+    return f"`{option['default'] if isinstance(option['default'], str) and option['default'] else json.dumps(option['default'])}`"
+
+
+def described(option: dict[str, Any]) -> str:
+    """Return an option's description in one cell."""
+    text = " ".join(plain(sentence) for sentence in option["description"])
+    if "choices" in option:
+        text += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
+    if "options" in option:
+        text += " They are: " + ", ".join(f"`{name}`" for name in option["options"]) + "."
+    return text
+
+
+def table(role: Path = ROLE) -> str:
+    """Return the table in Markdown."""
+    rows = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for name, option in options(role).items():
+        rows.append(f"| `{name}` | {kind(option)} | {default(option)} | {described(option)} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_table(readme: str, role: Path = ROLE) -> str:
+    """Return the README with the table in its place."""
+    before, _begin, rest = readme.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not end:
+        raise ValueError("the README has no place for the table of variables")
+    return f"{before}{BEGIN}\n{table(role)}\n{END}{after}"
+
+
+def main() -> int:
+    """Write the table, or check it."""
+    path = ROLE / "README.md"
+    old = path.read_text()
+    new = with_table(old)
+    if "--check" in sys.argv[1:]:
+        return 0 if old == new else 1
+    path.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role server: its variables, defaults, documentation and tasks say the same, and fit the modules."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+ROLE = ROOT / "roles" / "server"
+sys.path.insert(0, str(ROOT / "tests" / "tools"))
+
+import variables
+
+OPTIONS = variables.options()
+DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
+
+# The variables that are lists of a module's options, and the option of the module that takes them all.
+BULK = {
+    "couchdb_admins": ("couchdb_admin", "admins"),
+    "couchdb_databases": ("couchdb_database", "databases"),
+    "couchdb_users": ("couchdb_user", "users"),
+    "couchdb_documents": ("couchdb_document", "databases"),
+    "couchdb_indexes": ("couchdb_index", "indexes"),
+    "couchdb_replications": ("couchdb_replication", "replications"),
+}
+STEPS = ["preflight", "install", "configure", "service", "cluster", "settings", "admins", "databases", "users"]
+STEPS += ["documents", "indexes", "replications", "verify"]
+
+
+def tasks(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
+    """The tasks of a file, those in blocks as well."""
+    for task in found or []:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
+def tasks_of(path: Path) -> list[dict[str, t.Any]]:
+    return list(tasks(yaml.safe_load(path.read_text())))
+
+
+def declared(option: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What a spec says of an option, in one shape."""
+    said = {name: option[name] for name in ("type", "elements", "required", "choices", "no_log") if option.get(name)}
+    inner = option.get("options") or {}
+    return {"type": "str", **said, "options": {name: declared(suboption) for name, suboption in inner.items()}}
+
+
+def test_the_readme_has_the_variables_as_the_specs_describe_them() -> None:
+    readme = (ROLE / "README.md").read_text()
+    assert readme == variables.with_table(readme), "run tests/tools/variables.py"
+    for name in OPTIONS:
+        assert f"| `{name}` |" in readme
+
+
+@pytest.mark.parametrize("name", sorted(BULK))
+def test_a_list_takes_what_the_module_takes(name: str) -> None:
+    module, option = BULK[name]
+    spec = importlib.import_module(f"ansible_collections.couchpy.couchdb.plugins.modules.{module}").ARGUMENT_SPEC
+    wanted = {inner: declared(suboption) for inner, suboption in spec[option]["options"].items()}
+    assert {inner: declared(suboption) for inner, suboption in OPTIONS[name]["options"].items()} == wanted
+
+
+def test_defaults_are_those_that_are_described() -> None:
+    assert set(DEFAULTS) <= set(OPTIONS)
+    worked_out = {name for name, value in DEFAULTS.items() if isinstance(value, str) and "{{" in value}
+    assert {name: OPTIONS[name].get("default") for name in set(DEFAULTS) - worked_out} == {
+        name: value for name, value in DEFAULTS.items() if name not in worked_out
+    }
+    assert {name for name, option in OPTIONS.items() if "default" in option} == set(DEFAULTS) - worked_out
+
+
+def test_secrets_have_no_default_and_are_marked() -> None:
+    for name in ("couchdb_admin_password", "couchdb_cookie", "couchdb_secret"):
+        assert name not in DEFAULTS
+        assert OPTIONS[name]["no_log"] is True
+
+
+def test_every_variable_is_used() -> None:
+    text = "".join(path.read_text() for path in ROLE.rglob("*") if path.suffix in (".yml", ".j2") and path.parent.name != "meta")
+    for name in OPTIONS:
+        assert len(re.findall(rf"\b{name}\b", text)) > (name in DEFAULTS), name
+
+
+def test_no_variable_is_used_that_is_not_described() -> None:
+    ours = {"couchdb_config", "couchdb_admin", "couchdb_database", "couchdb_user", "couchdb_document", "couchdb_index"}
+    ours |= {"couchdb_replication", "couchdb_cluster"}
+    for path in [*TASK_FILES, *(ROLE / "templates").iterdir(), *(ROLE / "vars").iterdir()]:
+        used = set(re.findall(r"(?<![\w.])couchdb_[a-z_]+\b", path.read_text()))
+        assert used - ours <= set(OPTIONS) | {"couchdb_"}, path.name
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_has_its_file_and_its_tag(step: str) -> None:
+    assert (ROLE / "tasks" / f"{step}.yml").is_file()
+    (found,) = [task for task in tasks_of(ROLE / "tasks" / "main.yml") if f"{step}.yml" in str(_included(task))]
+    assert step in found["tags"]
+    assert f"`{step}`" in (ROLE / "README.md").read_text()
+
+
+def _included(task: dict[str, t.Any]) -> t.Any:
+    return task.get("ansible.builtin.import_tasks") or task.get("ansible.builtin.include_tasks")
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.stem)
+def test_no_task_loops_over_a_module_that_takes_a_list(path: Path) -> None:
+    for task in tasks_of(path):
+        if any(key.startswith("couchpy.couchdb.") for key in task):
+            assert "loop" not in task, task["name"]
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.stem)
+def test_only_what_reads_reports_no_change(path: Path) -> None:
+    reading = {"Read what is there", "Ask which versions there are", "Read the end of its log"}
+    for task in tasks_of(path):
+        if task.get("changed_when") is False:
+            assert task["name"] in reading
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.stem)
+def test_files_with_secrets_show_no_difference(path: Path) -> None:
+    for task in tasks_of(path):
+        for module in ("ansible.builtin.template", "ansible.builtin.copy"):
+            if task.get(module, {}).get("mode") == "0640" and "service.env" not in str(task) and "environment" not in str(task):
+                assert task["diff"] is False, task["name"]
