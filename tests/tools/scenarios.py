@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,15 +25,26 @@ import tree
 
 sys.path[:0] = [str(tree.ROOT / "tests/package"), str(tree.ROOT / "tests/server")]
 
-import build
 import run as server
+import stand_in
 
 WITHOUT_CONTAINER = {"default"}
 HOME = tree.CACHE / "home/molecule"
 CONTAINERS = tree.CACHE / "containers"
 
+# How long podman may take for one thing, with a machine's other cores at work on other tests.
+PATIENCE_SECONDS = 180
+
 # Debian's package of each program that makes and runs the hosts.
-PROGRAMS = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap", "gpg": "gpg", "netavark": "netavark"}
+PROGRAMS = {
+    "podman": "podman",
+    "runc": "runc",
+    "netavark": "netavark",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "gpg": "gpg",
+    "gpg-agent": "gpg-agent",
+}
 FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
 
 # In the image; and beside it as packages, for what is tested to install.
@@ -63,6 +75,29 @@ STORAGE_CONF = """\
 driver = "overlay"
 graphroot = "{folder}/storage"
 runroot = "{folder}/run"
+
+[storage.options.overlay]
+skip_mount_home = "true"
+"""
+
+
+# What Ansible's connection runs as docker. It does nothing so often as exec, for which podman starts five processes.
+DOCKER = """\
+#!/bin/sh
+if [ "$1" != exec ]; then
+  exec podman "$@"
+fi
+shift
+while :; do
+  case "$1" in
+    -i) shift ;;
+    -u) shift 2 ;;
+    *) break ;;
+  esac
+done
+pid=$(podman inspect --format '{{.State.Pid}}' "$1") || exit
+shift
+exec nsenter --all --target "$pid" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "$@"
 """
 
 
@@ -120,7 +155,7 @@ def image(codename: str, environment: dict[str, str]) -> str:
     print(f"Making the image {name} from Debian's packages (once; about a minute)", flush=True)
     archive = CONTAINERS / f"{codename}-{os.getpid()}.tar"
     archives = '"$1/var/cache/apt/archives"'
-    index = f"{sys.executable} {tree.ROOT / 'tests/package/build.py'} --index"
+    index = f"{sys.executable} {tree.ROOT / 'tests/package/stand_in.py'} --index"
     make = [
         "mmdebstrap",
         "--quiet",
@@ -146,6 +181,40 @@ def image(codename: str, environment: dict[str, str]) -> str:
     return name
 
 
+def try_host(image: str, environment: dict[str, str]) -> None:
+    """See that a host starts here, and one of a network of its own. Raises CannotRun: not every machine that is a container itself can."""
+    name = f"couchpy-try-{os.getpid()}"
+    host = ["run", "--detach", "--name", name, "--network", name, "--systemd=always", image, "/sbin/init"]
+    try:
+        for command in (["network", "create", "--internal", "--disable-dns", name], host):
+            done = podman(command, environment)
+            if done.returncode:
+                raise CannotRun(f"podman {command[0]} failed: {last_line(done.stderr)}")
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while (
+            state := podman(["exec", name, "systemctl", "is-system-running"], environment).stdout.strip()
+        ) != "running":
+            if state == "degraded":
+                return
+            if time.monotonic() > limit:
+                raise CannotRun(f"systemd did not come up in a host; it says {state or 'nothing'}")
+            time.sleep(0.5)
+    finally:
+        podman(["rm", "--force", "--time", "0", name], environment)
+        podman(["network", "rm", name], environment)
+
+
+def podman(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run podman; return what came of it."""
+    command = ["podman", *arguments]
+    try:
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"nothing after {PATIENCE_SECONDS} s")
+
+
 def connection_plugin() -> Path:
     """Return a folder of collections with the connection to the hosts, taken out of the PyPI package ``ansible``.
 
@@ -166,12 +235,14 @@ def connection_plugin() -> Path:
 
 
 def docker_that_is_podman() -> Path:
-    """Return a folder whose ``docker`` is podman."""
+    """Return a folder whose ``docker`` is podman, but for ``exec``."""
     folder = CONTAINERS / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "docker"
-    link.unlink(missing_ok=True)
-    link.symlink_to(shutil.which("podman") or "podman")
+    script = folder / "docker"
+    scratch = folder / f"docker-{os.getpid()}"
+    scratch.write_text(DOCKER)
+    scratch.chmod(0o755)
+    scratch.rename(script)
     return folder
 
 
@@ -184,11 +255,10 @@ def hosts() -> dict[str, str]:
     get_programs()
     codename = os.environ.get("COUCHPY_DISTRIBUTION") or "bookworm"
     settings = podman_settings()
-    return {
-        **settings,
-        "COUCHPY_IMAGE": image(codename, {**os.environ, **settings}),
-        "COUCHPY_REPOSITORY": str(build.build(codename)),
-    }
+    environment = {**os.environ, **settings}
+    name = image(codename, environment)
+    try_host(name, environment)
+    return {**settings, "COUCHPY_IMAGE": name, "COUCHPY_REPOSITORY": str(stand_in.build(codename))}
 
 
 def play(scenario: str, arguments: Iterable[str]) -> int:
