@@ -305,6 +305,8 @@ class Connection:
         for part in path:
             if part in (".", ".."):
                 raise errors.InvalidInput("name", f"{part!r} can't be part of an address")
+            if any("\ud800" <= character <= "\udfff" for character in part):
+                raise errors.InvalidInput("name", f"{part!r} holds half of a surrogate pair, which is no character")
         return self.url + "/".join(quote(part, safe="@:") if part else "" for part in path)
 
     def request(
@@ -332,8 +334,8 @@ class Connection:
         a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
         rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here.
         ``anonymous`` leaves the credentials out. ``timeout`` (seconds) and ``retries`` are those of this request, instead
-        of the connection's. ``expect(body)`` says whether a good answer has
-        the form that CouchDB gives it.
+        of the connection's. ``expect(body)`` says whether a good answer has the form
+        that CouchDB gives it.
 
         Raises Unreachable, TimedOut, TooLarge, NotCouchDB, or the error of the answer's status.
         """
@@ -344,7 +346,7 @@ class Connection:
             "method": method,
             "url": self.address(path),
             "params": {name: _spelling(value) for name, value in (query or {}).items() if value is not None},
-            "data": None if body is None else json.dumps(body).encode(),
+            "data": None if body is None else _written(body),
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
         self.last_asked = f"{method} {send['url']}"
@@ -359,7 +361,7 @@ class Connection:
                     if expect and response.status_code < 300 and not expect(answer.body):
                         raise _not_as_expected(answer.status, send)
                     return answer
-                raise self._refusal(response, content, send)
+                raise self._refusal(response, content, send, limit)
             except _NoGoodAnswer as failure:
                 if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
                     raise failure.error from None
@@ -367,15 +369,15 @@ class Connection:
             time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
-    def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any]) -> _NoGoodAnswer:
+    def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float) -> _NoGoodAnswer:
         """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
         error = _error_of(response, content, send, self._secrets())
         overloaded = response.status_code == 429
         pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
-        patient = pause is None or pause <= self.timeout
+        patient = pause is None or pause <= limit
         if not patient:
             error.args = (
-                f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({self.timeout:g} s)",
+                f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",
             )
         return _NoGoodAnswer(
             error,
@@ -536,6 +538,14 @@ class _NoGoodAnswer(Exception):
         self.worth_another = worth_another
         self.sent = sent
         self.pause = pause
+
+
+def _written(body: t.Any) -> bytes:
+    """A body as JSON. Raises InvalidInput for what JSON can't hold; modules refuse that earlier, and name the option."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise errors.InvalidInput("body", "holds something that JSON can't, such as NaN or Infinity") from None
 
 
 def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any], text: bool) -> t.Any:

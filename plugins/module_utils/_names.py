@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which names CouchDB takes, for databases, server admins, sections and keys. Pure.
+"""Which names CouchDB takes, for databases, server admins, sections and keys, and which values JSON can hold. Pure.
 
 A name is checked here before anything is sent, so that a task with one bad name changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import typing as t
 
 from .errors import InvalidInput
 
@@ -60,6 +62,7 @@ def check_user_name(name: str | None, option: str = "name") -> None:
     """
     if not name:
         raise InvalidInput(option, "is empty")
+    check_json(name, option)
     if ":" in name or name.startswith("_"):
         raise InvalidInput(
             option, f"{name!r} holds a colon or begins with an underscore, which CouchDB refuses for users"
@@ -77,6 +80,18 @@ def check_node_name(name: str, option: str = "nodes") -> None:
         )
     if name == "nonode@nohost":
         raise InvalidInput(option, f"{name} is a node without a name: set one before its first start")
+
+
+def check_json(value: t.Any, option: str) -> None:
+    """Raise InvalidInput, naming ``option``, for a value that can't be sent as JSON: CouchDB would refuse all of it."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(option, "holds half of a surrogate pair, which is no character") from None
+    except (TypeError, ValueError):
+        raise InvalidInput(option, "holds something that JSON can't, such as NaN or Infinity") from None
+    except RecursionError:
+        raise InvalidInput(option, "holds lists or mappings within one another, deeper than can be sent") from None
 
 
 def key_problem(name: str) -> str | None:

@@ -26,6 +26,7 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
+from ._names import check_json
 from .errors import InvalidInput
 
 _Item = t.TypeVar("_Item")
@@ -180,6 +181,7 @@ def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
     """
     if given["password"] == "":
         raise InvalidInput(f"{where}password", "is empty, and CouchDB takes no empty password")
+    check_json(given["password"], f"{where}password")
     if given["password_hash"] is not None:
         try:
             parse(given["password_hash"])

@@ -24,7 +24,10 @@ _SECRET_FIELD = re.compile(
     re.IGNORECASE,
 )
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
-_URL_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@\"'<>]*@", re.IGNORECASE)
+# Up to the last @ before the path; after a colon that no port follows, up to the last @ of all: a slash in a password.
+_URL_CREDENTIALS = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s\"'<>]*@|[^/\s\"'<>@:]*:(?!\d+/)[^\s\"'<>]*@)", re.IGNORECASE
+)
 
 
 def is_secret_setting(section: str, key: str) -> bool:
@@ -128,8 +131,9 @@ def url_secrets(url: str) -> set[str]:
 def text_secrets(text: str) -> set[str]:
     """The passwords inside the URLs of a text, as written and decoded, for those who must hide them."""
     found: set[str] = set()
-    for match in re.finditer(r"://[^/\s@:\"'<>]*:([^/\s@\"'<>]+)@", text):
-        found.update((match.group(1), unquote(match.group(1))))
+    for match in _URL_CREDENTIALS.finditer(text):
+        password = match.group()[len(match.group("scheme")) : -1].partition(":")[2]
+        found |= {password, unquote(password)} - {""}
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ._names import check_json
 from ._passwords import PasswordHash, parse_user
 from ._secrets import mask_document
 from .errors import InvalidInput
@@ -26,6 +27,8 @@ def check_fields(user: t.Mapping[str, t.Any], where: str = "") -> None:
 
     ``where`` stands before the names of the options in the error.
     """
+    for option in ("roles", "attributes"):
+        check_json(user[option], where + option)
     for role in user["roles"] or []:
         if not role or role.startswith("_"):
             raise InvalidInput(

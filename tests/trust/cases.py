@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
@@ -24,17 +24,23 @@ class Case:
     ``before(couch)`` makes the server what it is before the task, whatever it is. ``proof(couch)`` gives what the
     task declares as the server holds it, which must be ``proved`` then. ``named`` is the beginning of each place of a
     snapshot that the task may change, for settings without the node. ``returns`` are the names of what a good run
-    returns.
+    returns. ``always`` marks a task that does it again each time.
     """
 
     module: str
-    options: dict[str, Any]
+    options: dict[str, Any] | Callable[[Couch], dict[str, Any]]
     before: Callable[[Couch], None] = _nothing
     proof: Callable[[Couch], Any] = _nothing
     proved: Any = None
     named: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
-    tag: str = field(default="", compare=False)
+    tag: str = ""
+    always: bool = False
+
+    def given(self, couch: Couch, **connection: Any) -> dict[str, Any]:
+        """The options of the task, with those of the connection."""
+        options = self.options(couch) if callable(self.options) else self.options
+        return {**options, **couch.login, **connection}
 
     def __str__(self) -> str:
         return f"{self.module} {self.tag}".strip()
@@ -104,6 +110,64 @@ def _users_proof(couch: Couch) -> Any:
     return logged_in, new.get("roles"), changed.get("roles"), changed.get("kept"), documents["gone"]
 
 
+# couchdb_document
+
+_DOCUMENTS = f"{PREFIX}_documents"
+_WANTED = [{"_id": "new", "value": 1}, {"_id": "changed", "value": "after"}, {"_id": "_design/app", "language": "javascript"}]
+
+
+def _documents_before(couch: Couch) -> None:
+    couch.create(_DOCUMENTS)
+    for document in ({"_id": "changed", "value": "before", "more": 1}, {"_id": "other", "value": "as it was"}):
+        couch.put(_DOCUMENTS, document["_id"], {name: value for name, value in document.items() if name != "_id"})
+    for docid in ("new", "_design/app"):
+        couch.put(_DOCUMENTS, docid, None)
+
+
+def _documents_proof(couch: Couch) -> Any:
+    found = [couch.document(_DOCUMENTS, document["_id"]) or {} for document in _WANTED]
+    return [{name: value for name, value in document.items() if name != "_rev"} for document in found]
+
+
+def _documents_there(couch: Couch) -> None:
+    _documents_before(couch)
+    couch.put(_DOCUMENTS, "new", {"value": 1})
+
+
+# couchdb_index
+
+_INDEXED = f"{PREFIX}_indexed"
+
+
+def _index_before(couch: Couch) -> None:
+    couch.create(_INDEXED)
+    couch.put(_INDEXED, "_design/by-date", None)
+    couch.put(_INDEXED, "_design/other", {"views": {"all": {"map": "function (doc) { emit(doc._id); }"}}})
+
+
+def _index_proof(couch: Couch) -> Any:
+    indexes = couch.ask("GET", _INDEXED, "_index")[1]["indexes"]
+    return [index["def"]["fields"] for index in indexes if index["ddoc"] == "_design/by-date"]
+
+
+# couchdb_replication
+
+_REPLICATION = f"{PREFIX}_replication"
+# Nothing listens there: the replication is declared, and tried again and again by the server.
+_SOURCE, _TARGET = "http://127.0.0.1:9/source/", "http://127.0.0.1:9/target/"
+
+
+def _replication_proof(couch: Couch) -> Any:
+    held = couch.document("_replicator", _REPLICATION) or {}
+    ends = [end["url"] if isinstance(end, dict) else end for end in (held.get("source"), held.get("target"))]
+    return ends, held.get("continuous")
+
+
+# couchdb_cluster
+
+_GLOBAL = "_global_changes"
+
+
 CASES: list[Case] = [
     Case(
         "couchdb_config",
@@ -161,6 +225,60 @@ CASES: list[Case] = [
         proved=(f"{PREFIX}_new", ["shop"], ["after"], True, None),
         named=tuple(f"db/_users/{docid}" for docid in _USERS.values()),
         returns=("users",),
+    ),
+    Case(
+        "couchdb_document",
+        {"database": _DOCUMENTS, "documents": _WANTED},
+        before=_documents_before,
+        proof=_documents_proof,
+        proved=_WANTED,
+        named=tuple(f"db/{_DOCUMENTS}/{document['_id']}" for document in _WANTED),
+        returns=("documents",),
+    ),
+    Case(
+        "couchdb_document",
+        {"database": _DOCUMENTS, "ids": ["new", "changed"], "state": "absent"},
+        before=_documents_there,
+        proof=lambda couch: [couch.document(_DOCUMENTS, docid) for docid in ("new", "changed")],
+        proved=[None, None],
+        named=tuple(f"db/{_DOCUMENTS}/{docid}" for docid in ("new", "changed")),
+        returns=("documents",),
+        tag="absent",
+    ),
+    Case(
+        "couchdb_index",
+        {"database": _INDEXED, "ddoc": "by-date", "name": "by-date", "fields": ["date"]},
+        before=_index_before,
+        proof=_index_proof,
+        proved=[[{"date": "asc"}]],
+        named=(f"db/{_INDEXED}/_design/by-date",),
+        returns=("indexes",),
+    ),
+    Case(
+        "couchdb_replication",
+        {"name": _REPLICATION, "source": _SOURCE, "target": _TARGET, "continuous": True},
+        before=lambda couch: couch.put("_replicator", _REPLICATION, None),
+        proof=_replication_proof,
+        proved=([_SOURCE, _TARGET], True),
+        named=(f"db/_replicator/{_REPLICATION}",),
+        returns=("replications",),
+    ),
+    Case(
+        "couchdb_cluster",
+        lambda couch: {"members": couch.nodes, "system_databases": ["_users", "_replicator", _GLOBAL]},
+        before=lambda couch: couch.delete(_GLOBAL),
+        proof=lambda couch: couch.ask("GET", _GLOBAL)[0],
+        proved=200,
+        named=(f"db/{_GLOBAL}",),
+        returns=("cluster",),
+    ),
+    Case(
+        "couchdb_restart",
+        {"wait": True, "wait_timeout": 30},
+        before=Couch.wait,
+        proof=Couch.wait,
+        returns=("nodes",),
+        always=True,
     ),
 ]
 """Every module of the action group has a row; test_faults.py fails when one hasn't."""

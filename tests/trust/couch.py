@@ -12,6 +12,7 @@ import base64
 import http.client
 import json
 import threading
+import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -70,6 +71,18 @@ class Couch:
         connection: http.client.HTTPConnection = self._local.connection
         return connection
 
+    def wait(self, seconds: float = 30) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                assert self.ask("GET", "_up")[0] == 200
+                return
+            except (AssertionError, OSError, http.client.HTTPException):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
     # What it holds
 
     def setting(self, section: str, key: str) -> str | None:
@@ -95,7 +108,7 @@ class Couch:
     def put(self, database: str, docid: str, fields: dict[str, Any] | None) -> None:
         """Make a document what is given, or delete it with None, whatever it is now."""
         held = self.document(database, docid)
-        if held is None and fields is None:
+        if fields == (held and {name: value for name, value in held.items() if name not in ("_id", "_rev")}):
             return
         document = {**(fields or {"_deleted": True}), "_id": docid, **({"_rev": held["_rev"]} if held else {})}
         status, rows = self.ask("POST", database, "_bulk_docs", body={"docs": [document]})

@@ -36,7 +36,7 @@ def conflict(message: str) -> bool:
 @pytest.mark.parametrize("case", CHANGING, ids=str)
 def test_ten_runs_at_once_end_as_declared(case: Case, couch: Couch) -> None:
     case.before(couch)
-    options = {**case.options, **couch.login, "url": couch.url}
+    options = case.given(couch, url=couch.url)
     before = couch.snapshot()
     with modules.processes(RUNS, case.module, options) as started:
         for process in started:
