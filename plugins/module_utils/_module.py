@@ -243,7 +243,7 @@ def _carried_out(resource: Resource, desired: t.Any, client: Client, check_mode:
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _settled(resource, desired, client, plan, done)
+            after = _settled(resource, desired, client, plan)
             if any(change.may_be_void for change in done):
                 done[:] = _effective(done, make_plan(desired, after))
             return _outcome(resource, desired, plan, after, done)
@@ -261,13 +261,10 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 
-def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan, done: list[Change]) -> t.Any:
+def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
     """What there is once the changes are made and what is waited for has come about."""
-    try:
-        after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-        return resource.wait(client, desired, after)
-    except errors.CouchDBError as error:
-        raise Interrupted(error, Progress(done)) from error
+    after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
+    return resource.wait(client, desired, after)
 
 
 def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | None]:

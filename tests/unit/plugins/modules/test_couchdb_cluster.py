@@ -336,7 +336,7 @@ def test_a_second_run_only_reads_and_not_much(wire: Wire) -> None:
 def test_nothing_is_written_when_one_can_not_join(wire: Wire) -> None:
     apart(wire)
     wire["GET /c/_node/_local/_config"] = {**ALIKE, "chttpd_auth": {"secret": "c4n4ry"}}
-    with pytest.raises(_module.Interrupted, match="^members: c@h: it differs from a@h .*chttpd_auth/secret") as caught:
+    with pytest.raises(errors.InvalidInput, match="^members: c@h: it differs from a@h .*chttpd_auth/secret") as caught:
         carry_out()
     assert "c4n4ry" not in str(caught.value)
     assert not wire.written
