@@ -357,7 +357,7 @@ def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
     fleet.wire["POST /_node/n2@h/_restart"] = answer
     with pytest.raises(_module.Interrupted) as stop:
         carry_out(maintenance_mode=True)
-    assert type(stop.value.error) is kind
+    assert stop.value.error.__class__ is kind
     assert stop.value.error.status == answer[0]
     assert answer[1]["reason"] in str(stop.value.error)
     assert fleet[2].modes == [("true", "false"), *undone]
