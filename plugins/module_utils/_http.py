@@ -366,7 +366,7 @@ class Connection:
                 if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
                     raise failure.error from None
                 pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) if failure.pause is None else failure.pause
-            time.sleep(pause)
+                time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
     def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float) -> _NoGoodAnswer:
