@@ -338,7 +338,14 @@ def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> Non
 def test_a_change_whose_result_tells_of_nothing_is_none_and_is_reported(wire: Wire) -> None:
     wire["POST /_replicate"] = InTurn([{"no_changes": True}, {"history": [{"docs_written": 2}]}])
     copying = Change(
-        "create", "copy", ("a",), None, {}, "replicate_once", {"document": {}, "timeout": 5}, void_if={"docs_written": 0}
+        "create",
+        "copy",
+        ("a",),
+        None,
+        {},
+        "replicate_once",
+        {"document": {}, "timeout": 5},
+        void_if={"docs_written": 0},
     )
     resource = Resource(
         lambda params: None,
