@@ -333,3 +333,44 @@ def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> Non
         assert [str(change) for change in outcome.changes] == ["update limit a"]
         assert str(outcome.shortfall) == "b is down"
     assert wire.written == ["PUT /a/_revs_limit"]
+
+
+def test_a_change_whose_result_tells_of_nothing_is_none_and_is_reported(wire: Wire) -> None:
+    wire["POST /_replicate"] = InTurn([{"no_changes": True}, {"history": [{"docs_written": 2}]}])
+    copying = Change(
+        "create",
+        "copy",
+        ("a",),
+        None,
+        {},
+        "replicate_once",
+        {"document": {}, "timeout": 5},
+        void_if={"docs_written": 0},
+    )
+    resource = Resource(
+        lambda params: None,
+        lambda client, desired: None,
+        lambda desired, observed, changes: {"written": [change.result["docs_written"] for change in changes]},
+        lambda desired, observed: Plan((copying,)),
+    )
+    for written, changes in ((0, 0), (2, 1)):
+        outcome = _module.carry_out(resource, None, client(), check_mode=False)
+        assert (outcome.returned, len(outcome.changes)) == ({"written": [written]}, changes)
+    assert _module.failure(errors.NotFound("x"), _module.Progress([copying]))["changed"] is True
+
+
+def test_what_must_be_there_first_stops_a_real_run_and_is_a_warning_in_check_mode(wire: Wire) -> None:
+    change = Change("update", "limit", ("a",), 1, 5, "set_revs_limit", {"limit": 5}, database="a")
+    unmet = errors.InvalidInput("source", "is not there")
+    resource = Resource(
+        lambda params: None,
+        lambda client, desired: None,
+        lambda desired, observed, changes: {},
+        lambda desired, observed: Plan((change,), unmet=unmet),
+    )
+    with pytest.raises(errors.InvalidInput, match="is not there"):
+        _module.carry_out(resource, None, client(), check_mode=False)
+    assert wire.written == []
+    outcome = _module.carry_out(resource, None, client(), check_mode=True)
+    assert outcome.changes == [change]
+    assert outcome.warnings[-1].startswith("source: is not there")
