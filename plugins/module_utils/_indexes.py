@@ -422,6 +422,6 @@ def _meaning(kind: str, definition: Definition) -> str:
     field = definition["default_field"]
     field = {"enabled": field} if isinstance(field, bool) else _object(field)
     default_field = [field.get("enabled", True), field.get("analyzer", "standard")]
-    fields = sorted(name + ":" + kind for pair in definition["fields"] for name, kind in pair.items())
+    fields = sorted(json.dumps(pair) for pair in definition["fields"])
     rest = [definition["default_analyzer"], bool(definition["index_array_lengths"])]
     return json.dumps([fields, default_field, rest, selector], sort_keys=True)

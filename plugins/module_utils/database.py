@@ -652,14 +652,15 @@ def merged_security(
 
 def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
     """The error that C(error_saving_ddoc) stands for: CouchDB has the real one in its reason."""
-    reason = error.reason or ""
+    reason, message = error.reason or "", str(error)
     kind: type[errors.CouchDBError] = errors.ServerError
     if error.error == "error_saving_ddoc" and "conflict" in reason:
         kind = errors.Conflict
     elif error.error == "error_saving_ddoc" and reason.endswith(("forbidden", "unauthorized")):
         kind = errors.Forbidden
+        message += "; only an admin of the server or of the database may write indexes"
     return kind(
-        str(error), status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
+        message, status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
     )
 
 

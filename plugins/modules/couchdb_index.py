@@ -58,6 +58,7 @@ options:
     description:
       - Type of the index. V(text) needs a CouchDB with Clouseau, V(nouveau) one from 3.4 on with Nouveau.
       - If not set, V(json). To remove an index by its name, any.
+      - An index of another type under the same O(ddoc) and O(name) is replaced.
     type: str
     choices: [json, text, nouveau]
   partitioned:

@@ -4,7 +4,8 @@
 """Measures the modules against the same done with ansible.builtin.uri, and against ansible.builtin.ping.
 
 All in one run of ansible-playbook, on the embedded server or on COUCHDB_URL, so that the ratios hold
-whatever else the machine does. Prints the medians, the ratios, and what importing the collection costs.
+whatever else the machine does. Prints the medians, the ratios, how many requests each module sent (on the embedded
+server, which counts them), and what importing the collection costs.
 Nothing here fails for being slow: the ratios are for people to read.
 """
 
@@ -21,6 +22,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -29,10 +31,37 @@ sys.path[:0] = [str(ROOT / "tests" / "server"), str(ROOT / "tests" / "tools")]
 import embedded
 import tree
 
-ROUNDS = 7
+ROUNDS = 5
 SETTINGS = {f"couchpy_bench_{number}": {f"key{key}": f"value {key}" for key in range(10)} for number in range(10)}
 ITEMS = [(section, key, value) for section, keys in SETTINGS.items() for key, value in keys.items()]
 DATABASES = [f"couchpy_bench_{number}" for number in range(50)]
+DOCUMENTS = [{"_id": f"{number:04}", "number": number, "text": f"document {number}"} for number in range(1000)]
+SAMPLE = 20
+"""How many of the documents uri is given, at most a request each: all of them would take it many minutes."""
+STORES = [f"couchpy_bench_store_{number}" for number in range(10)]
+INDEXES = [
+    {"database": store, "ddoc": f"bench-{field}", "name": field, "fields": [field], "selector": {"kind": "bench"}}
+    for store in STORES
+    for field in ("a", "b", "c", "d", "e")
+]
+REPLICATIONS = [
+    {
+        "name": f"couchpy_bench_{number}",
+        "source": STORES[number % 10],
+        "target": STORES[(number + 1) % 10],
+        "doc_ids": [str(number)],
+    }
+    for number in range(50)
+]
+
+# What the table shows: the thing, how many of it, on which servers; what uri was given stands for how many.
+ROWS = [
+    ("settings", len(ITEMS), ("empty server", "unchanged server"), 1),
+    ("databases", len(DATABASES), ("empty server", "unchanged server"), 1),
+    ("documents", len(DOCUMENTS), ("empty server", "unchanged server", "changed"), len(DOCUMENTS) // SAMPLE),
+    ("indexes", len(INDEXES), ("empty server", "unchanged server"), 1),
+    ("replications", len(REPLICATIONS), ("empty server", "unchanged server"), 1),
+]
 
 IMPORT = """
 import sys, time
@@ -51,9 +80,12 @@ def server() -> Iterator[dict[str, str]]:
         names = ("COUCHDB_URL", "COUCHDB_USERNAME", "COUCHDB_PASSWORD")
         yield {name: os.environ.get(name, "") for name in names}
         return
-    with embedded.server(dialect="3", admin="admin:secret") as found:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        embedded.server(dialect="3", admin="admin:secret", journal=Path(folder) / "journal") as found,
+    ):
         credentials = {"COUCHDB_USERNAME": found.username or "", "COUCHDB_PASSWORD": found.password or ""}
-        yield {"COUCHDB_URL": found.url, **credentials}
+        yield {"COUCHDB_URL": found.url, "JOURNAL": str(Path(folder) / "journal"), **credentials}
 
 
 def config_path(url: str) -> str:
@@ -64,8 +96,8 @@ def config_path(url: str) -> str:
     return "/_config" if old else "/_node/_local/_config"
 
 
-def durations(environment: dict[str, str]) -> dict[str, list[float]]:
-    """Run the playbook and return the seconds that each of its tasks took, by the name of the task."""
+def measured(environment: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """Run the playbook and return what the callback wrote of each of its tasks, by the name of the task."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "durations"
         variables = {
@@ -79,6 +111,11 @@ def durations(environment: dict[str, str]) -> dict[str, list[float]]:
             "BENCH_SETTINGS": json.dumps(SETTINGS),
             "BENCH_ITEMS": json.dumps(ITEMS),
             "BENCH_DATABASES": json.dumps(DATABASES),
+            "BENCH_DOCUMENTS": json.dumps(DOCUMENTS),
+            "BENCH_SAMPLE": str(SAMPLE),
+            "BENCH_STORES": json.dumps(STORES),
+            "BENCH_INDEXES": json.dumps(INDEXES),
+            "BENCH_REPLICATIONS": json.dumps(REPLICATIONS),
             "BENCH_ROUNDS": str(ROUNDS),
             "BENCH_CONFIG_PATH": config_path(environment["COUCHDB_URL"]),
         }
@@ -111,17 +148,31 @@ def import_cost(module: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    print("Measuring; the part with ansible.builtin.uri takes a minute or two ...", flush=True)
+    print("Measuring; the part with ansible.builtin.uri takes a few minutes ...", flush=True)
     with server() as environment:
-        found = {task: statistics.median(seconds) for task, seconds in durations(environment).items()}
-    ping = found["Ping"]
-    print(f"\n{'':34}{'module':>9}{'uri loop':>10}{'uri/module':>12}{'module/ping':>13}")
-    for what, many in (("settings", f"{len(ITEMS)} settings"), ("databases", f"{len(DATABASES)} databases")):
-        for state in ("empty server", "unchanged server"):
-            module, uri = found[f"Module, {what}, {state}"], found[f"Loop of uri, {what}, {state}"]
-            line = f"{many}, {state}"
-            print(f"{line:34}{module:8.2f}s{uri:9.2f}s{uri / module:11.1f}x{module / ping:12.2f}x")
-    print(f"{'ansible.builtin.ping':34}{ping:8.2f}s\n")
+        found = measured(environment)
+    seconds = {task: statistics.median(row["seconds"] for row in rows) for task, rows in found.items()}
+    # To change a document, uri has to read its revision first.
+    seconds["Loop of uri, documents, changed"] = sum(
+        seconds[f"Loop of uri, documents, {step}"] for step in ("read", "written")
+    )
+    ping = seconds["Ping"]
+    print(f"\n{'':38}{'module':>9}{'requests':>10}{'uri loop':>11}{'uri/module':>12}{'module/ping':>13}")
+    for what, many, states, times in ROWS:
+        for state in states:
+            task = f"Module, {what}, {state}"
+            sent = [row["requests"] for row in found[task] if row["requests"] is not None]
+            counted = f"{statistics.median(sent):.0f}" if sent else "-"
+            line = f"{f'{many} {what}, {state}':38}{seconds[task]:8.2f}s{counted:>10}"
+            uri = seconds.get(f"Loop of uri, {what}, {state}")
+            if uri is None:
+                line += f"{'-':>11}{'-':>12}"
+            else:
+                uri *= times
+                line += f"{('~' if times > 1 else '') + format(uri, '.2f'):>10}s{uri / seconds[task]:11.1f}x"
+            print(f"{line}{seconds[task] / ping:12.2f}x")
+    print(f"{'ansible.builtin.ping':38}{ping:8.2f}s\n")
+    print(f"~ computed from a loop over {SAMPLE} of them\n")
     for path in sorted((ROOT / "plugins" / "modules").glob("*.py")):
         print(f"importing {path.stem:24}{import_cost(path.stem):8.1f} ms beside requests and ansible's own")
 

@@ -520,6 +520,7 @@ def test_what_a_500_stands_for(wire: Wire, reason: str, kind: type[errors.CouchD
         client()["db"].put_index({"index": {"fields": ["a"]}})
     assert caught.value.__class__ is kind
     assert (caught.value.status, caught.value.reason) == (500, reason)
+    assert ("only an admin" in str(caught.value)) is (kind is errors.Forbidden)
 
 
 def test_an_index_that_somebody_else_wrote_meanwhile_is_planned_anew(wire: Wire) -> None:
