@@ -154,10 +154,11 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure how long the modules take, on the embedded server or on COUCHDB_URL."""
+    """Measure how long the modules take, on the embedded server or on COUCHDB_URL, and the role."""
     install_core(session, NEWEST, *node_package())
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     session.run("python", "tests/benchmark/run.py", *session.posargs)
+    session.run("python", "tests/benchmark/role.py")
 
 
 @nox.session

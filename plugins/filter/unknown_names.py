@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import os
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -18,15 +17,27 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
     for option, value in (("names", names), ("known", known), ("allowed", allowed)):
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise AnsibleFilterError(f"couchpy.couchdb.unknown_names: {option}: must be a list of texts")
-    unknown = {str(name) for name in names if name not in known and not any(fnmatch.fnmatchcase(name, item) for item in allowed)}
+    unknown = {
+        str(name)
+        for name in names
+        if name not in known and not any(fnmatch.fnmatchcase(name, item) for item in allowed)
+    }
     return [_with_hint(name, [str(item) for item in known]) for name in sorted(unknown)]
 
 
 def _with_hint(name: str, known: list[str]) -> str:
     # What all have in common tells nothing.
-    prefix = os.path.commonprefix([name, *known])
+    prefix = _common_beginning([name, *known])
     near = difflib.get_close_matches(name[len(prefix) :], [text[len(prefix) :] for text in known], n=1, cutoff=0.7)
     return f"{name} (did you mean {prefix}{near[0]}?)" if near else name
+
+
+def _common_beginning(texts: list[str]) -> str:
+    shortest, others = min(texts, key=len), texts
+    length = 0
+    while length < len(shortest) and all(text[length] == shortest[length] for text in others):
+        length += 1
+    return shortest[:length]
 
 
 class FilterModule:

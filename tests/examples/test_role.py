@@ -143,9 +143,12 @@ def test_a_fleet_with_secrets_in_a_vault(tmp_path: Path) -> None:
     vault.write_text("example")
     encrypted = (EXAMPLES / "fleet" / "group_vars" / "all" / "vault.yml").read_text()
     assert encrypted.startswith("$ANSIBLE_VAULT;")
-    with running("office-secret", "hosted-secret") as new, running("shops-secret", "shops-secret", dialect="3.3") as old:
+    with (
+        running("office-secret", "hosted-secret") as new,
+        running("shops-secret", "shops-secret", dialect="3.3") as old,
+    ):
         names = ["office.example.com", "archive", "berlin.example.com", "lisbon.example.com"]
-        stand_ins = {name: {"couchdb_url": server.url} for name, server in zip(names, new + old)}
+        stand_ins = {name: {"couchdb_url": server.url} for name, server in zip(names, new + old, strict=True)}
         life(
             tmp_path,
             EXAMPLES / "fleet" / "playbook.yml",

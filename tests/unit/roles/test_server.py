@@ -87,7 +87,9 @@ def test_secrets_have_no_default_and_are_marked() -> None:
 
 
 def test_every_variable_is_used() -> None:
-    text = "".join(path.read_text() for path in ROLE.rglob("*") if path.suffix in (".yml", ".j2") and path.parent.name != "meta")
+    text = "".join(
+        path.read_text() for path in ROLE.rglob("*") if path.suffix in (".yml", ".j2") and path.parent.name != "meta"
+    )
     for name in OPTIONS:
         assert len(re.findall(rf"\b{name}\b", text)) > (name in DEFAULTS), name
 
@@ -131,5 +133,9 @@ def test_only_what_reads_reports_no_change(path: Path) -> None:
 def test_files_with_secrets_show_no_difference(path: Path) -> None:
     for task in tasks_of(path):
         for module in ("ansible.builtin.template", "ansible.builtin.copy"):
-            if task.get(module, {}).get("mode") == "0640" and "service.env" not in str(task) and "environment" not in str(task):
+            if (
+                task.get(module, {}).get("mode") == "0640"
+                and "service.env" not in str(task)
+                and "environment" not in str(task)
+            ):
                 assert task["diff"] is False, task["name"]

@@ -79,7 +79,9 @@ def test_secrets_must_be_a_list_of_texts(secrets: t.Any) -> None:
         (["couchdb_mine"], ["mine", "couchdb_"], ["couchdb_mine"]),
     ],
 )
-def test_unknown_names_are_named_with_what_may_be_meant(names: list[str], allowed: list[str], expected: list[str]) -> None:
+def test_unknown_names_are_named_with_what_may_be_meant(
+    names: list[str], allowed: list[str], expected: list[str]
+) -> None:
     assert unknown_names(names, {"couchdb_users": {}, "couchdb_databases": {}}, allowed) == expected
 
 
