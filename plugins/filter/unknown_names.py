@@ -18,7 +18,11 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
     for option, value in (("names", names), ("known", known), ("allowed", allowed)):
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise AnsibleFilterError(f"couchpy.couchdb.unknown_names: {option}: must be a list of texts")
-    unknown = {str(name) for name in names if name not in known and not any(fnmatch.fnmatchcase(name, item) for item in allowed)}
+    unknown = {
+        str(name)
+        for name in names
+        if name not in known and not any(fnmatch.fnmatchcase(name, item) for item in allowed)
+    }
     return [_with_hint(name, [str(item) for item in known]) for name in sorted(unknown)]
 
 

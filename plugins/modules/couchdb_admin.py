@@ -303,7 +303,9 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             )
     own_admin = desired.admins[observed.own[1]] if observed.own else {}
     locked_out = own_admin.get("password") is None and any(change.path == observed.own for change in changes)
-    missed = [f"the {'removal' if wanted is None else 'hash'} of {name}" for name, wanted in zip(desired.admins, hashes)]
+    missed = [
+        f"the {'removal' if wanted is None else 'hash'} of {name}" for name, wanted in zip(desired.admins, hashes)
+    ]
     return Plan(
         tuple(changes),
         replace(observed, admins=predicted),
@@ -321,7 +323,9 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
             nodes = ", ".join(held)
             raise CouchDBError(f"{name} is still an admin of {nodes}, whose files name it: take it out of there")
         stored = _admins.shown(next(iter(held.values()), None))
-        shown.append({"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)})
+        shown.append(
+            {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)}
+        )
     return {
         "admins": shown,
         **({"admin": shown[0]} if desired.single else {}),

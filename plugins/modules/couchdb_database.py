@@ -285,7 +285,9 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
             changes.append(_databases.creation(wanted, database, observed.dialect, observed.nodes))
         if wanted.security is not None:
             merged = merged_security(database["security"], wanted.security)
-            changes += _databases.adjustment("security", held, database, merged, "merge_security", given=wanted.security)
+            changes += _databases.adjustment(
+                "security", held, database, merged, "merge_security", given=wanted.security
+            )
         if wanted.revs_limit is not None:
             limit = wanted.revs_limit
             changes += _databases.adjustment("revs_limit", held, database, limit, "set_revs_limit", limit=limit)

@@ -42,8 +42,18 @@ def written(given: t.Any, server: Here, lasting: bool = True) -> t.Any:
             {"url": f"{URL}a%2Fb%2Bc", "headers": HEADER},
             "a/b+c",
         ),
-        ({"database": "orders"}, {"url": f"{URL}orders", "auth": BASIC}, {"url": f"{URL}orders", "headers": HEADER}, "orders"),
-        ({"url": "orders"}, {"url": f"{URL}orders", "auth": BASIC}, {"url": f"{URL}orders", "headers": HEADER}, "orders"),
+        (
+            {"database": "orders"},
+            {"url": f"{URL}orders", "auth": BASIC},
+            {"url": f"{URL}orders", "headers": HEADER},
+            "orders",
+        ),
+        (
+            {"url": "orders"},
+            {"url": f"{URL}orders", "auth": BASIC},
+            {"url": f"{URL}orders", "headers": HEADER},
+            "orders",
+        ),
         (
             {"database": "orders", "username": "ann", "password": "p/w"},
             {"url": f"{URL}orders", "auth": OTHER},
@@ -167,7 +177,11 @@ ENDS = {"source": "http://a/x", "target": {"url": "http://a/y", "auth": BASIC}}
         ({"source": "orders"}, {"source": {"url": "orders"}}, True),
         ({"source": "orders"}, {"source": "order"}, False),
         ({}, {"source": {"url": "http://a/x", "headers": {"X-A": "1"}}}, False),
-        ({"source": {"url": "http://a/x", "headers": {"X-A": "1"}}}, {"source": {"url": "http://a/x", "headers": {"x-a": "1"}}}, True),
+        (
+            {"source": {"url": "http://a/x", "headers": {"X-A": "1"}}},
+            {"source": {"url": "http://a/x", "headers": {"x-a": "1"}}},
+            True,
+        ),
         ({}, {"continuous": False, "create_target": False}, True),
         ({}, {"continuous": True}, False),
         ({}, {"doc_ids": None}, True),
@@ -268,7 +282,10 @@ def test_a_problem_says_why_without_a_login() -> None:
 def test_nothing_secret_is_shown() -> None:
     document = {
         "_rev": "1",
-        "source": {"url": "http://ann:hidden@a/x", "headers": {"Authorization": "hidden", "X-Keycookie": "hidden", "X": "y"}},
+        "source": {
+            "url": "http://ann:hidden@a/x",
+            "headers": {"Authorization": "hidden", "X-Keycookie": "hidden", "X": "y"},
+        },
         "target": "http://ann:hidden@a/y",
     }
     assert _replications.told_end(document["source"]) == "http://a/x"
@@ -284,7 +301,11 @@ def test_nothing_secret_is_shown() -> None:
 def test_secrets_of_any_shape_are_found() -> None:
     given = {
         "source": "http://ann:one%2F1@a/x",
-        "target": {"url": "http://a/y", "password": "two 2", "headers": {"X-Token": "three", "Authorization": "Basic four"}},
+        "target": {
+            "url": "http://a/y",
+            "password": "two 2",
+            "headers": {"X-Token": "three", "Authorization": "Basic four"},
+        },
         "source_proxy": "http://u:five@p",
         "options": {"proxy": "http://u:six@p", "api_key": "seven"},
         "query_params": {"token": "eight"},

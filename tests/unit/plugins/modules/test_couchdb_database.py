@@ -287,7 +287,12 @@ def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
 
 def test_a_list_reads_security_and_limits_only_where_they_are_declared(wire: Wire) -> None:
     serve(wire, ["a", "b", "c"])
-    databases = [given("a", security={}), given("b", revs_limit=1000), given("c"), given("d", state="absent", revs_limit=1)]
+    databases = [
+        given("a", security={}),
+        given("b", revs_limit=1000),
+        given("c"),
+        given("d", state="absent", revs_limit=1),
+    ]
     wire["POST /_dbs_info"] = [
         *({"key": name, "info": {**INFO, "db_name": name}} for name in "abc"),
         {"key": "d", "error": "not_found"},

@@ -37,7 +37,14 @@ AUTH = {"basic": {"username": "admin", "password": "secret"}}
 DOCUMENT = {"source": {"url": f"{URL}a", "auth": AUTH}, "target": {"url": f"{URL}b", "auth": AUTH}}
 HELD = {"_id": "r", "_rev": "1-a", "owner": "admin", **DOCUMENT}
 DONE = {"_replication_state": "completed", "_replication_stats": {"docs_written": 1}}
-JOB = {"id": "j+continuous", "source": f"{URL}a/", "target": f"{URL}b/", "continuous": True, "state": "running", "info": None}
+JOB = {
+    "id": "j+continuous",
+    "source": f"{URL}a/",
+    "target": f"{URL}b/",
+    "continuous": True,
+    "state": "running",
+    "info": None,
+}
 ONCE = {"persistent": False, "name": None}
 ON = {**ONCE, "continuous": True}
 
@@ -83,7 +90,11 @@ def planned(given: dict[str, t.Any], observed: Observed) -> t.Any:
         # It runs again, so what was noted of its end is left out.
         ({**HELD, **DONE}, {"doc_ids": ["x"]}, {**HELD, "doc_ids": ["x"]}),
         # A change keeps the owner, who may read the logins.
-        ({**HELD, "owner": "ann"}, {"target": "c"}, {**HELD, "owner": "ann", "target": {"url": f"{URL}c", "auth": AUTH}}),
+        (
+            {**HELD, "owner": "ann"},
+            {"target": "c"},
+            {**HELD, "owner": "ann", "target": {"url": f"{URL}c", "auth": AUTH}},
+        ),
     ],
 )
 def test_a_document_is_written_only_when_it_differs(held: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
@@ -122,7 +133,9 @@ def test_a_document_is_removed() -> None:
 )
 def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
     if jobs is None:
-        change = couchdb_replication.plan(couchdb_replication.desire({**PARAMS, **given}), Observed(HERE, jobs=None)).changes[0]
+        change = couchdb_replication.plan(
+            couchdb_replication.desire({**PARAMS, **given}), Observed(HERE, jobs=None)
+        ).changes[0]
         assert (change.call, dict(change.arguments)) == expected
     else:
         assert planned(given, Observed(HERE, jobs=jobs)) == expected
@@ -198,7 +211,10 @@ def test_what_1x_would_pass_over_is_refused(option: str) -> None:
 
 
 def test_what_is_given_at_the_top_applies_to_those_that_have_none_of_their_own() -> None:
-    items = [{**BARE, "name": "a"}, {**BARE, "name": "b", "state": "present", "source": "a", "target": "b", "wait": False}]
+    items = [
+        {**BARE, "name": "a"},
+        {**BARE, "name": "b", "state": "present", "source": "a", "target": "b", "wait": False},
+    ]
     desired = couchdb_replication.desire({**PARAMS, "state": "absent", "wait": True, "replications": items})
     assert [(each.present, each.wait) for each in desired.replications] == [(False, True), (True, False)]
     assert couchdb_replication.desire({**PARAMS, "replications": []}).replications == []
@@ -423,7 +439,10 @@ def test_a_job_that_vanishes_has_failed(wire: Wire, clock: list[float]) -> None:
 
 
 def test_what_is_returned_and_hidden() -> None:
-    given = {"source": "https://ann:p%2Fw@far.example/x", "target": {"database": "b", "username": "u", "password": "h1dden"}}
+    given = {
+        "source": "https://ann:p%2Fw@far.example/x",
+        "target": {"database": "b", "username": "u", "password": "h1dden"},
+    }
     assert {"p%2Fw", "p/w", "h1dden"} <= couchdb_replication.secrets({**PARAMS, **given})
     assert "h1dden" in couchdb_replication.secrets({**PARAMS, "replications": [{**BARE, **given}]})
     desired = couchdb_replication.desire({**PARAMS, **given})
