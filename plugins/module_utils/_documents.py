@@ -144,6 +144,12 @@ def rev_of(held: Document | None) -> str | None:
     return None if held is None else t.cast(str, held["_rev"])
 
 
+def deletions(held: Document) -> list[dict[str, t.Any]]:
+    """What is sent to delete a document, and with it those in conflict with it, of which one would be there next."""
+    revs = [held["_rev"], *held.get("_conflicts", [])]
+    return [{"_id": held["_id"], "_rev": rev, "_deleted": True} for rev in revs]
+
+
 def to_write(wanted: Wanted, held: Document | None, limit: int | None = None) -> Document | None:
     """The document that there should be: what is held itself when nothing has to change, None for none.
 

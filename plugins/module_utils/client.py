@@ -1002,7 +1002,7 @@ class Client:
         def ask(portion: tuple[str, t.Sequence[str]]) -> t.Any:
             name, ids = portion
             try:
-                found: dict[str, dict[str, t.Any] | None] | None = self.Database(name).bulk_get(ids)
+                found: dict[str, dict[str, t.Any] | None] | None = self.Database(name).bulk_get(ids, conflicts=True)
             except errors.NotFound:
                 found = None
             return look(name, ids, found)

@@ -282,16 +282,22 @@ class Database:
             body = self._ask("POST", "_all_docs", query=query, body=sent, repeatable=True, hthdrs=hthdrs)
         return t.cast("list[dict[str, t.Any]]", body["rows"])
 
-    def bulk_get(self, ids: t.Sequence[str], hthdrs: Headers = None) -> dict[str, dict[str, t.Any] | None]:
+    def bulk_get(
+        self, ids: t.Sequence[str], hthdrs: Headers = None, *, conflicts: bool = False
+    ) -> dict[str, dict[str, t.Any] | None]:
         """Several documents at once: id → document, None for one that is not there.
+
+        With ``conflicts``, a document of which there are others besides, which replication brought, tells
+        their revisions in C(_conflicts).
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-get
         """
         found: dict[str, dict[str, t.Any] | None] = dict.fromkeys(ids)
         alone = [] if self._lists_local() else [docid for docid in ids if docid.startswith(_documents.LOCAL)]
         listed = [docid for docid in ids if docid not in set(alone)] if alone else ids
+        query = {"conflicts": True} if conflicts else {}
         for portion in _portions(listed):
-            for docid, row in zip(portion, self.all_docs(portion, include_docs=True, hthdrs=hthdrs)):
+            for docid, row in zip(portion, self.all_docs(portion, include_docs=True, hthdrs=hthdrs, **query)):
                 found[docid] = row.get("doc")
         found.update(zip(alone, side_by_side(lambda docid: self._read_alone(docid, hthdrs), alone)))
         return found

@@ -35,7 +35,7 @@ options:
         passed over, C(_rev) too.
       - Attachments are given in C(_attachments), as a mapping of names to C(content_type) and C(data) in Base64. Those that are
         the same are not sent again.
-      - With O(state=absent), only C(_id) counts.
+      - With O(state=absent), only C(_id) counts. What is in conflict with a document is deleted with it.
     type: list
     elements: dict
   src:
@@ -322,7 +322,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         document = _documents.to_write(one, held, observed.limit)
         if document is not held:
             revs[key] = None
-            changes.append(_change(one, held, document, observed, desired.wait_timeout))
+            changes += _changes(one, held, document, observed, desired.wait_timeout)
     switched = {change.path for change in changes if change.call == "switch_design_document"}
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
@@ -360,10 +360,10 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
     return document_secrets([options["documents"] for options in [params, *(params["databases"] or [])]])
 
 
-def _change(
+def _changes(
     one: Wanted, held: dict[str, t.Any] | None, document: t.Any, observed: Observed, wait_timeout: int
-) -> Change:
-    """The change that makes a document what it should be.
+) -> t.Iterator[Change]:
+    """The changes that make a document what it should be: one, or a deletion for each of its conflicting revisions.
 
     Those of a missing database go first, as they fail before anything else is done; then design documents, which
     may check the others.
@@ -376,20 +376,21 @@ def _change(
         call = "put_design_document"
         if one.staged and _documents.needs_building(document, held):
             call, arguments["wait_timeout"] = "switch_design_document", wait_timeout
-        return Change(action, "document", one.key, *shown, call, arguments, database=one.database, stage=stage)
-    sent = document or {"_id": one.id, "_rev": held["_rev"] if held else None, "_deleted": True}
-    return Change(
-        action,
-        "document",
-        one.key,
-        *shown,
-        "write_documents",
-        {"documents": sent},
-        database=one.database,
-        stage=stage,
-        bulk=True,
-        size=_documents.sent_size(sent),
-    )
+        yield Change(action, "document", one.key, *shown, call, arguments, database=one.database, stage=stage)
+        return
+    for sent in [document] if document else _documents.deletions(held or {}):
+        yield Change(
+            action,
+            "document",
+            one.key,
+            *shown,
+            "write_documents",
+            {"documents": sent},
+            database=one.database,
+            stage=stage,
+            bulk=True,
+            size=_documents.sent_size(sent),
+        )
 
 
 def main() -> None:

@@ -340,6 +340,14 @@ def test_bulk_get(db: Database) -> None:
     assert db.bulk_get([]) == {}
 
 
+def test_bulk_get_tells_of_conflicts(db: Database) -> None:
+    for rev in ("1-a", "1-b"):
+        sent = {"new_edits": False, "docs": [{"_id": "x", "_rev": rev, "of": rev}]}
+        db.client.request("POST", db.path("_bulk_docs"), body=sent)
+    assert db.bulk_get(["x"], conflicts=True) == {"x": {"_id": "x", "_rev": "1-b", "of": "1-b", "_conflicts": ["1-a"]}}
+    assert "_conflicts" not in (db.bulk_get(["x"])["x"] or {})
+
+
 def test_bulk_get_of_local_documents(db: Database) -> None:
     db.bulk_docs([{"_id": "_local/a", "n": 1}, {"_id": "b"}])
     found = db.bulk_get(["_local/a", "b", "_local/none"])

@@ -38,7 +38,7 @@ PARAMS: dict[str, t.Any] = {
     "databases": None,
 }
 NONE_OF_ITS_OWN: dict[str, t.Any] = {**OPTIONS, **dict.fromkeys(OWN)}
-READ = "POST /db/_all_docs?include_docs=true"
+READ = "POST /db/_all_docs?conflicts=true&include_docs=true"
 WRITE = "POST /db/_bulk_docs"
 LIMIT = "GET /_node/_local/_config/couchdb"
 DDOC = {"_id": "_design/app", "views": {"a": {"map": "function (doc) {}"}}}
@@ -58,7 +58,8 @@ class Shelf:
         self.databases = databases
         wire[LIMIT] = {}
         for name in databases:
-            wire[f"POST /{name}/_all_docs?include_docs=true"] = lambda body, name=name: (200, self._read(name, body))
+            for query in ("include_docs=true", "conflicts=true&include_docs=true"):
+                wire[f"POST /{name}/_all_docs?{query}"] = lambda body, name=name: (200, self._read(name, body))
             wire[f"POST /{name}/_bulk_docs"] = lambda body, name=name: (201, self._write(name, body["docs"]))
 
     def _read(self, name: str, body: t.Any) -> dict[str, t.Any]:
@@ -205,6 +206,16 @@ def test_a_document_that_is_refused_is_named(wire: Wire) -> None:
     failed = _module.failure(stop.value.error, stop.value.progress)
     assert failed["msg"].startswith("create document db/a: the document a was refused: forbidden: no a")
     assert failed["changes_done"] == ["create document db/b"]
+
+
+def test_a_document_is_deleted_with_those_in_conflict_with_it(wire: Wire) -> None:
+    held = {"_id": "x", "_rev": "2-b", "_conflicts": ["2-a", "1-z"]}
+    wire[READ] = InTurn([{"rows": [{"key": "x", "doc": held}]}, {"rows": [{"key": "x", "doc": None}]}])
+    wire[LIMIT] = {}
+    wire[WRITE] = lambda body: (201, [{"ok": True, "id": "x", "rev": "3-c"} for document in body["docs"]])
+    assert statuses(carry_out(ids=["x"], state="absent")) == {"x": "deleted"}
+    sent = next(body["docs"] for body in wire.bodies if body and "docs" in body)
+    assert sent == [{"_id": "x", "_rev": rev, "_deleted": True} for rev in ("2-b", "2-a", "1-z")]
 
 
 def test_conflicts_without_end_end(wire: Wire) -> None:
