@@ -40,8 +40,7 @@ def command(*arguments: str | os.PathLike[str], **environment: str) -> str:
     done = subprocess.run(
         [os.fspath(argument) for argument in arguments],
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -202,7 +201,9 @@ def build(codename: str) -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make a signed repository of stand-ins for Apache's couchdb package.")
     parser.add_argument("codename", nargs="?", help="the distribution the packages are for: bookworm")
-    parser.add_argument("--index", metavar="DIR", type=Path, help="only write the Packages file of a folder of packages")
+    parser.add_argument(
+        "--index", metavar="DIR", type=Path, help="only write the Packages file of a folder of packages"
+    )
     given = parser.parse_args()
     if given.index:
         write_index(given.index, given.index, given.index / "Packages")

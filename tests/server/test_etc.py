@@ -41,7 +41,9 @@ class Daemon:
         self.url = f"http://{address}:{port}"
         self._process: subprocess.Popen[str] | None = None
         self.last = self.write("local.d/zz.ini", "; CouchDB's own\n")
-        self.write("default.ini", f"[couchdb]\ndatabase_dir = ./data\n[chttpd]\nport = {port}\nbind_address = {address}\n")
+        self.write(
+            "default.ini", f"[couchdb]\ndatabase_dir = ./data\n[chttpd]\nport = {port}\nbind_address = {address}\n"
+        )
         self.write("local.d/10-admins.ini", "[admins]\nadmin = secret\n")
         interface = ",".join(address.split("."))
         self.write(

@@ -32,7 +32,15 @@ HOME = tree.CACHE / "home/molecule"
 CONTAINERS = tree.CACHE / "containers"
 
 # Debian's package of each program that makes and runs the hosts.
-PROGRAMS = {"podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap", "gpg": "gpg", "netavark": "netavark"}
+PROGRAMS = {
+    "podman": "podman",
+    "runc": "runc",
+    "netavark": "netavark",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "gpg": "gpg",
+    "gpg-agent": "gpg-agent",
+}
 FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
 
 # In the image; and beside it as packages, for what is tested to install.
@@ -63,6 +71,29 @@ STORAGE_CONF = """\
 driver = "overlay"
 graphroot = "{folder}/storage"
 runroot = "{folder}/run"
+
+[storage.options.overlay]
+skip_mount_home = "true"
+"""
+
+
+# What Ansible's connection runs as docker. It does nothing so often as exec, for which podman starts five processes.
+DOCKER = """\
+#!/bin/sh
+if [ "$1" != exec ]; then
+  exec podman "$@"
+fi
+shift
+while :; do
+  case "$1" in
+    -i) shift ;;
+    -u) shift 2 ;;
+    *) break ;;
+  esac
+done
+pid=$(podman inspect --format '{{.State.Pid}}' "$1") || exit
+shift
+exec nsenter --all --target "$pid" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "$@"
 """
 
 
@@ -166,12 +197,14 @@ def connection_plugin() -> Path:
 
 
 def docker_that_is_podman() -> Path:
-    """Return a folder whose ``docker`` is podman."""
+    """Return a folder whose ``docker`` is podman, but for ``exec``."""
     folder = CONTAINERS / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "docker"
-    link.unlink(missing_ok=True)
-    link.symlink_to(shutil.which("podman") or "podman")
+    script = folder / "docker"
+    scratch = folder / f"docker-{os.getpid()}"
+    scratch.write_text(DOCKER)
+    scratch.chmod(0o755)
+    scratch.rename(script)
     return folder
 
 
