@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,12 +25,15 @@ import tree
 
 sys.path[:0] = [str(tree.ROOT / "tests/package"), str(tree.ROOT / "tests/server")]
 
-import build
 import run as server
+import stand_in
 
 WITHOUT_CONTAINER = {"default"}
 HOME = tree.CACHE / "home/molecule"
 CONTAINERS = tree.CACHE / "containers"
+
+# How long podman may take for one thing, with a machine's other cores at work on other tests.
+PATIENCE_SECONDS = 180
 
 # Debian's package of each program that makes and runs the hosts.
 PROGRAMS = {
@@ -151,7 +155,7 @@ def image(codename: str, environment: dict[str, str]) -> str:
     print(f"Making the image {name} from Debian's packages (once; about a minute)", flush=True)
     archive = CONTAINERS / f"{codename}-{os.getpid()}.tar"
     archives = '"$1/var/cache/apt/archives"'
-    index = f"{sys.executable} {tree.ROOT / 'tests/package/build.py'} --index"
+    index = f"{sys.executable} {tree.ROOT / 'tests/package/stand_in.py'} --index"
     make = [
         "mmdebstrap",
         "--quiet",
@@ -175,6 +179,40 @@ def image(codename: str, environment: dict[str, str]) -> str:
     finally:
         archive.unlink(missing_ok=True)
     return name
+
+
+def try_host(image: str, environment: dict[str, str]) -> None:
+    """See that a host starts here, and one of a network of its own. Raises CannotRun: not every machine that is a container itself can."""
+    name = f"couchpy-try-{os.getpid()}"
+    host = ["run", "--detach", "--name", name, "--network", name, "--systemd=always", image, "/sbin/init"]
+    try:
+        for command in (["network", "create", "--internal", "--disable-dns", name], host):
+            done = podman(command, environment)
+            if done.returncode:
+                raise CannotRun(f"podman {command[0]} failed: {last_line(done.stderr)}")
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while (
+            state := podman(["exec", name, "systemctl", "is-system-running"], environment).stdout.strip()
+        ) != "running":
+            if state == "degraded":
+                return
+            if time.monotonic() > limit:
+                raise CannotRun(f"systemd did not come up in a host; it says {state or 'nothing'}")
+            time.sleep(0.5)
+    finally:
+        podman(["rm", "--force", "--time", "0", name], environment)
+        podman(["network", "rm", name], environment)
+
+
+def podman(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run podman; return what came of it."""
+    command = ["podman", *arguments]
+    try:
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"nothing after {PATIENCE_SECONDS} s")
 
 
 def connection_plugin() -> Path:
@@ -217,11 +255,10 @@ def hosts() -> dict[str, str]:
     get_programs()
     codename = os.environ.get("COUCHPY_DISTRIBUTION") or "bookworm"
     settings = podman_settings()
-    return {
-        **settings,
-        "COUCHPY_IMAGE": image(codename, {**os.environ, **settings}),
-        "COUCHPY_REPOSITORY": str(build.build(codename)),
-    }
+    environment = {**os.environ, **settings}
+    name = image(codename, environment)
+    try_host(name, environment)
+    return {**settings, "COUCHPY_IMAGE": name, "COUCHPY_REPOSITORY": str(stand_in.build(codename))}
 
 
 def play(scenario: str, arguments: Iterable[str]) -> int:

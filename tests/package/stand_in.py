@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes a signed Debian repository of stand-ins for Apache's ``couchdb`` package: ``build.py CODENAME``.
+"""Makes a signed Debian repository of stand-ins for Apache's ``couchdb`` package: ``stand_in.py CODENAME``.
 
 The packages of each release in RELEASES hold the embedded server, Node.js and its npm packages, so that they install and run
 without a network. The key is made for the repository and kept nowhere. README.md tells how the packages are like the real ones.
