@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,8 @@ RELEASES = {"3.4.3": "3", "3.5.1": "3"}
 
 # What of the npm packages nothing here runs.
 NEEDLESS = shutil.ignore_patterns(".bin", "*.md", "*.map", "darwin-*", "win32-*", "android-*")
+
+DAY_SECONDS = 24 * 60 * 60
 
 UNSIGNED = "gpg is not installed; it signs the repository (Debian's package gpg)."
 
@@ -178,8 +181,10 @@ def build(codename: str) -> Path:
     if target.exists():
         return target
     root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob(f"{codename}-*"):
-        shutil.rmtree(old)
+    for old in root.glob("*-*"):
+        # A younger one may be what a host in another terminal installs from.
+        if time.time() - old.stat().st_mtime > DAY_SECONDS:
+            shutil.rmtree(old)
     architecture = command("dpkg", "--print-architecture").strip()
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         folder = Path(scratch) / "repository"

@@ -138,7 +138,8 @@ def podman_settings() -> dict[str, str]:
     """Write podman's settings, which keep all it does below .cache; return the variables that name them."""
     CONTAINERS.mkdir(parents=True, exist_ok=True)
     settings = {"CONTAINERS_CONF": CONTAINERS_CONF, "CONTAINERS_STORAGE_CONF": STORAGE_CONF}
-    environment = {}
+    HOME.mkdir(parents=True, exist_ok=True)
+    environment = {"HOME": str(HOME)}
     for variable, text in settings.items():
         path = CONTAINERS / f"{variable.lower()}.conf"
         path.write_text(text.format(folder=CONTAINERS))
