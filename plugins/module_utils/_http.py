@@ -369,16 +369,16 @@ class Connection:
             time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
-    def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float) -> _NoGoodAnswer:
+    def _refusal(
+        self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float
+    ) -> _NoGoodAnswer:
         """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
         error = _error_of(response, content, send, self._secrets())
         overloaded = response.status_code == 429
         pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
         patient = pause is None or pause <= limit
         if not patient:
-            error.args = (
-                f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",
-            )
+            error.args = (f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",)
         return _NoGoodAnswer(
             error,
             worth_another=patient and (overloaded or response.status_code in _GATEWAY_FAILURES),
