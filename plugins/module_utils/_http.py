@@ -34,6 +34,7 @@ try:
     import requests
     import urllib3
     from requests import adapters, exceptions
+    from urllib3 import connection
     from urllib3.util.ssl_ import create_urllib3_context
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
@@ -91,10 +92,10 @@ if REQUESTS_IMPORT_ERROR is None:
             super().close()
             self._raw.close()
 
-    class _HTTPConnection(urllib3.HTTPConnectionPool.ConnectionCls):  # type: ignore[misc]
+    class _HTTPConnection(connection.HTTPConnection):
         response_class = _Response
 
-    class _HTTPSConnection(urllib3.HTTPSConnectionPool.ConnectionCls):  # type: ignore[misc]
+    class _HTTPSConnection(connection.HTTPSConnection):
         response_class = _Response
 
     class _HTTPPool(urllib3.HTTPConnectionPool):
@@ -107,15 +108,15 @@ if REQUESTS_IMPORT_ERROR is None:
         """Connections whose answers are read in time, with a TLS context when there is a client certificate."""
 
         def __init__(self, context: ssl.SSLContext | None) -> None:
-            self._context = {} if context is None else {"ssl_context": context}
+            self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
             super().__init__(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
 
         def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
-            super().init_poolmanager(*arguments, **options, **self._context)
+            super().init_poolmanager(*arguments, **{**options, **self._context})
             self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
         def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
-            manager = super().proxy_manager_for(*arguments, **options, **self._context)
+            manager = super().proxy_manager_for(*arguments, **{**options, **self._context})
             manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
             return manager
 
@@ -391,7 +392,7 @@ class Connection:
         deadline = time.monotonic() + limit
         try:
             # One timeout for connecting and answering together; _Response sees to it that a head can't drip past it.
-            timeout = urllib3.Timeout(total=limit)
+            timeout: t.Any = urllib3.Timeout(total=limit)
             response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline, send)
         except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
