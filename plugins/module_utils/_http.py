@@ -34,6 +34,7 @@ try:
     import requests
     import urllib3
     from requests import adapters, exceptions
+    from urllib3 import connection
     from urllib3.util.ssl_ import create_urllib3_context
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
@@ -91,10 +92,10 @@ if REQUESTS_IMPORT_ERROR is None:
             super().close()
             self._raw.close()
 
-    class _HTTPConnection(urllib3.HTTPConnectionPool.ConnectionCls):  # type: ignore[misc]
+    class _HTTPConnection(connection.HTTPConnection):
         response_class = _Response
 
-    class _HTTPSConnection(urllib3.HTTPSConnectionPool.ConnectionCls):  # type: ignore[misc]
+    class _HTTPSConnection(connection.HTTPSConnection):
         response_class = _Response
 
     class _HTTPPool(urllib3.HTTPConnectionPool):
@@ -107,15 +108,15 @@ if REQUESTS_IMPORT_ERROR is None:
         """Connections whose answers are read in time, with a TLS context when there is a client certificate."""
 
         def __init__(self, context: ssl.SSLContext | None) -> None:
-            self._context = {} if context is None else {"ssl_context": context}
+            self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
             super().__init__(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
 
         def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
-            super().init_poolmanager(*arguments, **options, **self._context)
+            super().init_poolmanager(*arguments, **{**options, **self._context})
             self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
         def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
-            manager = super().proxy_manager_for(*arguments, **options, **self._context)
+            manager = super().proxy_manager_for(*arguments, **{**options, **self._context})
             manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
             return manager
 
@@ -369,16 +370,16 @@ class Connection:
                 time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
-    def _refusal(self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float) -> _NoGoodAnswer:
+    def _refusal(
+        self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float
+    ) -> _NoGoodAnswer:
         """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
         error = _error_of(response, content, send, self._secrets())
         overloaded = response.status_code == 429
         pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
         patient = pause is None or pause <= limit
         if not patient:
-            error.args = (
-                f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",
-            )
+            error.args = (f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",)
         return _NoGoodAnswer(
             error,
             worth_another=patient and (overloaded or response.status_code in _GATEWAY_FAILURES),
@@ -391,7 +392,7 @@ class Connection:
         deadline = time.monotonic() + limit
         try:
             # One timeout for connecting and answering together; _Response sees to it that a head can't drip past it.
-            timeout = urllib3.Timeout(total=limit)
+            timeout: t.Any = urllib3.Timeout(total=limit)
             response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline, send)
         except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

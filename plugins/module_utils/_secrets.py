@@ -26,7 +26,7 @@ _SECRET_FIELD = re.compile(
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
 # Up to the last @ before the path; after a colon that no port follows, up to the last @ of all: a slash in a password.
 _URL_CREDENTIALS = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s\"'<>]*@|[^/\s\"'<>@:]*:(?!\d+/)[^\s\"'<>]*@)", re.IGNORECASE
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s\"'<>]*@|[^/\s\"'<>@:]*:(?!\d{1,5}/)[^\s\"'<>]*@)", re.IGNORECASE
 )
 
 
@@ -48,7 +48,7 @@ def mask_url(url: str) -> str:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         return scheme + separator + MASK + "@" + authority.rpartition("@")[2] + slash + path
-    if "@" in path and ":" in authority and not authority.rpartition(":")[2].isdigit():
+    if "@" in path and ":" in authority and not re.match(r"[0-9]{1,5}\Z", authority.rpartition(":")[2]):
         # An unencoded slash in the password: all up to the last @ is secret.
         return scheme + separator + MASK + "@" + path.rpartition("@")[2]
     return url

@@ -51,7 +51,20 @@ LOGINS: dict[str, dict[str, str]] = {
 }
 SECRETS = {
     name: canary(name)
-    for name in ("admin", "user", "listed_user", "setting", "attribute", "listed_attribute", "address", "header", "own")
+    for name in (
+        "admin",
+        "user",
+        "listed_user",
+        "setting",
+        "attribute",
+        "listed_attribute",
+        "address",
+        "header",
+        "own",
+        "replication",
+        "document",
+        "passphrase",
+    )
 }
 # An address holds it encoded, as its owner must; a setting can be held by CouchDB, which has Latin-1 at most.
 SECRETS["address"] = quote(SECRETS["address"], safe="")

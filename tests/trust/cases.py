@@ -113,7 +113,11 @@ def _users_proof(couch: Couch) -> Any:
 # couchdb_document
 
 _DOCUMENTS = f"{PREFIX}_documents"
-_WANTED = [{"_id": "new", "value": 1}, {"_id": "changed", "value": "after"}, {"_id": "_design/app", "language": "javascript"}]
+_WANTED = [
+    {"_id": "new", "value": 1},
+    {"_id": "changed", "value": "after"},
+    {"_id": "_design/app", "language": "javascript"},
+]
 
 
 def _documents_before(couch: Couch) -> None:
@@ -274,7 +278,7 @@ CASES: list[Case] = [
     ),
     Case(
         "couchdb_restart",
-        {"wait": True, "wait_timeout": 30},
+        {"wait": True, "wait_timeout": 8},
         before=Couch.wait,
         proof=Couch.wait,
         returns=("nodes",),

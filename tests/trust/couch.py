@@ -40,20 +40,22 @@ class Couch:
         """The options with which every module logs in."""
         return {"login_user": self.username, "login_password": self.password}
 
-    def ask(self, method: str, *path: str, body: Any = None, login: tuple[str, str] | None = None) -> tuple[int, Any]:
+    def ask(
+        self, method: str, *path: str, query: str = "", body: Any = None, login: tuple[str, str] | None = None
+    ) -> tuple[int, Any]:
         """One request, as the admin or as somebody else: the status and the JSON of the answer.
 
-        ``path`` is a sequence of parts; what follows a ``?`` in the last is a query.
+        ``path`` is a sequence of parts, not yet encoded.
         """
-        last, mark, query = path[-1].partition("?")
-        target = self._parts.path.rstrip("/") + "/" + "/".join(quote(part, safe="@:") for part in (*path[:-1], last))
+        target = self._parts.path.rstrip("/") + "/" + "/".join(quote(part, safe="@:") for part in path)
+        target += f"?{query}" if query else ""
         pair = base64.b64encode(":".join(login or (self.username, self.password)).encode()).decode()
         headers = {"Authorization": f"Basic {pair}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body)
         for again in (True, False):
             try:
                 connection = self._connection()
-                connection.request(method, target + mark + query, data, headers)
+                connection.request(method, target, data, headers)
                 response = connection.getresponse()
                 content = response.read()
                 return response.status, json.loads(content) if content else None
@@ -131,7 +133,7 @@ class Couch:
             found[place] = True
             for part in ("_security", "_revs_limit"):
                 found[f"{place}/{part}"] = self.ask("GET", name, part)[1]
-            for row in self.ask("GET", name, "_all_docs?include_docs=true")[1]["rows"]:
+            for row in self.ask("GET", name, "_all_docs", query="include_docs=true")[1]["rows"]:
                 found[f"{place}/{row['id']}"] = row["doc"]
         for node in self.nodes:
             for section, keys in self.ask("GET", "_node", node, "_config")[1].items():

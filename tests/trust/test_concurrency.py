@@ -78,7 +78,12 @@ def test_ten_runs_of_a_play_at_once_lose_no_document(couch: Couch, tmp_path: Pat
     """Users are documents: all that the play declares are there afterwards, each once, and those that were there stay."""
     couch.delete(f"{PREFIX}_play")
     there = [
-        {"_id": f"org.couchdb.user:{PREFIX}_there{number}", "name": f"{PREFIX}_there{number}", "type": "user", "roles": []}
+        {
+            "_id": f"org.couchdb.user:{PREFIX}_there{number}",
+            "name": f"{PREFIX}_there{number}",
+            "type": "user",
+            "roles": [],
+        }
         for number in range(DOCUMENTS)
     ]
     couch.ask("POST", "_users", "_bulk_docs", body={"docs": there})

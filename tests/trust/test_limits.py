@@ -38,9 +38,7 @@ def crowded() -> Iterator[embedded.Server]:
     ],
     ids=["info", "info-named", "database", "database-check", "database-absent"],
 )
-def test_ten_thousand_databases(
-    module: str, options: dict[str, Any], told: int, crowded: embedded.Server
-) -> None:
+def test_ten_thousand_databases(module: str, options: dict[str, Any], told: int, crowded: embedded.Server) -> None:
     given = {"url": crowded.url, "login_user": crowded.username, "login_password": crowded.password, **options}
     check = given.pop("_check", False)
     crowded.clear_journal()

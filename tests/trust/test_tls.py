@@ -144,7 +144,9 @@ def test_an_expired_certificate_is_refused(couch: Couch, ours: Authority) -> Non
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     past = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
-    ours.authority.issue_cert(HOST, not_before=past - datetime.timedelta(days=1), not_after=past).configure_cert(context)
+    ours.authority.issue_cert(HOST, not_before=past - datetime.timedelta(days=1), not_after=past).configure_cert(
+        context
+    )
     with proxy.Proxy(couch.url, tls=context) as old:
         run = look(couch, old.url, ca_path=ours.ca_path)
         assert run.failed
@@ -194,9 +196,7 @@ def choosy(couch: Couch, ours: Authority) -> Iterator[proxy.Proxy]:
         {"client_cert": "both encrypted", "client_key_passphrase": PASSPHRASE},
     ],
 )
-def test_a_client_certificate_opens(
-    given: dict[str, str], couch: Couch, choosy: proxy.Proxy, ours: Authority
-) -> None:
+def test_a_client_certificate_opens(given: dict[str, str], couch: Couch, choosy: proxy.Proxy, ours: Authority) -> None:
     run = look(couch, choosy.url, ca_path=ours.ca_path, **files(given, ours))
     assert not run.failed, run.message
     assert PASSPHRASE not in run.output

@@ -31,7 +31,7 @@ class InTurn(list[t.Any]):
 class Wire:
     """What is answered to which request: ``wire["GET /db"] = 200, {...}``, and what was asked, in ``asked``.
 
-    An answer is a JSON value (status 200; bytes are sent as they are), a pair of status and JSON value, a function of the request's JSON
+    An answer is a JSON value (status 200; bytes are sent as they are), a pair of status and JSON value, these two and headers, a function of the request's JSON
     that gives such a pair, an exception to raise, or several InTurn. What
     is not in the table is answered with 404, as CouchDB answers for a database that is not there.
     """
@@ -65,9 +65,9 @@ class Wire:
             raise answer
         if callable(answer):
             answer = answer(self.bodies[-1])
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
+        status, body, *more = answer if isinstance(answer, tuple) else (200, answer)
         sent = b"" if request.method == "HEAD" else body if isinstance(body, bytes) else json.dumps(body).encode()
-        return status, {"Content-Type": "application/json"}, sent
+        return status, {"Content-Type": "application/json", **(more[0] if more else {})}, sent
 
 
 def reads(line: str) -> bool:
