@@ -128,10 +128,10 @@ def measured(environment: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         )
         if play.returncode:
             sys.exit(play.stdout)
-        found: dict[str, list[float]] = collections.defaultdict(list)
+        found: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
         for line in file.read_text().splitlines():
             row = json.loads(line)
-            found[row["task"]].append(row["seconds"])
+            found[row["task"]].append(row)
     return found
 
 
