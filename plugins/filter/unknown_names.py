@@ -33,11 +33,10 @@ def _with_hint(name: str, known: list[str]) -> str:
 
 
 def _common_beginning(texts: list[str]) -> str:
-    shortest, others = min(texts, key=len), texts
     length = 0
-    while length < len(shortest) and all(text[length] == shortest[length] for text in others):
+    while length < len(texts[0]) and len({text[: length + 1] for text in texts}) == 1:
         length += 1
-    return shortest[:length]
+    return texts[0][:length]
 
 
 class FilterModule:
