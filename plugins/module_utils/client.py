@@ -40,6 +40,7 @@ from ._http import (
     Connection,
     Options,
     is_list,
+    is_ok,
     is_text,
     session_cookie,
     side_by_side,
@@ -331,7 +332,7 @@ class Client:
         """
         path = self.dialect.restart(node)
         try:
-            answer = self.request("POST", path, body={}, hthdrs=hthdrs, repeatable=False)
+            answer = self.request("POST", path, body={}, hthdrs=hthdrs, repeatable=False, expect=is_ok)
         except errors.NotFound:
             if self.dialect.clustered:
                 raise
@@ -564,7 +565,7 @@ class Client:
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
         """
-        answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs)
+        answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
         if wait_timeout is None or self._comes_about(lambda: self._is_connected(name, hthdrs), wait_timeout):
             return t.cast("dict[str, t.Any]", answer.body)
         outcome = "was taken out again"
@@ -589,7 +590,7 @@ class Client:
         """
         path = self.dialect.member(node, name)
         rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
-        left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs).body.get("ok"))
+        left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs, expect=is_ok).body)
         # The list of members follows a moment later; who asks for it next would still find the node there.
         self._comes_about(lambda: name not in self.membership(hthdrs)["cluster_nodes"], _SETTLING)
         return left

@@ -243,7 +243,7 @@ class Database:
         docid = document.get("_id")
         if not isinstance(docid, str) or not docid:
             raise errors.InvalidInput("_id", "the document has none")
-        answer = self._ask("PUT", *_docpath(docid), body=dict(document), hthdrs=hthdrs)
+        answer = self._ask("PUT", *_docpath(docid), body=dict(document), hthdrs=hthdrs, expect=is_ok)
         rev = t.cast(str, answer["rev"])
         if isinstance(document, Document):
             document.was_stored(rev)
@@ -279,7 +279,13 @@ class Database:
             body = self._ask("GET", "_all_docs", query=query, hthdrs=hthdrs)
         else:
             sent = {"keys": list(keys)}
-            body = self._ask("POST", "_all_docs", query=query, body=sent, repeatable=True, hthdrs=hthdrs)
+
+            def has_each(body: t.Any) -> bool:
+                return isinstance(body, dict) and len(body.get("rows", ())) == len(sent["keys"])
+
+            body = self._ask(
+                "POST", "_all_docs", query=query, body=sent, repeatable=True, hthdrs=hthdrs, expect=has_each
+            )
         return t.cast("list[dict[str, t.Any]]", body["rows"])
 
     def bulk_get(
@@ -296,8 +302,19 @@ class Database:
         alone = [] if self._lists_local() else [docid for docid in ids if docid.startswith(_documents.LOCAL)]
         listed = [docid for docid in ids if docid not in set(alone)] if alone else ids
         query = {"conflicts": True} if conflicts else {}
-        for portion in _portions(listed):
-            for docid, row in zip(portion, self.all_docs(portion, include_docs=True, hthdrs=hthdrs, **query)):
+        waiting = list(_portions(listed))
+        while waiting:
+            portion = waiting.pop(0)
+            try:
+                rows = self.all_docs(portion, include_docs=True, hthdrs=hthdrs, **query)
+            except errors.TooLarge:
+                # Large documents: fewer of them at a time.
+                middle = len(portion) // 2
+                if not middle:
+                    raise
+                waiting[:0] = [portion[:middle], portion[middle:]]
+                continue
+            for docid, row in zip(portion, rows):
                 found[docid] = row.get("doc")
         found.update(zip(alone, side_by_side(lambda docid: self._read_alone(docid, hthdrs), alone)))
         return found
@@ -404,7 +421,10 @@ class Database:
         with self._must_be_there(), _files_named(files or {}):
             if functions and self.client.dialect.compiles_views:
                 self._compile(document["_id"], functions, hthdrs)
-            return t.cast("dict[str, str]", self._ask("PUT", *_docpath(document["_id"]), body=document, hthdrs=hthdrs))
+            return t.cast(
+                "dict[str, str]",
+                self._ask("PUT", *_docpath(document["_id"]), body=document, hthdrs=hthdrs, expect=is_ok),
+            )
 
     def _compile(self, docid: str, functions: t.Mapping[str, str], hthdrs: Headers) -> None:
         """Raise BadRequest when one of the functions doesn't compile. Nothing is written.
@@ -544,7 +564,9 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/find.html#db-index
         """
-        return t.cast("dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs))
+        return t.cast(
+            "dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs, expect=_tells_of_index)
+        )
 
     def delete_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> bool:
         """Delete a Mango index. True when it is done.
@@ -552,7 +574,7 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/find.html#delete--db-_index-designdoc-json-name
         """
         parts = ("_index", f"_design/{_bare(ddoc)}", kind, name)
-        return bool(self._ask("DELETE", *parts, hthdrs=hthdrs).get("ok"))
+        return bool(self._ask("DELETE", *parts, hthdrs=hthdrs, expect=is_ok))
 
     def put_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
         """Like create_index, but what is there under the same C(ddoc) and C(name) is replaced on each server.
@@ -668,6 +690,11 @@ def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
     return kind(
         message, status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
     )
+
+
+def _tells_of_index(body: t.Any) -> bool:
+    """Whether an answer to C(POST _index) says what became of the index."""
+    return isinstance(body, dict) and body.get("result") in ("created", "exists")
 
 
 def _tells(row: t.Any) -> bool:

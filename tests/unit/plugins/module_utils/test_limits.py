@@ -101,6 +101,25 @@ def test_the_largest_answer_is_read(serve: t.Callable[..., str], monkeypatch: py
     assert len(ask(serve(HEAD, b"Content-Length: %d\r\n\r\n" % len(content), content))) == (1 << 20) - 2
 
 
+def test_large_documents_are_asked_for_in_smaller_portions(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_http, "LARGEST_ANSWER", 1000)
+    asked: list[int] = []
+
+    def answer(body: t.Any) -> tuple[int, t.Any]:
+        asked.append(len(body["keys"]))
+        return 200, {"rows": [{"id": key, "doc": {"_id": key, "filler": "x" * 300}} for key in body["keys"]]}
+
+    wire["POST /db/_all_docs?include_docs=true"] = answer
+    names = [f"document{number}" for number in range(5)]
+    found = client()["db"].bulk_get(names)
+    assert list(found) == names
+    assert all(document and document["_id"] == name for name, document in found.items())
+    assert asked == [5, 2, 3, 1, 2]
+    monkeypatch.setattr(_http, "LARGEST_ANSWER", 100)
+    with pytest.raises(errors.TooLarge):
+        client()["db"].bulk_get(names)
+
+
 # Waiting
 
 
