@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 def kind(option: dict[str, Any]) -> str:
     """Return what an option's value is: its type, and that of the elements of a list."""
     elements = f" of {option['elements']}" if "elements" in option else ""
-    return option["type"] + elements
+    return f"{option['type']}{elements}"
 
 
 def default(option: dict[str, Any]) -> str:
