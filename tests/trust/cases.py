@@ -24,7 +24,8 @@ class Case:
     ``before(couch)`` makes the server what it is before the task, whatever it is. ``proof(couch)`` gives what the
     task declares as the server holds it, which must be ``proved`` then. ``named`` is the beginning of each place of a
     snapshot that the task may change, for settings without the node. ``returns`` are the names of what a good run
-    returns. ``always`` marks a task that does it again each time.
+    returns. ``always`` marks a task that does it again each time. ``patience`` is how many seconds it may wait by its
+    own options, beside those of the connection.
     """
 
     module: str
@@ -36,6 +37,7 @@ class Case:
     returns: tuple[str, ...] = ()
     tag: str = ""
     always: bool = False
+    patience: float = 0
 
     def given(self, couch: Couch, **connection: Any) -> dict[str, Any]:
         """The options of the task, with those of the connection."""
@@ -278,11 +280,12 @@ CASES: list[Case] = [
     ),
     Case(
         "couchdb_restart",
-        {"wait": True, "wait_timeout": 8},
+        {"wait": True, "wait_timeout": 30},
         before=Couch.wait,
         proof=Couch.wait,
         returns=("nodes",),
         always=True,
+        patience=30,
     ),
 ]
 """Every module of the action group has a row; test_faults.py fails when one hasn't."""

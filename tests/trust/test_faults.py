@@ -134,7 +134,7 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
     between.disarm()
 
     assert not met.crash, met.crash
-    assert met.seconds < timeout * (fault.late or 0.5) + SLACK, f"took {met.seconds:.1f} s"
+    assert met.seconds < timeout * (fault.late or 0.5) + SLACK + case.patience, f"took {met.seconds:.1f} s"
     assert_one_message(met, case, couch, between)
     assert not (fault.harmless and met.failed), met.message
     assert done_twice(passed) == []

@@ -59,13 +59,13 @@ def test_what_users_see_of_a_fault(couch: Couch, elsewhere: proxy.Proxy, tmp_pat
     elsewhere.disarm()
     with contextlib.ExitStack() as stack:
         proxies = [stack.enter_context(proxy.Proxy(couch.url)) for _fault in MET]
-        for between, (fault, at, _fails) in zip(proxies, MET):
+        for between, (fault, at, _fails) in zip(proxies, MET, strict=True):
             between.elsewhere = elsewhere.url
             between.arm(proxy.FAULTS[fault], at)
         variables = {
             "username": couch.username,
             "password": couch.password,
-            "proxies": [{"url": between.url, "user": user} for between, user in zip(proxies, users)],
+            "proxies": [{"url": between.url, "user": user} for between, user in zip(proxies, users, strict=True)],
             "results": str(tmp_path / "results.json"),
         }
         (tmp_path / "variables.json").write_text(json.dumps(variables))
@@ -96,7 +96,7 @@ def test_what_users_see_of_a_fault(couch: Couch, elsewhere: proxy.Proxy, tmp_pat
     assert couch.password not in ended.stdout
     assert elsewhere.journal() == []
     results = json.loads((tmp_path / "results.json").read_text())
-    for result, between, user, (fault, _at, fails) in zip(results, proxies, users, MET):
+    for result, between, user, (fault, _at, fails) in zip(results, proxies, users, MET, strict=True):
         assert bool(result.get("failed")) is fails, (fault, result)
         document = couch.document("_users", f"org.couchdb.user:{user}")
         if fails:

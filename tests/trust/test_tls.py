@@ -17,8 +17,8 @@ import modules
 import proxy
 import pytest
 import trustme
-from cryptography.hazmat.primitives import serialization
 from couch import Couch
+from cryptography.hazmat.primitives import serialization
 
 PASSPHRASE = "couchpy trust passphrase"
 HOST = "127.0.0.1"
