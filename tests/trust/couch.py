@@ -133,12 +133,18 @@ class Couch:
             found[place] = True
             for part in ("_security", "_revs_limit"):
                 found[f"{place}/{part}"] = self.ask("GET", name, part)[1]
-            for row in self.ask("GET", name, "_all_docs", query="include_docs=true")[1]["rows"]:
+            # What changes where is written down there by CouchDB itself.
+            documents = {"rows": []} if name == "_global_changes" else self._documents(name)
+            for row in documents["rows"]:
                 found[f"{place}/{row['id']}"] = row["doc"]
         for node in self.nodes:
             for section, keys in self.ask("GET", "_node", node, "_config")[1].items():
                 found.update({f"config/{section}/{key}/{node}": value for key, value in keys.items()})
         return found
+
+    def _documents(self, database: str) -> dict[str, Any]:
+        rows: dict[str, Any] = self.ask("GET", database, "_all_docs", query="include_docs=true")[1]
+        return rows
 
     # Those who stand by
 

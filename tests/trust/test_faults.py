@@ -67,8 +67,8 @@ def chosen(number: int, case: int, requests: int, whole: bool) -> Iterator[int]:
     """At which of its requests a case meets the fault of this number: at all of them, or in a sample at one or none."""
     if whole:
         yield from range(1, requests + 1)
-    elif (number + case) % 2 == 0:
-        yield (number // 2 + case) % requests + 1
+    elif (number + case) % 4 == 0:
+        yield (number // 4 + case) % requests + 1
 
 
 @dataclass
