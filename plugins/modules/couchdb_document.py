@@ -327,7 +327,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
     }
-    warnings = tuple(f"there is no database {name}: create it first" for name in sorted(observed.missing))
+    needed = sorted({key[0] for key, one in desired.wanted.items() if one.present} & observed.missing)
+    warnings = tuple(f"there is no database {name}: create it first" for name in needed)
     return Plan(
         tuple(change for change in changes if change.path not in left_over),
         Observed({**observed.revs, **revs}, {}, frozenset()),
