@@ -361,16 +361,35 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     assert VIEW.format("app") not in wire.asked
 
 
-def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(
+def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     refusal = {"error": "query_parse_error", "reason": "`partition` parameter is mandatory for queries to this view."}
+    late = (500, {"error": "timeout", "reason": "The request could not be processed in a reasonable amount of time."})
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
-    wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = (400, refusal), InTurn([busy, BUILT])
+    wire["GET /db/_shards"] = {"shards": {"00000000-7fffffff": ["a"], "80000000-ffffffff": ["a"]}}
+    asked = VIEW.format("app")
+    there = [asked.replace("_design", f"_partition/{name}/_design") for name in ("2", "0")]
+    for lazy in ("", "&update=lazy"):
+        wire[asked + lazy] = 400, refusal
+        wire[there[0] + lazy] = {"rows": []}
+        wire[there[1] + lazy] = {"rows": []} if lazy else InTurn([late, {"rows": []}])
+    wire["GET /db/_design/app/_info"] = InTurn([busy, busy, BUILT])
     carry_out(documents=[DDOC], build=True)
-    assert wire.asked.count("GET /db/_design/app/_info") == 3
+    counts = {request: wire.asked.count(request) for request in (*there, *(f"{one}&update=lazy" for one in there))}
+    assert list(counts.values()) == [2, 2, 2, 2]
+
+
+def test_a_staged_design_document_whose_functions_do_not_compile_is_not_built(wire: Wire) -> None:
+    shelf = Shelf(wire, db={"_design/app": {**DDOC, "_rev": "1-x", "views": {"a": {"map": "old"}}}})
+    shelf.take_alone(wire, "db", "_design/app-staged")
+    reason = "Compilation of the map function in the 'filters/f' view failed: SyntaxError (function ()"
+    wire[WRITE] = 201, [{"id": "_design/app-functions", "error": "compilation_error", "reason": reason}]
+    with pytest.raises(_module.Interrupted, match="filters/f doesn't compile"):
+        carry_out(documents=[{**DDOC, "filters": {"f": "function ("}}], staged=True)
+    assert wire.written == [WRITE]
 
 
 @pytest.mark.parametrize(
