@@ -35,6 +35,9 @@ _LONGEST_PAUSE = 5.0
 _IDLE = 5
 """How often in a row the copies of an index may be seen not to get on before they are no longer waited for."""
 
+_CLOSED = "Design document was updated or deleted."
+"""CouchDB's answer to a query whose index it closes; a design document that isn't there is only missing, or deleted."""
+
 _PROBE = "-functions"
 _NEVER = "~"
 """A function that never compiles, and that stands behind all that might: CouchDB compiles them as their texts are sorted."""
@@ -470,6 +473,8 @@ class Database:
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
         self.build_views(document["_id"] + _documents.STAGED, _documents.views(document), wait_timeout, hthdrs)
         written = self.put_design_document(document, files, hthdrs)
+        # CouchDB closes an index, and fails the queries of it, when the only document by which it was asked is deleted.
+        self.build_views(document["_id"], _documents.views(document), wait_timeout, hthdrs)
         self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
         return written
 
@@ -503,7 +508,7 @@ class Database:
             self._still_building(ddoc, deadline, wait_timeout, hthdrs)
             least = pending if least is None else min(least, pending)
             # Each copy that hears this begins to build, and none is waited for.
-            with contextlib.suppress(errors.BadRequest, errors.ServerError):
+            with contextlib.suppress(errors.BadRequest, errors.NotFound, errors.ServerError):
                 self._ask_view(ddoc, view, hthdrs, update="lazy")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -543,6 +548,12 @@ class Database:
         except errors.ServerError as error:
             # CouchDB, or a proxy before it, has a timeout of its own.
             if error.error != "timeout" and error.status not in (502, 503, 504):
+                raise
+            time.sleep(_FIRST_PAUSE)
+            return False
+        except errors.NotFound as error:
+            # Another document with the same views was deleted at this moment, and their index closed with it.
+            if error.reason != _CLOSED:
                 raise
             time.sleep(_FIRST_PAUSE)
             return False

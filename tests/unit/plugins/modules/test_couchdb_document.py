@@ -301,6 +301,7 @@ def test_a_staged_design_document_is_built_before_it_is_written(wire: Wire) -> N
     wire[VIEW.format("app")] = {"rows": []}
     outcome = carry_out(documents=[DDOC], staged=True)
     assert seen == [{"a": {"map": "old"}}]
+    assert wire.asked.index(VIEW.format("app")) < wire.asked.index(WRITE)
     assert statuses(outcome) == {"_design/app": "updated"}
     assert wire.written == ["PUT /db/_design/app-staged", "PUT /db/_design/app", WRITE]
     assert shelf.databases["db"] == {"_design/app": {**DDOC, "_rev": "2-x"}}
@@ -359,6 +360,18 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     carry_out(check_mode=True, documents=[DDOC], build=True)
     carry_out(documents=[{"_id": "_design/none", "filters": {}}], build=True, check_mode=True)
     assert VIEW.format("app") not in wire.asked
+
+
+def test_an_index_that_couchdb_closes_is_asked_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    closed = (404, {"error": "not_found", "reason": "Design document was updated or deleted."})
+    wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = InTurn([closed, {"rows": []}]), BUILT
+    carry_out(documents=[DDOC], build=True)
+    assert wire.asked.count(VIEW.format("app")) == 2
+    wire[VIEW.format("app")] = 404, {"error": "not_found", "reason": "deleted"}
+    with pytest.raises(errors.NotFound):
+        carry_out(documents=[DDOC], build=True)
 
 
 def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(
