@@ -536,7 +536,8 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/shard.html#get--db-_shards
         """
-        return _documents.partitions(self._ask("GET", "_shards", hthdrs=hthdrs)["shards"])
+        answer = self._ask("GET", "_shards", hthdrs=hthdrs, expect=lambda body: is_object(body) and "shards" in body)
+        return _documents.partitions(answer["shards"])
 
     def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
         """Whether a view answers before the timeout of a request: then it is built."""

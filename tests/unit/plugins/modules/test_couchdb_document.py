@@ -226,6 +226,9 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
         carry_out(documents=[{"_id": "a", "n": 1}])
     assert isinstance(stop.value.error, errors.Conflict)
     assert len(wire.written) == 5
+    message = _module.failure(stop.value.error, stop.value.progress)["msg"]
+    assert message.startswith("update document db/a: the document a was refused: conflict")
+    assert "changed it at each of 5 tries" in message
 
 
 def test_an_attachment_whose_digest_tells_nothing_is_read(wire: Wire) -> None:
