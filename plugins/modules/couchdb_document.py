@@ -141,6 +141,7 @@ options:
 notes:
   - Numbers that are the same, such as V(1) and V(1.0), and another order of fields are no change.
   - Functions that don't compile are refused before anything of their design document is written, with CouchDB's message and the file.
+    PouchDB Server compiles none.
   - Users have passwords that CouchDB hashes. P(couchpy.couchdb.couchdb_user#module) knows about them.
   - Macros of couchapp (C(// !code)) are not expanded, and functions of JavaScript modules are not run.
 seealso:
