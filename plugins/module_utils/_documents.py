@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import itertools
 import json
 import typing as t
 import zlib
@@ -338,6 +339,23 @@ def staging(document: Document) -> dict[str, t.Any]:
 def needs_building(document: Document, held: Document | None) -> bool:
     """Whether a design document has views that are not those of the one that is held."""
     return bool(views(document)) and (held is None or not equal(_signed(document), _signed(held)))
+
+
+def partitions(shards: t.Iterable[str]) -> list[str]:
+    """The name of a partition in each of the ``shards``, which are given by their ranges, such as C(00000000-7fffffff).
+
+    CouchDB keeps a partition where the CRC of its name falls. https://docs.couchdb.org/en/stable/partitioned-dbs/index.html
+    """
+    ranges = [tuple(int(end, 16) for end in shard.split("-")) for shard in shards]
+    found: dict[tuple[int, ...], str] = {}
+    for name in map(str, itertools.count()):
+        if len(found) == len(ranges):
+            return [found[each] for each in ranges]
+        hashed = zlib.crc32(name.encode())
+        for low, high in ranges:
+            if low <= hashed <= high:
+                found.setdefault((low, high), name)
+    return []
 
 
 def functions(document: Document) -> dict[str, str]:

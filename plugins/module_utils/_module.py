@@ -319,6 +319,8 @@ def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
             result[f"changes_{name}"] = [str(change) for change in getattr(progress, name)]
     if failed:
         result["msg"] = f"{failed[0]}: {result['msg']}"
+        if isinstance(error, errors.Conflict):
+            result["msg"] += f" (somebody else changed it at each of {_TRIES} tries: run the task again)"
         if progress.done or progress.undone:
             left = progress.undone + progress.failed
             result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', left)})"

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ._dialect import Dialect
 from ._names import check_database_name
 from ._secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
+from ._selectors import meaning
 from .errors import CouchDBError, InvalidInput
 
 REPLICATOR = "_replicator"
@@ -413,6 +414,8 @@ def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             found[name] = _normal_proxy(value)
         elif name == "doc_ids":
             found[name] = sorted(set(map(str, value))) if isinstance(value, list) else value
+        elif name == "selector" and isinstance(value, t.Mapping):
+            found[name] = meaning(value)
         elif name == "user_ctx" and isinstance(value, t.Mapping):
             found[name] = {"name": value.get("name"), "roles": sorted(map(str, value.get("roles") or []))}
         else:

@@ -35,6 +35,9 @@ _LONGEST_PAUSE = 5.0
 _IDLE = 5
 """How often in a row the copies of an index may be seen not to get on before they are no longer waited for."""
 
+_CLOSED = "Design document was updated or deleted."
+"""CouchDB's answer to a query whose index it closes; a design document that isn't there is only missing, or deleted."""
+
 _PROBE = "-functions"
 _NEVER = "~"
 """A function that never compiles, and that stands behind all that might: CouchDB compiles them as their texts are sorted."""
@@ -417,23 +420,24 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
         """
-        functions = _documents.functions(document)
         with self._must_be_there(), _files_named(files or {}):
-            if functions and self.client.dialect.compiles_views:
-                self._compile(document["_id"], functions, hthdrs)
+            self._compile(document, hthdrs)
             return t.cast(
                 "dict[str, str]",
                 self._ask("PUT", *_docpath(document["_id"]), body=document, hthdrs=hthdrs, expect=is_ok),
             )
 
-    def _compile(self, docid: str, functions: t.Mapping[str, str], hthdrs: Headers) -> None:
-        """Raise BadRequest when one of the functions doesn't compile. Nothing is written.
+    def _compile(self, document: t.Mapping[str, t.Any], hthdrs: Headers) -> None:
+        """Raise BadRequest when a function doesn't compile that CouchDB doesn't compile itself. Nothing is written.
 
         They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
         their text and refuses the document at the first that fails.
         """
+        functions = _documents.functions(document)
+        if not functions or not self.client.dialect.compiles_views:
+            return
         views = {name: {"map": code} for name, code in functions.items()}
-        probe = {"_id": f"{docid}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
+        probe = {"_id": f"{document['_id']}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
         (row,) = self.bulk_docs([probe], hthdrs)
         reason = row.get("reason", "")
         found = re.search(r"the map function in the '(.*?)' view failed: (.*)", reason, re.DOTALL)
@@ -459,7 +463,9 @@ class Database:
         C(-staged) stays, so that the next call goes on where this one ended.
         """
         staging = _documents.staging(document)
-        with self._must_be_there():
+        with self._must_be_there(), _files_named(files or {}):
+            # Not after hours of building.
+            self._compile(document, hthdrs)
             held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
         wanted = _documents.merged(staging, held, "replace")
         rev = wanted.get("_rev")
@@ -467,6 +473,8 @@ class Database:
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
         self.build_views(document["_id"] + _documents.STAGED, _documents.views(document), wait_timeout, hthdrs)
         written = self.put_design_document(document, files, hthdrs)
+        # CouchDB closes an index, and fails the queries of it, when the only document by which it was asked is deleted.
+        self.build_views(document["_id"], _documents.views(document), wait_timeout, hthdrs)
         self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
         return written
 
@@ -500,15 +508,36 @@ class Database:
             self._still_building(ddoc, deadline, wait_timeout, hthdrs)
             least = pending if least is None else min(least, pending)
             # Each copy that hears this begins to build, and none is waited for.
-            with contextlib.suppress(errors.BadRequest, errors.ServerError):
+            with contextlib.suppress(errors.BadRequest, errors.NotFound, errors.ServerError):
                 self._ask_view(ddoc, view, hthdrs, update="lazy")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, timeout: float | None = None, **query: t.Any) -> None:
+        """Ask a view for nothing, so that it is built.
+
+        A view of a partitioned database can't be asked as a whole, and is asked in a partition of each shard.
+        """
         query = {"limit": 0, "reduce": False, **query}
         path = ("_design", _bare(ddoc), "_view", view)
-        self._ask("GET", *path, query=query, timeout=timeout, repeatable=False, hthdrs=hthdrs)
+
+        def ask(*partition: str) -> None:
+            self._ask("GET", *partition, *path, query=query, timeout=timeout, repeatable=False, hthdrs=hthdrs)
+
+        try:
+            ask()
+        except errors.BadRequest as error:
+            if error.error != "query_parse_error":
+                raise
+            side_by_side(lambda partition: ask("_partition", partition), self._partitions(hthdrs))
+
+    def _partitions(self, hthdrs: Headers) -> list[str]:
+        """The names of partitions, one in each shard, whether or not there are documents in it.
+
+        https://docs.couchdb.org/en/stable/api/database/shard.html#get--db-_shards
+        """
+        answer = self._ask("GET", "_shards", hthdrs=hthdrs, expect=lambda body: is_object(body) and "shards" in body)
+        return _documents.partitions(answer["shards"])
 
     def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
         """Whether a view answers before the timeout of a request: then it is built."""
@@ -523,13 +552,12 @@ class Database:
                 raise
             time.sleep(_FIRST_PAUSE)
             return False
-        except errors.BadRequest as error:
-            # A view of a partitioned database can't be asked as a whole; CouchDB builds it by itself.
-            if error.error != "query_parse_error":
+        except errors.NotFound as error:
+            # Another document with the same views was deleted at this moment, and their index closed with it.
+            if error.reason != _CLOSED:
                 raise
-            info = self._view_info(ddoc, hthdrs)
             time.sleep(_FIRST_PAUSE)
-            return not info.get("updates_pending", {}).get("total")
+            return False
         return True
 
     def _view_info(self, ddoc: str, hthdrs: Headers) -> dict[str, t.Any]:

@@ -141,6 +141,7 @@ options:
 notes:
   - Numbers that are the same, such as V(1) and V(1.0), and another order of fields are no change.
   - Functions that don't compile are refused before anything of their design document is written, with CouchDB's message and the file.
+    PouchDB Server compiles none.
   - Users have passwords that CouchDB hashes. P(couchpy.couchdb.couchdb_user#module) knows about them.
   - Macros of couchapp (C(// !code)) are not expanded, and functions of JavaScript modules are not run.
 seealso:
@@ -327,7 +328,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
     }
-    warnings = tuple(f"there is no database {name}: create it first" for name in sorted(observed.missing))
+    needed = sorted({key[0] for key, one in desired.wanted.items() if one.present} & observed.missing)
+    warnings = tuple(f"there is no database {name}: create it first" for name in needed)
     return Plan(
         tuple(change for change in changes if change.path not in left_over),
         Observed({**observed.revs, **revs}, {}, frozenset()),

@@ -27,7 +27,7 @@ BELOW: dict[str, set[str]] = {
     "_passwords": {"_names"},
     "_settings": {"_names"},
     "_users": {"_names", "_passwords", "_secrets"},
-    "_replications": {"_dialect", "_names", "_secrets"},
+    "_replications": {"_dialect", "_names", "_secrets", "_selectors"},
     "_couchapp": set(),
     "_documents": {"_couchapp", "_names"},
     "_plan": {"_secrets"},

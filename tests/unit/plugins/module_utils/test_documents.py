@@ -243,6 +243,19 @@ def test_what_must_be_built_before_it_is_written(held: t.Any, expected: bool) ->
     assert not _documents.needs_building({"_id": "_design/a", "views": {"lib": {}}}, held)
 
 
+@pytest.mark.parametrize(
+    ("shards", "expected"),
+    [
+        (["00000000-ffffffff"], ["0"]),
+        (["00000000-7fffffff", "80000000-ffffffff"], ["2", "0"]),
+        (["00000000-3fffffff", "40000000-7fffffff", "80000000-ffffffff"], ["2", "3", "0"]),
+        ([], []),
+    ],
+)
+def test_a_partition_in_each_shard(shards: list[str], expected: list[str]) -> None:
+    assert _documents.partitions(shards) == expected
+
+
 def test_what_a_diff_shows_of_attachments() -> None:
     shown = _documents.shown({"_id": "x", "_rev": "1-a", "n": 1, "_attachments": GIVEN})
     assert shown == {"_id": "x", "n": 1, "_attachments": {"a.txt": {"content_type": "text/plain", "length": 1200}}}

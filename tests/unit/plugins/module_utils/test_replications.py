@@ -190,6 +190,13 @@ ENDS = {"source": "http://a/x", "target": {"url": "http://a/y", "auth": BASIC}}
         ({"selector": {}}, {}, False),
         ({"selector": {"a": 1}}, {"selector": {"a": 1}}, True),
         ({"selector": {"a": 1}}, {"selector": {"a": "1"}}, False),
+        (
+            {"selector": {"a": {"$gt": 1, "$lt": 9}}},
+            {"selector": {"$and": [{"a": {"$lt": 9.0}}, {"a": {"$gt": 1}}]}},
+            True,
+        ),
+        ({"selector": {"a": {"$gt": 1}}}, {"selector": {"a": {"$gte": 1}}}, False),
+        ({"selector": ["a"]}, {"selector": {"a": 1}}, False),
         ({"query_params": {"a": "1", "b": "true"}}, {"query_params": {"b": True, "a": 1}}, True),
         ({"query_params": {}}, {}, True),
         ({"create_target_params": {"q": "1"}}, {"create_target_params": {"q": 1}}, True),

@@ -195,7 +195,8 @@ def test_a_missing_database_is_told_of_and_fails_before_anything_else(wire: Wire
     with pytest.raises(_module.Interrupted, match="there is no database none: create it first, with couchdb_database"):
         carry_out(**given)
     assert set(wire.written) == {"POST /none/_bulk_docs"}
-    assert statuses(carry_out(database="none", ids=["b"], state="absent")) == {"b": "unchanged"}
+    absent = carry_out(database="none", ids=["b"], state="absent")
+    assert (statuses(absent), absent.warnings) == ({"b": "unchanged"}, [])
 
 
 def test_a_document_that_is_refused_is_named(wire: Wire) -> None:
@@ -225,6 +226,9 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
         carry_out(documents=[{"_id": "a", "n": 1}])
     assert isinstance(stop.value.error, errors.Conflict)
     assert len(wire.written) == 5
+    message = _module.failure(stop.value.error, stop.value.progress)["msg"]
+    assert message.startswith("update document db/a: the document a was refused: conflict")
+    assert "changed it at each of 5 tries" in message
 
 
 def test_an_attachment_whose_digest_tells_nothing_is_read(wire: Wire) -> None:
@@ -300,6 +304,7 @@ def test_a_staged_design_document_is_built_before_it_is_written(wire: Wire) -> N
     wire[VIEW.format("app")] = {"rows": []}
     outcome = carry_out(documents=[DDOC], staged=True)
     assert seen == [{"a": {"map": "old"}}]
+    assert wire.asked.index(VIEW.format("app")) < wire.asked.index(WRITE)
     assert statuses(outcome) == {"_design/app": "updated"}
     assert wire.written == ["PUT /db/_design/app-staged", "PUT /db/_design/app", WRITE]
     assert shelf.databases["db"] == {"_design/app": {**DDOC, "_rev": "2-x"}}
@@ -360,16 +365,47 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     assert VIEW.format("app") not in wire.asked
 
 
-def test_views_of_a_partitioned_database_are_built_by_couchdb_itself(
+def test_an_index_that_couchdb_closes_is_asked_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    closed = (404, {"error": "not_found", "reason": "Design document was updated or deleted."})
+    wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = InTurn([closed, {"rows": []}]), BUILT
+    carry_out(documents=[DDOC], build=True)
+    assert wire.asked.count(VIEW.format("app")) == 2
+    wire[VIEW.format("app")] = 404, {"error": "not_found", "reason": "deleted"}
+    with pytest.raises(errors.NotFound):
+        carry_out(documents=[DDOC], build=True)
+
+
+def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     refusal = {"error": "query_parse_error", "reason": "`partition` parameter is mandatory for queries to this view."}
+    late = (500, {"error": "timeout", "reason": "The request could not be processed in a reasonable amount of time."})
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
-    wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = (400, refusal), InTurn([busy, BUILT])
+    wire["GET /db/_shards"] = {"shards": {"00000000-7fffffff": ["a"], "80000000-ffffffff": ["a"]}}
+    asked = VIEW.format("app")
+    there = [asked.replace("_design", f"_partition/{name}/_design") for name in ("2", "0")]
+    for lazy in ("", "&update=lazy"):
+        wire[asked + lazy] = 400, refusal
+        wire[there[0] + lazy] = {"rows": []}
+        wire[there[1] + lazy] = {"rows": []} if lazy else InTurn([late, {"rows": []}])
+    wire["GET /db/_design/app/_info"] = InTurn([busy, busy, BUILT])
     carry_out(documents=[DDOC], build=True)
-    assert wire.asked.count("GET /db/_design/app/_info") == 3
+    counts = {request: wire.asked.count(request) for request in (*there, *(f"{one}&update=lazy" for one in there))}
+    assert list(counts.values()) == [2, 2, 2, 2]
+
+
+def test_a_staged_design_document_whose_functions_do_not_compile_is_not_built(wire: Wire) -> None:
+    shelf = Shelf(wire, db={"_design/app": {**DDOC, "_rev": "1-x", "views": {"a": {"map": "old"}}}})
+    shelf.take_alone(wire, "db", "_design/app-staged")
+    reason = "Compilation of the map function in the 'filters/f' view failed: SyntaxError (function ()"
+    wire[WRITE] = 201, [{"id": "_design/app-functions", "error": "compilation_error", "reason": reason}]
+    with pytest.raises(_module.Interrupted, match="filters/f doesn't compile"):
+        carry_out(documents=[{**DDOC, "filters": {"f": "function ("}}], staged=True)
+    assert wire.written == [WRITE]
 
 
 @pytest.mark.parametrize(
