@@ -79,6 +79,12 @@ def other(name: str, **fields: t.Any) -> Server:
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
             [("join_node", "b@h"), ("config", "a@h/cluster/n")],
         ),
+        # In the middle of an upgrade, node by node.
+        (
+            observed("a@h", "b@h", found={"b@h": Server("b@h", "3.5.0", {})}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            [],
+        ),
         (
             observed("a@h", "b@h", found={"b@h": other("b@h", settings={"cluster": {"n": "1"}})}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
@@ -135,6 +141,12 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
             "members: b@h: answered 401",
         ),
+        # One that was taken out stays connected for as long as it runs, and has a list of its own.
+        (
+            observed("a@h", connected=["a@h", "b@h"], found={"b@h": other("b@h", members=["a@h", "b@h", "x@h"])}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            "members: b@h: it belongs to a cluster with x@h",
+        ),
         (
             observed("a@h", "c@h", shards=HELD),
             {"members": ["a@h"], "exclusive": True},
@@ -172,6 +184,13 @@ def test_a_member_that_is_away_is_waited_for() -> None:
     given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
     held = observed("a@h", "b@h", connected=["a@h"], found={"b@h": errors.Unreachable("nothing answers")})
     assert not couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).changes
+
+
+@pytest.mark.parametrize("others", [["b@h"], ["b@h", "c@h"], ["b@h", "c@h", "d@h", "e@h"]])
+def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(others: list[str]) -> None:
+    held = observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}})
+    plan = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, "members": ["a@h", *others]}), held)
+    assert [change.after for change in plan.changes if change.call == "config"] == ["3"]
 
 
 @pytest.mark.parametrize(
