@@ -384,10 +384,10 @@ def _warnings(desired: Desired, members: list[str], connected: list[str], copies
 
 
 def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
-    """The passwords in the addresses of members."""
+    """The passwords in the addresses of members, also where these stand in the wrong place."""
     for entry in params["members"] or []:
-        if isinstance(entry, dict):
-            yield from url_secrets(str(entry.get("url") or ""))
+        for text in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from url_secrets(str(text or ""))
 
 
 def main() -> None:

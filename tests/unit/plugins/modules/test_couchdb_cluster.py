@@ -417,7 +417,18 @@ def test_the_credentials_of_an_address_win(wire: Wire) -> None:
     sent = {line: headers["Authorization"] for line, headers in zip(wire.asked, wire.headers, strict=True)}
     assert sent["GET /b/"] == "Basic Ym9iOmhpZGRlbg=="
     assert sent["GET /b/"] != sent["GET /c/"] == sent["GET /"]
-    assert set(couchdb_cluster._secrets({"members": [with_password, "c@h"]})) == {"hidden"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"name": "b@h", "url": "http://bob:hidden@couch.example:5984/b/"},
+        {"name": "b@h", "address": "http://bob:hidden@couch.example:5984/b/"},
+        "http://bob:hidden@couch.example:5984/b/",
+    ],
+)
+def test_the_password_of_an_address_is_hidden_wherever_it_stands(member: t.Any) -> None:
+    assert set(couchdb_cluster._secrets({"members": ["a@h", None, member]})) == {"hidden"}
 
 
 def test_who_leaves_leaves_before_databases_are_created(wire: Wire) -> None:
