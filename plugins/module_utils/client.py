@@ -928,7 +928,13 @@ class Client:
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
         if names is None and self.dialect.has_dbs_info_listing:
-            return self._dbs_info_listing(hthdrs)
+            try:
+                return self._dbs_info_listing(hthdrs)
+            except errors.Unreachable as error:
+                if not error.sent or isinstance(error, errors.TimedOut):
+                    raise
+                # CouchDB cuts this answer short at a database that no node in service holds. By their names, it can be told which.
+                names = self.database_names(hthdrs)
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
             asked = there if names is None else [name for name in names if name in set(there)]
