@@ -134,12 +134,12 @@ def problem(
 ) -> str | None:
     """Why a node can't be a member of our cluster, by what answered at its address, or None.
 
-    ``members`` are those that there are and are to be. Of a node that is ``connected`` only its name and version are
-    looked at. That nothing answers is no problem here: see lack().
+    ``members`` are those that there are and are to be. Of a member that is ``connected`` only its name is looked at: a
+    cluster that is upgraded node by node holds two versions for a while. That nothing answers is no problem here: see lack().
     """
     if isinstance(found, CouchDBError):
         return None if isinstance(found, Unreachable) else str(found)
-    if found.version.split(".")[:2] != ours.version.split(".")[:2]:
+    if not connected and found.version.split(".")[:2] != ours.version.split(".")[:2]:
         return f"it is CouchDB {found.version}, and {ours.node} is {ours.version}"
     if found.node != name:
         return f"the node that answers at its url is {found.node}"

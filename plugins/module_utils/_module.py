@@ -386,6 +386,8 @@ class _Module(AnsibleModule):
         for secret in (self.params.get("login_password"), self.params["password"]):
             if secret:
                 yield quote(secret, safe="")
-        yield from url_secrets(self.params["url"] or "")
+        # Addresses are given in the place of nodes' names, too.
+        for address in (self.params["url"] or "", *(self.params.get("nodes") or [])):
+            yield from url_secrets(address)
         yield from (str(value) for name, value in self.params["headers"].items() if is_secret_header(name))
         yield from self._resource.secrets(self.params)

@@ -884,12 +884,12 @@ class Client:
     def __len__(self) -> int:
         return len(self.database_names())
 
-    def database_names(self, hthdrs: Headers = None) -> list[str]:
-        """The names of all databases, as the server sorts them.
+    def database_names(self, hthdrs: Headers = None, **query: t.Any) -> list[str]:
+        """The names of all databases, or of those that ``query`` takes, as the server sorts them.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
         """
-        return t.cast("list[str]", self.request("GET", ("_all_dbs",), hthdrs=hthdrs, expect=is_list).body)
+        return t.cast("list[str]", self.request("GET", ("_all_dbs",), query=query, hthdrs=hthdrs, expect=is_list).body)
 
     def all_dbs(self, hthdrs: Headers = None) -> list[_Database]:
         """All databases of the server, as Database objects.
@@ -922,21 +922,53 @@ class Client:
         """What the server tells of these databases, or of all: name → information, None for one that is not there.
 
         Takes a request for each hundred names (for each thousand databases when all are asked for, or so many that
-        this is less), and on CouchDB before 2.2 one for each database that is there.
+        this is less), another when one of the names is not there, and on CouchDB before 2.2 one for each database that is
+        there. Raises ServerError for a name whose database is there, while no node that holds it is in service.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
         if names is None and self.dialect.has_dbs_info_listing:
-            return self._dbs_info_listing(hthdrs)
+            try:
+                return self._dbs_info_listing(hthdrs)
+            except errors.Unreachable as error:
+                if not error.sent or isinstance(error, errors.TimedOut):
+                    raise
+                # CouchDB cuts this answer short at a database that no node in service holds. By their names, it can be told which.
+                names = self.database_names(hthdrs)
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
             asked = there if names is None else [name for name in names if name in set(there)]
             infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
-        if names is not None and len(wanted) > _DBS_INFO_PAGE:
+        if names is None:
+            return self._dbs_info_portions(wanted, hthdrs)
+        if len(wanted) > _DBS_INFO_PAGE:
             return self._many_dbs_info(wanted, hthdrs)
-        return self._dbs_info_portions(wanted, hthdrs)
+        infos = self._dbs_info_portions(wanted, hthdrs)
+        return {**infos, **self._infos_after_all([name for name, info in infos.items() if info is None], hthdrs)}
+
+    def _infos_after_all(self, missing: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        """What there is of databases that C(_dbs_info) doesn't know.
+
+        It says not_found also of one whose nodes are all down or in maintenance. That one is listed, and asked for
+        by itself it says so; taken for missing, it would be reported as deleted, or created once more.
+        """
+        query = {name: json.dumps(missing[0]) for name in ("start_key", "end_key")} if len(missing) == 1 else {}
+        try:
+            listed = self.database_names(hthdrs, **query) if missing else []
+        except (errors.Unauthorized, errors.Forbidden):
+            # The list is for server admins.
+            return {}
+
+        def ask(name: str) -> dict[str, t.Any] | None:
+            try:
+                return self._opened(name).info(hthdrs)
+            except errors.NotFound:
+                return None
+
+        asked = sorted(set(missing).intersection(listed))
+        return dict(zip(asked, side_by_side(ask, asked)))
 
     def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         """What dbs_info() gives for so many names that it is worth a request to see which are there."""

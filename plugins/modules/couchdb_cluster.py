@@ -301,7 +301,9 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
         raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
     all_members = {*observed.members, *desired.names}
     problems = {
-        name: _cluster.problem(name, own, found, all_members, name in observed.connected)
+        name: _cluster.problem(
+            name, own, found, all_members, connected=name in observed.members and name in observed.connected
+        )
         for name, found in observed.found.items()
     }
     if any(problems.values()):
@@ -334,10 +336,13 @@ def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
 
 
 def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Change]:
-    """One copy for a node alone, as CouchDB's setup has it, and no longer when others have joined."""
+    """One copy for a node alone, as CouchDB's setup has it, and no longer when others have joined.
+
+    Then it is not fewer for a cluster of two: CouchDB makes as many as there are members, and more may join.
+    """
     held = server.settings.get("cluster", {}).get("n")
     if (members == 1) != (held == "1"):
-        arguments = {"section": "cluster", "key": "n", "value": str(min(COPIES, members)), "node": name}
+        arguments = {"section": "cluster", "key": "n", "value": str(1 if members == 1 else COPIES), "node": name}
         path = (name, "cluster", "n")
         yield Change("update", "setting", path, held, arguments["value"], "config", arguments, stage=SET)
 
@@ -379,10 +384,10 @@ def _warnings(desired: Desired, members: list[str], connected: list[str], copies
 
 
 def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
-    """The passwords in the addresses of members."""
+    """The passwords in the addresses of members, also where these stand in the wrong place."""
     for entry in params["members"] or []:
-        if isinstance(entry, dict):
-            yield from url_secrets(str(entry.get("url") or ""))
+        for text in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from url_secrets(str(text or ""))
 
 
 def main() -> None:

@@ -33,7 +33,8 @@ class Wire:
 
     An answer is a JSON value (status 200; bytes are sent as they are), a pair of status and JSON value, these two and headers, a function of the request's JSON
     that gives such a pair, an exception to raise, or several InTurn. What
-    is not in the table is answered with 404, as CouchDB answers for a database that is not there.
+    is not in the table is answered with 404, as CouchDB answers for a database that is not there, and
+    the list of databases is empty.
     """
 
     def __init__(self, mock: responses.RequestsMock, version: str = "3.4.3") -> None:
@@ -58,7 +59,10 @@ class Wire:
         self.asked.append(line)
         self.bodies.append(json.loads(request.body) if request.body else None)
         self.headers.append(dict(request.headers))
-        answer = self.answers.get(line, (404, {"error": "not_found", "reason": "Database does not exist."}))
+        unknown = (
+            [] if parts.path == "/_all_dbs" else (404, {"error": "not_found", "reason": "Database does not exist."})
+        )
+        answer = self.answers.get(line, unknown)
         if isinstance(answer, InTurn):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):

@@ -151,8 +151,9 @@ def test_what_a_node_lacks_before_it_can_join(found: Server | errors.CouchDBErro
     assert "c4n4ry" not in (lack or "")
 
 
-def test_of_a_connected_member_only_name_and_version_are_looked_at() -> None:
-    known = Server(TWO, "3.4.3", {"cluster": {}})
+@pytest.mark.parametrize("version", ["3.4.3", "3.3.3", "3.5.0"])
+def test_of_a_connected_member_only_the_name_is_looked_at(version: str) -> None:
+    known = Server(TWO, version, {"cluster": {}})
     assert _cluster.problem(TWO, Server(ONE, "3.4.3", ALIKE), known, [ONE, TWO], connected=True) is None
     assert _cluster.problem(THREE, OURS, known, [ONE, TWO], connected=True) is not None
 

@@ -79,6 +79,12 @@ def other(name: str, **fields: t.Any) -> Server:
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
             [("join_node", "b@h"), ("config", "a@h/cluster/n")],
         ),
+        # In the middle of an upgrade, node by node.
+        (
+            observed("a@h", "b@h", found={"b@h": Server("b@h", "3.5.0", {})}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            [],
+        ),
         (
             observed("a@h", "b@h", found={"b@h": other("b@h", settings={"cluster": {"n": "1"}})}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
@@ -135,6 +141,12 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
             "members: b@h: answered 401",
         ),
+        # One that was taken out stays connected for as long as it runs, and has a list of its own.
+        (
+            observed("a@h", connected=["a@h", "b@h"], found={"b@h": other("b@h", members=["a@h", "b@h", "x@h"])}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            "members: b@h: it belongs to a cluster with x@h",
+        ),
         (
             observed("a@h", "c@h", shards=HELD),
             {"members": ["a@h"], "exclusive": True},
@@ -172,6 +184,13 @@ def test_a_member_that_is_away_is_waited_for() -> None:
     given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
     held = observed("a@h", "b@h", connected=["a@h"], found={"b@h": errors.Unreachable("nothing answers")})
     assert not couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).changes
+
+
+@pytest.mark.parametrize("others", [["b@h"], ["b@h", "c@h"], ["b@h", "c@h", "d@h", "e@h"]])
+def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(others: list[str]) -> None:
+    held = observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}})
+    plan = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, "members": ["a@h", *others]}), held)
+    assert [change.after for change in plan.changes if change.call == "config"] == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -398,7 +417,18 @@ def test_the_credentials_of_an_address_win(wire: Wire) -> None:
     sent = {line: headers["Authorization"] for line, headers in zip(wire.asked, wire.headers, strict=True)}
     assert sent["GET /b/"] == "Basic Ym9iOmhpZGRlbg=="
     assert sent["GET /b/"] != sent["GET /c/"] == sent["GET /"]
-    assert set(couchdb_cluster._secrets({"members": [with_password, "c@h"]})) == {"hidden"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"name": "b@h", "url": "http://bob:hidden@couch.example:5984/b/"},
+        {"name": "b@h", "address": "http://bob:hidden@couch.example:5984/b/"},
+        "http://bob:hidden@couch.example:5984/b/",
+    ],
+)
+def test_the_password_of_an_address_is_hidden_wherever_it_stands(member: t.Any) -> None:
+    assert set(couchdb_cluster._secrets({"members": ["a@h", None, member]})) == {"hidden"}
 
 
 def test_who_leaves_leaves_before_databases_are_created(wire: Wire) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _module
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
@@ -215,12 +215,43 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
     assert len(outcome.changes) == 3
     if check_mode:
-        assert wire.asked == ["GET /", "POST /_dbs_info", "GET /_membership"]
+        listing = "GET /_all_dbs?start_key=%22a%2Bb%2Fc%22&end_key=%22a%2Bb%2Fc%22"
+        assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /_membership"]
     else:
         assert wire.written[0] == "PUT /a%2Bb%2Fc?q=4&n=2"
         assert sorted(wire.written[1:]) == ["PUT /a%2Bb%2Fc/_revs_limit", "PUT /a%2Bb%2Fc/_security"]
         # What a new database is open to is asked of the server, whose default may be another: nothing is added to it.
         assert {"members": {"roles": ["r"]}} in wire.bodies
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("names", [["db"], ["db", "other"], [f"db{number}" for number in range(150)]])
+def test_a_database_whose_nodes_are_all_away_is_not_taken_for_missing(wire: Wire, names: list[str], state: str) -> None:
+    """CouchDB says not_found of it in _dbs_info, lists it, and says what is wrong when it is asked for by itself."""
+    wire["POST /_dbs_info"] = lambda body: (200, [{"key": name, "error": "not_found"} for name in body["keys"]])
+    for query in ("", "?start_key=%22db%22&end_key=%22db%22"):
+        wire[f"GET /_all_dbs{query}"] = [names[0], "unasked"]
+    wire[f"GET /{names[0]}"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
+    with pytest.raises(errors.ServerError, match=f"GET .*/{names[0]} answered 500 .*No DB shards could be opened"):
+        _module.carry_out(
+            RESOURCE, RESOURCE.desire({**PARAMS, "name": names, "state": state}), client(), check_mode=True
+        )
+    assert "GET /other" not in wire.asked
+    assert wire.written == []
+
+
+@pytest.mark.parametrize(("answer", "exists"), [((404, {"error": "not_found"}), False), ((200, INFO), True)])
+def test_a_database_that_comes_or_goes_while_it_is_asked_for(wire: Wire, answer: t.Any, exists: bool) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22db%22&end_key=%22db%22"] = ["db"]
+    wire["GET /db"] = answer
+    assert client().dbs_info(["db"]) == {"db": INFO if exists else None}
+
+
+def test_who_may_not_list_databases_can_still_ask_for_one(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22db%22&end_key=%22db%22"] = 401, {"error": "unauthorized"}
+    assert client().dbs_info(["db"]) == {"db": None}
 
 
 def test_a_database_that_somebody_else_created_meanwhile_is_fine(wire: Wire) -> None:
@@ -300,7 +331,8 @@ def test_a_list_reads_security_and_limits_only_where_they_are_declared(wire: Wir
     desired = RESOURCE.desire({**LIST, "databases": databases})
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert not outcome.changes
-    assert wire.asked == ["GET /", "POST /_dbs_info", "GET /a/_security", "GET /b/_revs_limit"]
+    listing = "GET /_all_dbs?start_key=%22d%22&end_key=%22d%22"
+    assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /a/_security", "GET /b/_revs_limit"]
 
 
 @pytest.mark.parametrize(

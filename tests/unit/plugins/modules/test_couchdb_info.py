@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
 from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_info
 from wire import WELCOME, Wire, client
@@ -52,6 +53,17 @@ def test_ten_thousand_databases_take_few_requests(wire: Wire) -> None:
         wire[f"GET /_dbs_info?limit=1000{after}"] = rows
     assert [database["name"] for database in gather()["databases"]] == names
     assert len(wire.asked) < 20
+
+
+def test_a_listing_that_is_cut_short_is_asked_for_by_names(wire: Wire) -> None:
+    """CouchDB ends it in the middle at a database whose nodes are all away."""
+    wire["GET /_dbs_info?limit=1000"] = requests.exceptions.ChunkedEncodingError("cut short")
+    wire["GET /_all_dbs"] = ["a", "away"]
+    wire["POST /_dbs_info"] = [{"key": "a", "info": {"db_name": "a"}}, {"key": "away", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22away%22&end_key=%22away%22"] = ["away"]
+    wire["GET /away"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
+    with pytest.raises(errors.ServerError, match="GET .*/away answered 500 .*No DB shards could be opened"):
+        gather(gather_subset=["databases"])
 
 
 def test_named_databases_are_told_of_whether_they_are_there_or_not(wire: Wire) -> None:
