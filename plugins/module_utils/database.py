@@ -302,7 +302,8 @@ class Database:
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-get
         """
         found: dict[str, dict[str, t.Any] | None] = dict.fromkeys(ids)
-        alone = [] if self._lists_local() else [docid for docid in ids if docid.startswith(_documents.LOCAL)]
+        local = [docid for docid in ids if docid.startswith(_documents.LOCAL)]
+        alone = local if local and not self._lists_local() else []
         listed = [docid for docid in ids if docid not in set(alone)] if alone else ids
         query = {"conflicts": True} if conflicts else {}
         waiting = list(_portions(listed))
