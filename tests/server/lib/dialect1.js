@@ -20,6 +20,7 @@ const { HttpError, badRequest, notFound, unauthorized } = require('./errors');
 const { saveInTurn, storage, storedName, tellNames, toldName, watchReplicatorBy } = require('./pouch1');
 const { Replications, planOf } = require('./replication1');
 const { summarize } = require('./statistics');
+const { listenAt } = require('./listen');
 
 const RESTART_DELAY = 100;
 const RESTART_AWAY = 1200;
@@ -142,13 +143,9 @@ class Node1 {
   _listen(port) {
     const server = http.createServer((request, response) => this._serve(request, response));
     server.keepAliveTimeout = 60000;
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ port, host: '127.0.0.1' }, () => {
-        this._server = server;
-        this.port = server.address().port;
-        resolve();
-      });
+    return listenAt(server, '127.0.0.1', port).then(() => {
+      this._server = server;
+      this.port = server.address().port;
     });
   }
 

@@ -22,6 +22,7 @@ const { Settings } = require('./config');
 const { Database } = require('./database');
 const { HttpError } = require('./errors');
 const { Exchange } = require('./exchange');
+const { listenAt } = require('./listen');
 const { Log } = require('./log');
 const passwords = require('./passwords');
 const { Scheduler } = require('./scheduler');
@@ -147,15 +148,10 @@ class Node {
   _listen(port) {
     const server = http.createServer((request, response) => this._serve(request, response));
     server.keepAliveTimeout = 60000;
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ port, host: this.host }, () => {
-        server.removeListener('error', reject);
-        this._server = server;
-        this.port = server.address().port;
-        if (!this._asked) this._asked = this.port;
-        resolve();
-      });
+    return listenAt(server, this.host, port).then(() => {
+      this._server = server;
+      this.port = server.address().port;
+      if (!this._asked) this._asked = this.port;
     });
   }
 
