@@ -159,10 +159,22 @@ class Node1 {
   }
 
   restart() {
+    if (this._restarting) return;
+    this._restarting = true;
     setTimeout(async () => {
       await this.stop();
-      setTimeout(() => this.start().catch((error) => process.stderr.write(`${error.message}\n`)), RESTART_AWAY);
+      setTimeout(() => this._startAgain(), RESTART_AWAY);
     }, RESTART_DELAY);
+  }
+
+  async _startAgain() {
+    try {
+      await this.start();
+    } catch (error) {
+      process.stderr.write(`${error.message}\n`);
+    } finally {
+      this._restarting = false;
+    }
   }
 
   _serve(request, response) {

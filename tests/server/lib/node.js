@@ -201,8 +201,10 @@ class Node {
     this._stopping.once('stop', listener);
   }
 
-  /** POST _restart: to be called once the answer is on its way. */
+  /** POST _restart: to be called once the answer is on its way. Asked again before it is back, it does so once. */
   restart() {
+    if (this._restarting) return;
+    this._restarting = true;
     setTimeout(async () => {
       await this.stop();
       setTimeout(() => this._startAgain(), RESTART_AWAY);
@@ -214,6 +216,8 @@ class Node {
       await this.start();
     } catch (error) {
       this._died(error);
+    } finally {
+      this._restarting = false;
     }
   }
 
