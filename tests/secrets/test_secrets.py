@@ -320,7 +320,7 @@ def test_a_password_costs_one_derivation_for_all_nodes(
     there = {"root": hashed("root", "5a1701"), "managed": hashed("test password", "5a1702")}
     nodes = {f"node{number}@127.0.0.1": dict(there) for number in (1, 2, 3)}
     derivations()
-    desired = couchdb_admin.desire({**USER, "name": "managed", "nodes": ["all"], **given})
-    plan = couchdb_admin.plan(desired, couchdb_admin.Observed(nodes, HASHING, THREE, None))
+    desired = couchdb_admin.desire({**USER, "name": "managed", "admins": None, "nodes": ["all"], **given})
+    plan = couchdb_admin.plan(desired, couchdb_admin.Observed(nodes, HASHING, THREE))
     assert len(plan.changes) == changes
     assert derivations() == cost
