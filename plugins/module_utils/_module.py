@@ -23,10 +23,10 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import errors
+from ._client.server import DEFAULT_URL, Server
 from ._http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, is_loopback, split_address
 from ._plan import DONT, TRY, Change, Plan, diff, units
 from ._secrets import MASK, is_secret_header, url_secrets
-from .client import DEFAULT_URL, Client
 
 CONNECTION: dict[str, dict[str, t.Any]] = {
     "url": {"type": "str"},
@@ -60,13 +60,14 @@ _PAUSE = 1.0
 _OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
 
 Params = t.Dict[str, t.Any]
+_Server = t.TypeVar("_Server", bound=Server)
 
 
 def _no_secrets(params: Params) -> t.Iterable[str]:
     return ()
 
 
-def _no_waiting(client: Client, desired: t.Any, observed: t.Any) -> t.Any:
+def _no_waiting(client: Server, desired: t.Any, observed: t.Any) -> t.Any:
     return observed
 
 
@@ -84,16 +85,20 @@ class Resource:
     desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
     raises a CouchDBError when it does not come about.
 
+    ``client`` is the part of Client that these functions and the changes of the plan need. Ansible sends what a module
+    imports along with it, and each task compiles it anew; so a part that is not needed costs nothing.
+
     ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
     may show.
     """
 
     desire: t.Callable[[Params], t.Any]
-    observe: t.Callable[[Client, t.Any], t.Any]
+    observe: t.Callable[[t.Any, t.Any], t.Any]
     report: t.Callable[[t.Any, t.Any, list[Change]], dict[str, t.Any]]
     plan: t.Callable[[t.Any, t.Any], Plan] | None = None
-    wait: t.Callable[[Client, t.Any, t.Any], t.Any] = _no_waiting
+    wait: t.Callable[[t.Any, t.Any, t.Any], t.Any] = _no_waiting
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
+    client: type[Server] = Server
 
 
 @dataclass
@@ -143,7 +148,7 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
     warnings.filterwarnings("ignore", "Unverified HTTPS request")
     try:
         desired = resource.desire(module.params)
-        client = make_client(module.params)
+        client = make_client(module.params, resource.client)
         for warning in connection_warnings(client):
             module.warn(warning)
         outcome = carry_out(resource, desired, client, check_mode=module.check_mode)
@@ -161,8 +166,8 @@ def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.An
     module.exit_json(**result)
 
 
-def make_client(params: Params) -> Client:
-    """The Client that the connection options describe. Raises InvalidInput for a name without a password.
+def make_client(params: Params, kind: type[_Server]) -> _Server:
+    """The client that the connection options describe. Raises InvalidInput for a name without a password.
 
     Name and password are taken from the options, else from the address, else from the environment.
     """
@@ -187,10 +192,10 @@ def make_client(params: Params) -> Client:
         "retries",
     )
     options = {**{name: params[name] for name in names}, "username": username, "password": password}
-    return Client(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
+    return kind(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
 
 
-def connection_warnings(client: Client) -> t.Iterator[str]:
+def connection_warnings(client: Server) -> t.Iterator[str]:
     """What to tell of how the server is reached. The same words in every task, so that Ansible tells them once."""
     if client.sends_in_clear and not is_loopback(client.url):
         yield f"credentials go to {client.url} in clear text, for everybody on the way to read: use https"
@@ -199,7 +204,7 @@ def connection_warnings(client: Client) -> t.Iterator[str]:
 
 
 @contextlib.contextmanager
-def _understanding(client: Client) -> t.Iterator[None]:
+def _understanding(client: Server) -> t.Iterator[None]:
     """Turn what goes wrong with an answer of another shape than CouchDB's into an error that says so."""
     try:
         yield
@@ -212,7 +217,7 @@ def _understanding(client: Client) -> t.Iterator[None]:
         ) from error
 
 
-def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode: bool) -> Outcome:
+def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode: bool) -> Outcome:
     """Observe, plan, and unless in check mode apply, until the server is as desired.
 
     When somebody else changed the server between reading and writing, it is read and planned anew, a
@@ -228,7 +233,7 @@ def carry_out(resource: Resource, desired: t.Any, client: Client, *, check_mode:
         raise Interrupted(error, Progress(done)) from error
 
 
-def _carried_out(resource: Resource, desired: t.Any, client: Client, check_mode: bool, done: list[Change]) -> Outcome:
+def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode: bool, done: list[Change]) -> Outcome:
     """What carry_out() does; ``done`` becomes the changes that are made, whatever happens after them."""
     # First of all, and with one request: is this a CouchDB, and does it let us in?
     client.welcome()
@@ -261,13 +266,13 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 
-def _settled(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
+def _settled(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
     """What there is once the changes are made and what is waited for has come about."""
     after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
     return resource.wait(client, desired, after)
 
 
-def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | None]:
+def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | None]:
     """Send a plan: stage after stage, the changes of one stage side by side. Stops at the first error, and gives it."""
     progress = Progress()
     first_error: errors.CouchDBError | None = None
@@ -293,13 +298,15 @@ def apply(plan: Plan, client: Client) -> tuple[Progress, errors.CouchDBError | N
     return progress, first_error
 
 
-def send(unit: list[Change], client: Client) -> list[tuple[t.Any, errors.CouchDBError | None]]:
+def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDBError | None]]:
     """Send one change, or several in bulk: call the method of the Client, or of the Database, that they name.
 
     Gives for each what the call gave, and what went wrong with it, None for those that are done.
     """
     first = unit[0]
-    target = client if first.database is None else client.Database(first.database)
+    target: t.Any = client
+    if first.database is not None:
+        target = target.Database(first.database)
     call = getattr(target, first.call)
     with _understanding(client):
         if not first.bulk:
@@ -335,7 +342,7 @@ def _listed(what: str, changes: list[Change]) -> str:
     return f"{len(changes)} changes {what}{': ' if names else ''}{names}{more}"
 
 
-def _observed_again(resource: Resource, desired: t.Any, client: Client, plan: Plan) -> t.Any:
+def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
     if plan.afterwards == DONT:
         return plan.predicted
     try:

@@ -17,7 +17,7 @@ from ._dialect import LOCAL
 from ._restart import Sighting, in_maintenance, proves_restart
 
 if t.TYPE_CHECKING:
-    from .client import Client
+    from ._client.restarts import Restarts
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
@@ -29,7 +29,7 @@ class Restart:
     """The restart of one node, from first to last: see Client.restart_and_wait."""
 
     def __init__(
-        self, client: Client, node: str, wait_timeout: float, drain_time: float | None, without: t.Collection[str]
+        self, client: Restarts, node: str, wait_timeout: float, drain_time: float | None, without: t.Collection[str]
     ) -> None:
         self._client = client
         self._node = node

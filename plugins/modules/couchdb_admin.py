@@ -197,11 +197,11 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _admins, _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.admins import Admins
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import LOGIN_PASSWORD, Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_admin_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, DONT, Change, Plan, node_shortfall
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
 
 _ADMIN: dict[str, t.Any] = {
@@ -269,7 +269,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(desired, params["nodes"], params["name"])
 
 
-def observe(client: Client, desired: Desired) -> Observed:
+def observe(client: Admins, desired: Desired) -> Observed:
     """The admins of each node."""
     found = client.config_of_nodes(desired.nodes)
     settings = {node: sections for node, sections in found.items() if sections is not None}
@@ -337,7 +337,7 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan),
+        Resource(desire, observe, report, plan, client=Admins),
         ARGUMENT_SPEC,
         mutually_exclusive=[
             ("password", "password_hash"),

@@ -139,11 +139,11 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _cluster
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.members import Members
 from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import COPIES, Member, Server, given_members
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import mask_url, url_secrets
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput, NotConnected
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -216,7 +216,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     )
 
 
-def observe(client: Client, desired: Desired) -> Observed:
+def observe(client: Members, desired: Desired) -> Observed:
     """The members, and what those say that have an address. Who is to join is asked for all that matters then."""
     client.dialect.check_cluster()
     membership = client.membership()
@@ -273,7 +273,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Members, desired: Desired, observed: Observed) -> Observed:
     """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
     if desired.wait_timeout is None:
         return observed
@@ -392,7 +392,7 @@ def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
 
 def main() -> None:
     """Run the module."""
-    run(Resource(desire, observe, report, plan, wait, _secrets), ARGUMENT_SPEC)
+    run(Resource(desire, observe, report, plan, wait, _secrets, client=Members), ARGUMENT_SPEC)
 
 
 if __name__ == "__main__":

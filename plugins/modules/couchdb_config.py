@@ -141,6 +141,7 @@ restart_required:
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.server import Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import ASK, TRY, Change, Plan, node_shortfall
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import (
@@ -157,7 +158,6 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._settings import (
     same_setting,
     setting_text,
 )
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -189,7 +189,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(wanted, params["nodes"])
 
 
-def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
+def observe(client: Server, desired: Desired) -> dict[str, t.Any]:
     """All settings of each node: node → section → key → value; None for a node that is down."""
     return client.config_of_nodes(desired.nodes)
 

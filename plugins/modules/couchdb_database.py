@@ -200,12 +200,12 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _databases
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.databases import Databases
 from ansible_collections.couchpy.couchdb.plugins.module_utils._databases import Wanted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
-from ansible_collections.couchpy.couchdb.plugins.module_utils.database import given_security, merged_security
+from ansible_collections.couchpy.couchdb.plugins.module_utils._security import given_security, merged_security
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 _DATABASE: dict[str, t.Any] = {
@@ -251,7 +251,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     return desired
 
 
-def observe(client: Client, desired: dict[str, Wanted]) -> Observed:
+def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     """The databases as they are. Security and limits are read only where they are declared."""
     present = [wanted for wanted in desired.values() if wanted.present]
     for wanted in present:
@@ -312,7 +312,7 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[dict[str, t.Any], str]]
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan),
+        Resource(desire, observe, report, plan, client=Databases),
         ARGUMENT_SPEC,
         mutually_exclusive=[("name", "databases")],
         required_one_of=[("name", "databases")],

@@ -225,11 +225,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _documents
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.documents import Documents
 from ansible_collections.couchpy.couchdb.plugins.module_utils._documents import STAGED, Key, Wanted, rev_of
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import document_secrets
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 _DATABASE: dict[str, t.Any] = {
@@ -299,7 +299,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(wanted, params["wait_timeout"])
 
 
-def observe(client: Client, desired: Desired) -> Observed:
+def observe(client: Documents, desired: Desired) -> Observed:
     """The documents in bulk. Of those that are as desired only the revision is kept."""
     wanted = desired.wanted
     portions = client.documents(
@@ -337,7 +337,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Documents, desired: Desired, observed: Observed) -> Observed:
     """What there is once the views that are waited for are built."""
     building = [one for one in desired.wanted.values() if one.is_design and one.present and (one.build or one.staged)]
     client.build_views([(*one.key, _documents.views(one.document)) for one in building], desired.wait_timeout)
@@ -398,7 +398,7 @@ def _changes(
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan, wait, secrets),
+        Resource(desire, observe, report, plan, wait, secrets, client=Documents),
         ARGUMENT_SPEC,
         mutually_exclusive=[(name, "databases") for name in ("database", "documents", "src", "ids")],
         required_one_of=[("database", "databases"), ("documents", "src", "ids", "databases")],

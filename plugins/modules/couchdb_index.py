@@ -263,12 +263,12 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _indexes
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.indexes import Indexes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._indexes import Design, Index, Wanted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 _INDEX: dict[str, t.Any] = {
@@ -325,7 +325,7 @@ def desire(params: dict[str, t.Any]) -> list[Wanted]:
     return desired
 
 
-def observe(client: Client, desired: list[Wanted]) -> Observed:
+def observe(client: Indexes, desired: list[Wanted]) -> Observed:
     """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
     client.dialect.check_indexes()
     documents = client.design_documents(list(dict.fromkeys(item.database for item in desired)))
@@ -415,7 +415,7 @@ def _in_turn(changes: list[Change], first: int) -> list[Change]:
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan),
+        Resource(desire, observe, report, plan, client=Indexes),
         ARGUMENT_SPEC,
         mutually_exclusive=[(name, "indexes") for name in _INDEX],
     )

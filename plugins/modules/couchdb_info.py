@@ -411,7 +411,7 @@ def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) 
 
 def main() -> None:
     """Run the module."""
-    run(Resource(desire, observe, report), ARGUMENT_SPEC)
+    run(Resource(desire, observe, report, client=Client), ARGUMENT_SPEC)
 
 
 if __name__ == "__main__":

@@ -323,11 +323,11 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _replications
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.replications import Replications
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._replications import Here, Replication
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import url_secrets
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, NotFound
 
 _REPLICATION: dict[str, t.Any] = {
@@ -409,7 +409,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(found, params["replicator"], params["local_url"], params["wait_timeout"])
 
 
-def observe(client: Client, desired: Desired) -> Observed:
+def observe(client: Replications, desired: Desired) -> Observed:
     """The documents and their states and, where it matters, what runs without one, and which databases are there."""
     _replications.check_dialect(desired.replicator, client.dialect)
     persistent = [each for each in desired.replications if each.persistent]
@@ -445,7 +445,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     return Plan(tuple(changes), predicted, unmet=unmet)
 
 
-def wait(client: Client, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Replications, desired: Desired, observed: Observed) -> Observed:
     """Look until all that is waited for has come about, and give what there is then."""
     waited = {each.label: each for each in desired.replications if each.waits}
     first, asked = desired.seen[0], 0
@@ -477,7 +477,9 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
     return url_secrets(params["local_url"] or "").union(*(_replications.secrets(each) for each in given))
 
 
-def _documents(client: Client, replicator: str, persistent: list[Replication]) -> dict[str, dict[str, t.Any] | None]:
+def _documents(
+    client: Replications, replicator: str, persistent: list[Replication]
+) -> dict[str, dict[str, t.Any] | None]:
     names = [each.label for each in persistent]
     try:
         return client.replication_documents(replicator, names) if names else {}
@@ -487,7 +489,7 @@ def _documents(client: Client, replicator: str, persistent: list[Replication]) -
         return dict.fromkeys(names)
 
 
-def _running(client: Client, desired: Desired, observed: Observed) -> dict[str, t.Any]:
+def _running(client: Replications, desired: Desired, observed: Observed) -> dict[str, t.Any]:
     """The states of the documents that are there, and the jobs without one where some are declared."""
     there = [name for name, document in observed.documents.items() if document]
     jobs = any(not each.persistent and (each.continuous or not each.present) for each in desired.replications)
@@ -603,7 +605,7 @@ def main() -> None:
     """Run the module."""
     single = [name for name in _REPLICATION if name not in ("state", "persistent", "wait")]
     run(
-        Resource(desire, observe, report, plan, wait, secrets=secrets),
+        Resource(desire, observe, report, plan, wait, secrets=secrets, client=Replications),
         ARGUMENT_SPEC,
         mutually_exclusive=[(name, "replications") for name in single],
     )

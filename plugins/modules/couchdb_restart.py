@@ -152,11 +152,11 @@ changes_undone:
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.restarts import Restarts
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import LOCAL
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import DONT, Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._restart import Cluster
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, NodeDown
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -191,7 +191,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
     return params
 
 
-def observe(client: Client, desired: dict[str, t.Any]) -> Observed:
+def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
     """Which nodes there are, and how long they have been up."""
     client.check_restart(desired["maintenance_mode"])
     cluster = client.cluster_seen()
@@ -259,7 +259,7 @@ def _change(desired: dict[str, t.Any], cluster: Cluster, name: str, stage: int) 
 
 def main() -> None:
     """Run the module."""
-    run(Resource(desire, observe, report, plan), ARGUMENT_SPEC)
+    run(Resource(desire, observe, report, plan, client=Restarts), ARGUMENT_SPEC)
 
 
 if __name__ == "__main__":

@@ -189,12 +189,12 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords, _users
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.users import Users
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import LOGIN_PASSWORD, Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_user_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change, Plan
 from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import document_secrets
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 _USER: dict[str, t.Any] = {
@@ -246,7 +246,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     return desired
 
 
-def observe(client: Client, desired: dict[str, dict[str, t.Any]]) -> Observed:
+def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
     """The users' documents, and how the server hashes."""
     documents = client.users(list(desired))
     return Observed(documents, client.hashing(), client.dialect)
@@ -302,7 +302,7 @@ def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] |
 def main() -> None:
     """Run the module."""
     run(
-        Resource(desire, observe, report, plan, secrets=secrets),
+        Resource(desire, observe, report, plan, secrets=secrets, client=Users),
         ARGUMENT_SPEC,
         mutually_exclusive=[
             ("password", "password_hash"),

@@ -19,7 +19,7 @@ import modules
 import proxy
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _passwords, _secrets, errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils.database import (
+from ansible_collections.couchpy.couchdb.plugins.module_utils._security import (
     check_security,
     given_security,
     merged_security,

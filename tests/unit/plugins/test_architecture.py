@@ -6,56 +6,74 @@
 from __future__ import annotations
 
 import ast
-import os
+import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
-UTILS = sorted(path.stem for path in (PLUGINS / "module_utils").glob("*.py"))
+ROOMS = {
+    str(path.relative_to(PLUGINS / "module_utils").with_suffix("")): path
+    for path in (PLUGINS / "module_utils").rglob("*.py")
+    if path.name != "__init__.py"
+}
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
 # What each room may import of ours, besides errors. A room that is not here may import none.
 BELOW: dict[str, set[str]] = {
-    "_names": set(),
     "_cluster": {"_names"},
-    "_secrets": set(),
     "_passwords": {"_names"},
     "_settings": {"_names"},
     "_users": {"_names", "_passwords", "_secrets"},
     "_replications": {"_dialect", "_names", "_secrets", "_selectors"},
-    "_couchapp": set(),
     "_documents": {"_couchapp", "_names"},
     "_plan": {"_secrets"},
-    "_restart": set(),
     "_admins": {"_dialect", "_passwords", "_plan"},
     "_databases": {"_dialect", "_names", "_plan"},
     "_dialect": {"_passwords"},
-    "_selectors": set(),
     "_indexes": {"_selectors"},
     "_http": {"_secrets"},
-    "_lazy": set(),
-    "_rolling": {"_dialect", "_restart", "client"},
-    "database": {"_documents", "_http", "_indexes", "_lazy", "client"},
-    "client": {
+    "_rolling": {"_client/restarts", "_dialect", "_restart"},
+    "_client/server": {"_dialect", "_http", "_settings"},
+    "_client/admins": {"_client/server", "_dialect", "_http", "_names", "_passwords"},
+    "_client/monitoring": {"_client/server", "_dialect"},
+    "_client/restarts": {"_client/server", "_dialect", "_http", "_restart", "_rolling"},
+    "_client/database": {"_client/server", "_http", "_security"},
+    "_client/databases": {"_client/database", "_client/server", "_http", "_names"},
+    "_client/documents": {"_client/database", "_client/databases", "_client/server", "_documents", "_http"},
+    "_client/indexes": {"_client/database", "_client/databases", "_client/server", "_http", "_indexes"},
+    "_client/members": {
+        "_client/database",
+        "_client/databases",
+        "_client/server",
         "_cluster",
         "_dialect",
         "_http",
-        "_lazy",
-        "_names",
-        "_passwords",
+    },
+    "_client/replications": {
+        "_client/database",
+        "_client/databases",
+        "_client/monitoring",
+        "_client/server",
+        "_http",
         "_replications",
-        "_restart",
-        "_rolling",
-        "_settings",
-        "_users",
+    },
+    "_client/users": {"_client/admins", "_client/databases", "_client/server", "_users"},
+    "database": {"_client/database", "_client/documents", "_client/indexes"},
+    "client": {
+        "_client/documents",
+        "_client/indexes",
+        "_client/members",
+        "_client/replications",
+        "_client/restarts",
+        "_client/server",
+        "_client/users",
         "database",
     },
-    "_module": {"_http", "_plan", "_secrets", "client"},
+    "_module": {"_client/server", "_http", "_plan", "_secrets"},
 }
 PURE = {
     "_admins",
@@ -71,39 +89,44 @@ PURE = {
     "_replications",
     "_restart",
     "_secrets",
+    "_security",
     "_selectors",
     "_settings",
     "_users",
 }
 
-# What few modules need is imported when it is first used.
-LAZY = {"_cluster", "_documents", "_indexes", "_replications", "_restart", "_rolling", "_selectors"}
-
 
 def imported(path: Path) -> set[str]:
-    """The names of the rooms that a file imports."""
+    """What a file imports: the rooms of ours by their places, of all else the outermost package."""
     found: set[str] = set()
+    here = f"{PREFIX}.{path.relative_to(PLUGINS / 'module_utils')}" if "module_utils" in path.parts else ""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            module = (node.module or "").removeprefix(PREFIX).lstrip(".")
-            if node.level or (node.module or "").startswith(PREFIX):
-                found.update([module] if module else [alias.name for alias in node.names])
-            else:
-                found.add((node.module or "").partition(".")[0])
+            base = re.split(r"[./]", here.removeprefix(PREFIX + "."))[: -1 - node.level] if node.level else []
+            module = ".".join([PREFIX, *base, *filter(None, [node.module])]) if node.level else node.module or ""
+            if not module.startswith(PREFIX):
+                found.add(module.partition(".")[0])
+                continue
+            place = "/".join(module.removeprefix(PREFIX).split(".")[1:])
+            found.update([place] if place in ROOMS else [f"{place}/{alias.name}".lstrip("/") for alias in node.names])
         elif isinstance(node, ast.Import):
             found.update(alias.name.partition(".")[0] for alias in node.names)
     return found
 
 
-@pytest.mark.parametrize("room", UTILS)
+@pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_point_down(room: str) -> None:
-    ours = imported(PLUGINS / "module_utils" / f"{room}.py") & set(UTILS)
+    ours = imported(ROOMS[room]) & set(ROOMS)
     assert ours - {"errors"} <= BELOW.get(room, set())
+
+
+def test_no_room_of_the_list_is_gone() -> None:
+    assert {*BELOW, *PURE, *(room for below in BELOW.values() for room in below)} <= set(ROOMS)
 
 
 @pytest.mark.parametrize("room", sorted(PURE))
 def test_pure_rooms_touch_no_network_and_no_ansible(room: str) -> None:
-    assert not imported(PLUGINS / "module_utils" / f"{room}.py") & {"requests", "ansible", "socket", "urllib3"}
+    assert not imported(ROOMS[room]) & {"requests", "ansible", "socket", "urllib3"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
@@ -116,34 +139,72 @@ def test_a_module_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
 
 def test_an_action_plugin_does_nothing_but_read_files() -> None:
     for path in (PLUGINS / "action").glob("*.py"):
-        assert imported(path) & {*UTILS, "requests"} <= {"_couchapp", "errors"}
+        assert imported(path) & {*ROOMS, "requests"} <= {"_couchapp", "errors"}
         assert path.stem in {module.stem for module in MODULES}
 
 
 def test_only_the_engine_knows_ansible() -> None:
-    knowing = [room for room in UTILS if "ansible" in imported(PLUGINS / "module_utils" / f"{room}.py")]
+    knowing = [room for room in ROOMS if "ansible" in imported(ROOMS[room])]
     assert knowing == ["_module"]
 
 
 def test_only_http_knows_requests() -> None:
-    knowing = [room for room in UTILS if "requests" in imported(PLUGINS / "module_utils" / f"{room}.py")]
+    knowing = [room for room in ROOMS if "requests" in imported(ROOMS[room])]
     assert knowing == ["_http"]
 
 
-def test_a_task_compiles_no_room_that_it_does_not_use() -> None:
-    program = (
-        "import sys, ansible_collections.couchpy.couchdb.plugins.modules.couchdb_database\n"
-        "print(*(name.rpartition('.')[2] for name in sys.modules if '.plugins.module_utils.' in name))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert {"client", "database", "_lazy"} <= set(run.stdout.split())
-    assert not LAZY & set(run.stdout.split())
+# What a module is sent with: Ansible sends all that it imports, and each task reads and compiles that anew.
+NEEDLESS = {
+    "couchdb_config": {
+        "client",
+        "database",
+        "_client/databases",
+        "_cluster",
+        "_couchapp",
+        "_documents",
+        "_replications",
+    },
+    "couchdb_database": {"client", "database", "_couchapp", "_documents", "_indexes", "_replications", "_rolling"},
+    "couchdb_user": {"client", "database", "_couchapp", "_documents", "_indexes", "_replications", "_rolling"},
+    "couchdb_document": {"client", "database", "_cluster", "_indexes", "_replications", "_rolling"},
+    "couchdb_replication": {"client", "database", "_cluster", "_couchapp", "_documents", "_indexes", "_rolling"},
+}
 
 
-@pytest.mark.parametrize("room", ["client", "database"])
-def test_ansible_finds_the_rooms_that_are_imported_later(room: str) -> None:
-    source = (PLUGINS / "module_utils" / f"{room}.py").read_text()
-    later = set(re.findall(r'"(_\w+)"', source[source.index("map(Lazy") :].partition("\n")[0]))
-    assert later
-    assert later <= imported(PLUGINS / "module_utils" / f"{room}.py") & LAZY
+@pytest.mark.parametrize(("module", "needless"), NEEDLESS.items())
+def test_a_task_is_sent_with_what_it_needs(module: str, needless: set[str]) -> None:
+    sent, waiting = set(), [PLUGINS / "modules" / f"{module}.py"]
+    while waiting:
+        new = (imported(waiting.pop()) & set(ROOMS)) - sent
+        sent |= new
+        waiting += [ROOMS[room] for room in new]
+    assert {"_module", "_http", "_client/server"} <= sent
+    assert not needless & sent
+
+
+def calls_of(path: Path) -> set[str]:
+    """The methods that the changes of a file call: given by place or by name, or through a variable C(call)."""
+    found: list[ast.AST] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            place = {"Change": 5, "adjustment": 4}.get(ast.unparse(node.func).rpartition(".")[2])
+            found += node.args[place : place + 1] if place else []
+            found += [keyword.value for keyword in node.keywords if keyword.arg == "call"]
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()").split(", ")[0] == "call":
+            found.append(node.value.elts[0] if isinstance(node.value, ast.Tuple) else node.value)
+    ends = (value for node in found for value in ([node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]))
+    return {value.value for value in ends if isinstance(value, ast.Constant)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_client_of_a_module_has_the_methods_that_its_changes_call(path: Path) -> None:
+    module = importlib.import_module(f"ansible_collections.couchpy.couchdb.plugins.modules.{path.stem}")
+    made: list[Resource] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run", lambda resource, *spec, **constraints: made.append(resource))
+        module.main()
+    (resource,) = made
+    calls = calls_of(path).union(*(calls_of(ROOMS[room]) for room in imported(path) & {"_admins", "_databases"}))
+    assert calls or resource.plan is None
+    kinds = (resource.client, getattr(resource.client, "_KIND", None))
+    assert {name for name in calls if not any(hasattr(kind, name) for kind in kinds)} == set()

@@ -268,7 +268,7 @@ def test_where_the_login_comes_from(
     monkeypatch.setenv("COUCHDB_URL", URL)
     for name, value in environment.items():
         monkeypatch.setenv(f"COUCHDB_{name.upper()}", value)
-    _module.make_client({**CONNECTION, **options})()
+    _module.make_client({**CONNECTION, **options}, Client)()
     sent = wire.headers[0].get("Authorization")
     assert sent == (used and "Basic " + base64.b64encode(":".join(used).encode()).decode())
 
@@ -277,7 +277,7 @@ def test_where_the_login_comes_from(
 def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, extra: dict[str, t.Any]) -> None:
     monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
     with pytest.raises(errors.InvalidInput, match="password: must be given with username"):
-        _module.make_client({**CONNECTION, "url": URL, "username": "a", **extra})
+        _module.make_client({**CONNECTION, "url": URL, "username": "a", **extra}, Client)
 
 
 def test_what_a_call_gave_reaches_the_report(wire: Wire) -> None:

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils import client as client_room
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import members as client_room
 from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import Placement, Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
 from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_cluster

@@ -10,8 +10,8 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils import client as client_room
+from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _module, errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import replications as client_room
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._replications import Here
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
@@ -337,13 +337,13 @@ def test_creating_the_target_is_a_change_though_nothing_was_copied(wire: Wire) -
 
 def test_copying_takes_as_long_as_it_may(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float | None] = []
-    send = client_room.Connection.request
+    send = _http.Connection.request
 
     def note(self: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
         given.append(options.get("timeout"))
         return send(self, *arguments, **options)
 
-    monkeypatch.setattr(client_room.Connection, "request", note)
+    monkeypatch.setattr(_http.Connection, "request", note)
     wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
     wire["POST /_replicate"] = errors.TimedOut("no answer")
     with pytest.raises(_module.Interrupted, match="wait_timeout"):

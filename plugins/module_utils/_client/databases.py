@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Databases: all databases of a server, and what is asked of many of them at once."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from http.cookies import SimpleCookie
+
+from .. import errors
+from .._http import is_list, side_by_side
+from .._names import check_database_name
+from .database import Database as _Database
+from .server import Headers, Server
+
+_DBS_INFO_KEYS = 100
+"""How many databases one POST to _dbs_info may name; CouchDB's own limit, max_db_number_for_dbs_info_req."""
+
+_DBS_INFO_PAGE = 1000
+
+
+class Databases(Server):
+    """The part of Client for databases."""
+
+    _KIND: type[_Database] = _Database
+    """What a database of this client is: of as many parts as the client has for it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        config: t.Mapping[str, t.Any] | None = None,
+        hthdrs: Headers = None,
+        cookie: str | SimpleCookie | None = None,
+    ) -> None:
+        super().__init__(url, config, hthdrs, cookie)
+        self._databases: dict[str, _Database] = {}
+
+    def Database(self, name: str, hthdrs: Headers = None) -> _Database:
+        """The database of this name, whether or not the server has it. The same object for the same name.
+
+        ``hthdrs`` are HTTP headers for each of its requests. Raises InvalidInput for an illegal name.
+        """
+        check_database_name(name)
+        database = self._opened(name)
+        database.hthdrs.update(hthdrs or {})
+        return database
+
+    def _opened(self, name: str) -> _Database:
+        return self._databases.setdefault(name, self._KIND(self, name))
+
+    def __getitem__(self, name: str) -> _Database:
+        return self.Database(name)
+
+    def __delitem__(self, name: str) -> None:
+        self.delete(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.has_database(name)
+
+    def __iter__(self) -> t.Iterator[_Database]:
+        return iter(self.all_dbs())
+
+    def __len__(self) -> int:
+        return len(self.database_names())
+
+    def database_names(self, hthdrs: Headers = None, **query: t.Any) -> list[str]:
+        """The names of all databases, or of those that ``query`` takes, as the server sorts them.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
+        """
+        return t.cast("list[str]", self.request("GET", ("_all_dbs",), query=query, hthdrs=hthdrs, expect=is_list).body)
+
+    def all_dbs(self, hthdrs: Headers = None) -> list[_Database]:
+        """All databases of the server, as Database objects.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
+        """
+        # Not by Database(): PouchDB Server has databases with names that CouchDB would not take.
+        return [self._opened(name) for name in self.database_names(hthdrs)]
+
+    def has_database(self, name: str, hthdrs: Headers = None) -> bool:
+        """Whether the server has a database of this name.
+
+        https://docs.couchdb.org/en/stable/api/database/common.html#head--db
+        """
+        return self.Database(name).ispresent(hthdrs)
+
+    def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> _Database:
+        """Create a database. ``creation``: the shards, replicas and partitioned of Database.put.
+
+        Raises AlreadyExists when it is there, InvalidInput for an illegal name.
+        """
+        return self.Database(name).put(hthdrs=hthdrs, **creation)
+
+    def delete(self, db: str | _Database, hthdrs: Headers = None) -> bool:
+        """Delete a database and all that is in it. True when it is done; raises NotFound when there is none."""
+        name = db.name if isinstance(db, _Database) else db
+        return self.Database(name).delete_database(hthdrs)
+
+    def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """What the server tells of these databases, or of all: name → information, None for one that is not there.
+
+        Takes a request for each hundred names (for each thousand databases when all are asked for, or so many that
+        this is less), another when one of the names is not there, and on CouchDB before 2.2 one for each database that is
+        there. Raises ServerError for a name whose database is there, while no node that holds it is in service.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
+        """
+        if names is None and self.dialect.has_dbs_info_listing:
+            try:
+                return self._dbs_info_listing(hthdrs)
+            except errors.Unreachable as error:
+                if not error.sent or isinstance(error, errors.TimedOut):
+                    raise
+                # CouchDB cuts this answer short at a database that no node in service holds. By their names, it can be told which.
+                names = self.database_names(hthdrs)
+        if not self.dialect.has_dbs_info:
+            there = self.database_names(hthdrs)
+            asked = there if names is None else [name for name in names if name in set(there)]
+            infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
+            return {name: infos.get(name) for name in (there if names is None else names)}
+        wanted = self.database_names(hthdrs) if names is None else list(names)
+        if names is None:
+            return self._dbs_info_portions(wanted, hthdrs)
+        if len(wanted) > _DBS_INFO_PAGE:
+            return self._many_dbs_info(wanted, hthdrs)
+        infos = self._dbs_info_portions(wanted, hthdrs)
+        return {**infos, **self._infos_after_all([name for name, info in infos.items() if info is None], hthdrs)}
+
+    def _infos_after_all(self, missing: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        """What there is of databases that C(_dbs_info) doesn't know.
+
+        It says not_found also of one whose nodes are all down or in maintenance. That one is listed, and asked for
+        by itself it says so; taken for missing, it would be reported as deleted, or created once more.
+        """
+        query = {name: json.dumps(missing[0]) for name in ("start_key", "end_key")} if len(missing) == 1 else {}
+        try:
+            listed = self.database_names(hthdrs, **query) if missing else []
+        except (errors.Unauthorized, errors.Forbidden):
+            # The list is for server admins.
+            return {}
+
+        def ask(name: str) -> dict[str, t.Any] | None:
+            try:
+                return self._opened(name).info(hthdrs)
+            except errors.NotFound:
+                return None
+
+        asked = sorted(set(missing).intersection(listed))
+        return dict(zip(asked, side_by_side(ask, asked)))
+
+    def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        """What dbs_info() gives for so many names that it is worth a request to see which are there."""
+        there = self.database_names(hthdrs)
+        asked = sorted(set(names).intersection(there))
+        listed = self.dialect.has_dbs_info_listing and len(there) < len(asked) * (_DBS_INFO_PAGE // _DBS_INFO_KEYS)
+        infos = self._dbs_info_listing(hthdrs) if listed else self._dbs_info_portions(asked, hthdrs)
+        return {name: infos.get(name) for name in names}
+
+    def _dbs_info_portions(self, wanted: list[str], hthdrs: Headers) -> dict[str, t.Any]:
+        portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]
+
+        def ask(keys: list[str]) -> list[dict[str, t.Any]]:
+            rows = self.request(
+                "POST", ("_dbs_info",), body={"keys": keys}, repeatable=True, hthdrs=hthdrs, expect=is_list
+            ).body
+            return t.cast("list[dict[str, t.Any]]", rows)
+
+        return dict(_info_of(row) for rows in side_by_side(ask, portions) for row in rows)
+
+    def _dbs_info_listing(self, hthdrs: Headers) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = {}
+        after: dict[str, t.Any] = {}
+        while True:
+            query = {"limit": _DBS_INFO_PAGE, **after}
+            rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs, expect=is_list).body
+            found.update(_info_of(row) for row in rows)
+            if len(rows) < _DBS_INFO_PAGE:
+                return found
+            after = {"start_key": json.dumps(rows[-1]["key"]), "skip": 1}
+
+    def securities(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+        """The security objects of these databases by name, read side by side: see Database.security."""
+        return dict(zip(names, side_by_side(lambda name: self.Database(name).security(), names)))
+
+    def revs_limits(self, names: t.Sequence[str]) -> dict[str, int]:
+        """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
+        return dict(zip(names, side_by_side(lambda name: self.Database(name).revs_limit(), names)))
+
+    def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
+        """Write every changed document of every open Database, in bulk.
+
+        Changed documents are those taken from a Database of this client (C(client["orders"]["1"])) or
+        made there (C(client["orders"].new({...}))) and then changed; with C(doc["_deleted"] = True) they
+        are deleted. Gives a dict for each document written: C(database), C(id), C(rev).
+
+        Whatever can be written is, in all databases; then, if some were refused, CommitFailed is
+        raised, which lists both. The refused keep their changes for another commit.
+
+        https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-docs
+        """
+        written: list[dict[str, str]] = []
+        refused: list[dict[str, str]] = []
+        for database in self._databases.values():
+            try:
+                written += database.commit(hthdrs)
+            except errors.CommitFailed as failure:
+                written += failure.written
+                refused += failure.refused
+        if refused:
+            raise errors.CommitFailed(written, refused)
+        return written
+
+
+def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
+    """A row of _dbs_info as a name and its information. Raises ServerError when the server could not tell."""
+    name, info = row["key"], row.get("info")
+    if info is None and row.get("error") != "not_found":
+        raise errors.ServerError(
+            f"the server could not tell about the database {name}: {row.get('error')}",
+            error=row.get("error"),
+            reason=row.get("reason"),
+        )
+    return name, info

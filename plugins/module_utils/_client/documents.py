@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documents: those of several databases at once, and design documents, written with care and with their views built."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import typing as t
+
+from .. import _documents, errors
+from .._http import is_object, is_ok, side_by_side
+from .database import Database as _Database
+from .database import bare, docpath
+from .databases import Databases
+from .server import Headers
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_IDLE = 5
+"""How often in a row the copies of an index may be seen not to get on before they are no longer waited for."""
+
+_CLOSED = "Design document was updated or deleted."
+"""CouchDB's answer to a query whose index it closes; a design document that isn't there is only missing, or deleted."""
+
+_PROBE = "-functions"
+_NEVER = "~"
+"""A function that never compiles, and that stands behind all that might: CouchDB compiles them as their texts are sorted."""
+
+
+class DesignDatabase(_Database):
+    """The part of Database for design documents."""
+
+    def put_design_document(
+        self, document: t.Mapping[str, t.Any], files: t.Mapping[str, str] | None = None, hthdrs: Headers = None
+    ) -> dict[str, str]:
+        """Write a design document. Gives its C(id) and C(rev).
+
+        Raises BadRequest, with CouchDB's message, when a function doesn't compile; ``files`` tells for a
+        field, such as C(views/by-date/map), in which file it stands, to be named then. CouchDB compiles the
+        functions of views only, and a validate_doc_update that doesn't compile would stop every write to the
+        database; so these others are compiled first, in a document that CouchDB is sure to refuse.
+
+        https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
+        """
+        with self._must_be_there(), _files_named(files or {}):
+            self._compile(document, hthdrs)
+            return t.cast(
+                "dict[str, str]",
+                self._ask("PUT", *docpath(document["_id"]), body=document, hthdrs=hthdrs, expect=is_ok),
+            )
+
+    def _compile(self, document: t.Mapping[str, t.Any], hthdrs: Headers) -> None:
+        """Raise BadRequest when a function doesn't compile that CouchDB doesn't compile itself. Nothing is written.
+
+        They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
+        their text and refuses the document at the first that fails.
+        """
+        functions = _documents.functions(document)
+        if not functions or not self.client.dialect.compiles_views:
+            return
+        views = {name: {"map": code} for name, code in functions.items()}
+        probe = {"_id": f"{document['_id']}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
+        (row,) = self.bulk_docs([probe], hthdrs)
+        reason = row.get("reason", "")
+        found = re.search(r"the map function in the '(.*?)' view failed: (.*)", reason, re.DOTALL)
+        # A function may need a module of its design document already when it is compiled; as a view, it has none.
+        if found and found.group(1) in functions and "ReferenceError" not in reason:
+            name, why = found.groups()
+            raise errors.BadRequest(
+                f"{name} doesn't compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
+            )
+
+    def switch_design_document(
+        self,
+        document: t.Mapping[str, t.Any],
+        wait_timeout: float,
+        files: t.Mapping[str, str] | None = None,
+        hthdrs: Headers = None,
+    ) -> dict[str, str]:
+        """Write a design document once its views are built. Gives its C(id) and C(rev).
+
+        They are built beside the one that is there, in a document with C(-staged) after its id, which is then
+        removed. An index is found by its views, so the design document has it as soon as it is written. When
+        the views aren't built after ``wait_timeout`` seconds, TimedOut is raised; the document with
+        C(-staged) stays, so that the next call goes on where this one ended.
+        """
+        staging = _documents.staging(document)
+        with self._must_be_there(), _files_named(files or {}):
+            # Not after hours of building.
+            self._compile(document, hthdrs)
+            held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
+        wanted = _documents.merged(staging, held, "replace")
+        rev = wanted.get("_rev")
+        if not _documents.same(wanted, held):
+            rev = self.put_design_document(wanted, files, hthdrs)["rev"]
+        self.build_views(document["_id"] + _documents.STAGED, _documents.views(document), wait_timeout, hthdrs)
+        written = self.put_design_document(document, files, hthdrs)
+        # CouchDB closes an index, and fails the queries of it, when the only document by which it was asked is deleted.
+        self.build_views(document["_id"], _documents.views(document), wait_timeout, hthdrs)
+        self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
+        return written
+
+    def build_views(self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None) -> None:
+        """Wait until the views of a design document are built, as far as documents were there when it began.
+
+        They are asked for, again and again, as building takes longer than any one request may. That tells of one copy
+        of each shard; then, on a cluster, the others are waited for, unless these don't get on. Raises TimedOut, telling
+        how far it is, after ``wait_timeout`` seconds.
+
+        https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
+        """
+        deadline = time.monotonic() + wait_timeout
+        counts = self.client.dialect.tells_pending_updates
+        # CouchDB builds all views of a design document together, PouchDB each for itself.
+        for view in views[:1] if counts else views:
+            while not self._view_answers(ddoc, view, deadline, hthdrs):
+                self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+        if views and counts:
+            self._wait_for_copies(ddoc, views[0], deadline, wait_timeout, hthdrs)
+
+    def _wait_for_copies(self, ddoc: str, view: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
+        least, idle, pause = None, 0, _FIRST_PAUSE
+        while True:
+            info = self._view_info(ddoc, hthdrs)
+            pending = info.get("updates_pending", {}).get("total", 0)
+            getting_on = info.get("updater_running") or least is None or pending < least
+            idle = 0 if getting_on else idle + 1
+            if not pending or idle == _IDLE:
+                return
+            self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+            least = pending if least is None else min(least, pending)
+            # Each copy that hears this begins to build, and none is waited for.
+            with contextlib.suppress(errors.BadRequest, errors.NotFound, errors.ServerError):
+                self._ask_view(ddoc, view, hthdrs, update="lazy")
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, timeout: float | None = None, **query: t.Any) -> None:
+        """Ask a view for nothing, so that it is built.
+
+        A view of a partitioned database can't be asked as a whole, and is asked in a partition of each shard.
+        """
+        query = {"limit": 0, "reduce": False, **query}
+        path = ("_design", bare(ddoc), "_view", view)
+
+        def ask(*partition: str) -> None:
+            self._ask("GET", *partition, *path, query=query, timeout=timeout, repeatable=False, hthdrs=hthdrs)
+
+        try:
+            ask()
+        except errors.BadRequest as error:
+            if error.error != "query_parse_error":
+                raise
+            side_by_side(lambda partition: ask("_partition", partition), self._partitions(hthdrs))
+
+    def _partitions(self, hthdrs: Headers) -> list[str]:
+        """The names of partitions, one in each shard, whether or not there are documents in it.
+
+        https://docs.couchdb.org/en/stable/api/database/shard.html#get--db-_shards
+        """
+        answer = self._ask("GET", "_shards", hthdrs=hthdrs, expect=lambda body: is_object(body) and "shards" in body)
+        return _documents.partitions(answer["shards"])
+
+    def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
+        """Whether a view answers before the timeout of a request: then it is built."""
+        patience = min(self.client.timeout, max(deadline - time.monotonic(), 1))
+        try:
+            self._ask_view(ddoc, view, hthdrs, timeout=patience)
+        except errors.TimedOut:
+            return False
+        except errors.ServerError as error:
+            # CouchDB, or a proxy before it, has a timeout of its own.
+            if error.error != "timeout" and error.status not in (502, 503, 504):
+                raise
+            time.sleep(_FIRST_PAUSE)
+            return False
+        except errors.NotFound as error:
+            # Another document with the same views was deleted at this moment, and their index closed with it.
+            if error.reason != _CLOSED:
+                raise
+            time.sleep(_FIRST_PAUSE)
+            return False
+        return True
+
+    def _view_info(self, ddoc: str, hthdrs: Headers) -> dict[str, t.Any]:
+        body = self._ask("GET", "_design", bare(ddoc), "_info", hthdrs=hthdrs)
+        return t.cast("dict[str, t.Any]", body["view_index"])
+
+    def _still_building(self, ddoc: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
+        """Raise TimedOut after the deadline, telling how far building is."""
+        if time.monotonic() < deadline:
+            return
+        pending = self._view_info(ddoc, hthdrs).get("updates_pending", {}).get("total")
+        left = "" if pending is None else f"; {pending} updates are still to be seen by its copies"
+        late = errors.TimedOut(
+            f"the views of {self.name}/{ddoc} are not built after {wait_timeout:g} s{left}. CouchDB goes on building: "
+            "run the task again, or give it a longer wait_timeout"
+        )
+        # No request is without its answer: what was waited for has not come about, and what comes after it was not done.
+        late.sent = False
+        raise late
+
+
+class Documents(Databases):
+    """The part of Client for documents, design documents among them."""
+
+    _KIND: type[_Database] = DesignDatabase
+
+    def Database(self, name: str, hthdrs: Headers = None) -> DesignDatabase:
+        """The database of this name: see Client.Database."""
+        return t.cast(DesignDatabase, super().Database(name, hthdrs))
+
+    def documents(
+        self,
+        portions: t.Sequence[tuple[str, t.Sequence[str]]],
+        look: t.Callable[[str, t.Sequence[str], dict[str, dict[str, t.Any] | None] | None], t.Any],
+    ) -> list[t.Any]:
+        """What ``look`` makes of the documents of each portion, a database and ids, read side by side.
+
+        It gets the name of the database, the ids, and the documents by id, None for one that is not there, or None
+        when there is no such database. Only a few portions are held at a time.
+        """
+
+        def ask(portion: tuple[str, t.Sequence[str]]) -> t.Any:
+            name, ids = portion
+            try:
+                found: dict[str, dict[str, t.Any] | None] | None = self.Database(name).bulk_get(ids, conflicts=True)
+            except errors.NotFound:
+                found = None
+            return look(name, ids, found)
+
+        return side_by_side(ask, portions)
+
+    def attachments(self, wanted: t.Sequence[tuple[str, str, str]]) -> list[bytes]:
+        """The contents of attachments, each named by database, document and name, read side by side."""
+        return side_by_side(lambda one: self.Database(one[0]).attachment(one[1], one[2]), wanted)
+
+    def build_views(self, wanted: t.Sequence[tuple[str, str, t.Sequence[str]]], wait_timeout: float) -> None:
+        """Wait until views are built, each named by database, design document and views: see Database.build_views."""
+        side_by_side(lambda one: self.Database(one[0]).build_views(one[1], one[2], wait_timeout), wanted)
+
+    def max_document_size(self) -> int | None:
+        """The largest document, in bytes, that the server takes; None when it doesn't tell.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/max_document_size
+        """
+        try:
+            setting = self.config("couchdb").get("max_document_size", self.dialect.max_document_size)
+        except (errors.Unauthorized, errors.Forbidden, errors.NotFound):
+            return None
+        return int(setting) if str(setting).isdigit() else None
+
+
+@contextlib.contextmanager
+def _files_named(files: t.Mapping[str, str]) -> t.Iterator[None]:
+    """Add to the error for a function that doesn't compile the file that it stands in."""
+    try:
+        yield
+    except errors.BadRequest as error:
+        reason = error.reason or ""
+        view = re.search(r"the (map|reduce) function in the '(.*?)' view", reason)
+        name = f"views/{view.group(2)}/{view.group(1)}" if view else reason.partition(":")[0]
+        if name not in files:
+            raise
+        raise errors.BadRequest(
+            f"{error} (in {files[name]})",
+            status=error.status,
+            error=error.error,
+            reason=error.reason,
+            method=error.method,
+            url=error.url,
+        ) from None

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Indexes: the Mango indexes of a database, and the design documents of several that hold them."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from .. import _indexes, errors
+from .._http import is_ok, side_by_side
+from .database import Database as _Database
+from .database import bare, docpath
+from .databases import Databases
+from .server import Headers
+
+
+class IndexedDatabase(_Database):
+    """The part of Database for Mango indexes."""
+
+    def indexes(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+        """Its Mango indexes: a dict each with C(ddoc), C(name), C(type), C(def).
+
+        https://docs.couchdb.org/en/stable/api/database/find.html#get--db-_index
+        """
+        return t.cast("list[dict[str, t.Any]]", self._ask("GET", "_index", hthdrs=hthdrs)["indexes"])
+
+    def create_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
+        """Create a Mango index from CouchDB's object: C(index.fields), C(name), C(ddoc), C(type).
+
+        Gives C(result) (C(created) or C(exists)), C(id) and C(name).
+
+        https://docs.couchdb.org/en/stable/api/database/find.html#db-index
+        """
+        return t.cast(
+            "dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs, expect=_tells_of_index)
+        )
+
+    def delete_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> bool:
+        """Delete a Mango index. True when it is done.
+
+        https://docs.couchdb.org/en/stable/api/database/find.html#delete--db-_index-designdoc-json-name
+        """
+        parts = ("_index", f"_design/{bare(ddoc)}", kind, name)
+        return bool(self._ask("DELETE", *parts, hthdrs=hthdrs, expect=is_ok))
+
+    def put_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
+        """Like create_index, but what is there under the same C(ddoc) and C(name) is replaced on each server.
+
+        Raises Conflict when its design document was written at the same time, Forbidden when only others may
+        write it; CouchDB answers both with a 500. Raises NotFound, saying what to do, when there is no such database.
+        """
+        if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
+            with contextlib.suppress(errors.NotFound):
+                self.remove_index(index["ddoc"], index["name"], hthdrs=hthdrs)
+        with self._must_be_there():
+            try:
+                return self.create_index(index, hthdrs)
+            except errors.ServerError as error:
+                raise _of_saving(error) from error
+
+    def remove_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> None:
+        """Take a Mango index out of its design document, and delete that when nothing is left in it.
+
+        Unlike delete_index this works at once: a cluster finds a new index for deletion only after some seconds.
+        Raises NotFound when it is not there, Conflict when the design document was written at the same time.
+        """
+        docid = f"_design/{bare(ddoc)}"
+        left = _indexes.without(self._ask("GET", *docpath(docid), hthdrs=hthdrs), kind, name)
+        if left is None:
+            raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
+        self.put_document(left, hthdrs)
+
+
+class Indexes(Databases):
+    """The part of Client for Mango indexes."""
+
+    _KIND: type[_Database] = IndexedDatabase
+
+    def Database(self, name: str, hthdrs: Headers = None) -> IndexedDatabase:
+        """The database of this name: see Client.Database."""
+        return t.cast(IndexedDatabase, super().Database(name, hthdrs))
+
+    def design_documents(self, names: t.Sequence[str]) -> dict[str, list[dict[str, t.Any]] | None]:
+        """The design documents of these databases by name, read side by side; None for one that is not there."""
+
+        def ask(name: str) -> list[dict[str, t.Any]] | None:
+            try:
+                return self.Database(name).design_documents()
+            except errors.NotFound:
+                return None
+
+        return dict(zip(names, side_by_side(ask, names)))
+
+
+def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
+    """The error that C(error_saving_ddoc) stands for: CouchDB has the real one in its reason."""
+    reason, message = error.reason or "", str(error)
+    kind: type[errors.CouchDBError] = errors.ServerError
+    if error.error == "error_saving_ddoc" and "conflict" in reason:
+        kind = errors.Conflict
+    elif error.error == "error_saving_ddoc" and reason.endswith(("forbidden", "unauthorized")):
+        kind = errors.Forbidden
+        message += "; only an admin of the server or of the database may write indexes"
+    return kind(
+        message, status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
+    )
+
+
+def _tells_of_index(body: t.Any) -> bool:
+    """Whether an answer to C(POST _index) says what became of the index."""
+    return isinstance(body, dict) and body.get("result") in ("created", "exists")

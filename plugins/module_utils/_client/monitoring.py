@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Monitoring: what a server does now, and what it tells of itself."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from urllib.parse import urlsplit
+
+from .. import errors
+from .._dialect import LOCAL
+from .server import Headers, Server
+
+_UUIDS_AT_ONCE = 1000
+
+
+class Monitoring(Server):
+    """The part of Client for tasks, statistics and the log."""
+
+    def active_tasks(self, hthdrs: Headers = None, node: str | None = None) -> list[dict[str, t.Any]]:
+        """What runs: compactions, indexers, replications, a dict each. For server admins.
+
+        CouchDB 2 and 3 tell of all nodes that are connected, and with each task its C(node). With ``node``: what runs there.
+        CouchDB 1.x is one node, C(_local).
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
+        """
+        tasks = t.cast("list[dict[str, t.Any]]", self.request("GET", ("_active_tasks",), hthdrs=hthdrs).body)
+        if node is None:
+            return tasks
+        name = self.local_node(hthdrs) if node == LOCAL else node
+        return [task for task in tasks if task.get("node", LOCAL) == name]
+
+    def stats(self, *paths: str, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, t.Any]:
+        """The statistics of a node, all of them or those below a path of names.
+
+        C(stats("couchdb", "request_time")) answers C({"couchdb": {"request_time": {...}}}). Raises
+        NotFound for a statistic that the server doesn't have.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-stats
+        """
+        body = self.request("GET", self.dialect.statistics(node, *paths), hthdrs=hthdrs).body
+        if not self.dialect.clustered and isinstance(body, dict):
+            found: t.Any = body
+            for name in paths:
+                found = found.get(name) if isinstance(found, dict) else None
+            body = found
+        if body is None:
+            raise errors.NotFound(
+                f"{self.url} has no statistic {'/'.join(paths)}", status=404, error="not_found", reason="missing"
+            )
+        for name in reversed(paths):
+            body = {name: body}
+        return t.cast("dict[str, t.Any]", body)
+
+    def system(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """What the Erlang machine of a node tells of itself: C(uptime) in seconds, memory in bytes, queues.
+
+        Raises Unsupported on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-system
+        """
+        return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.system(node), hthdrs=hthdrs).body)
+
+    def uuids(self, count: int | None = None, hthdrs: Headers = None) -> list[str]:
+        """New UUIDs made by the server, C(count) of them, 1 by default.
+
+        CouchDB gives 1000 at most for one request; more are asked for in as many as it takes. Raises
+        InvalidInput when count is below 1.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#uuids
+        """
+        wanted = 1 if count is None else count
+        if wanted < 1:
+            raise errors.InvalidInput("count", f"is {wanted}, and must be 1 or more")
+        found: list[str] = []
+        while len(found) < wanted:
+            portion = min(_UUIDS_AT_ONCE, wanted - len(found))
+            found += self.request("GET", ("_uuids",), query={"count": portion}, hthdrs=hthdrs).body["uuids"]
+        return found
+
+    def log(self, bytes: int | None = None, offset: int | None = None, hthdrs: Headers = None) -> str:
+        """The end of the server's log as text: C(bytes) of it (1000), ending C(offset) bytes before its end (0).
+
+        CouchDB 1.x has a call for it. CouchDB 2 and 3 have none: there the file is read that the
+        server's settings name (C([log] writer = file), C(file)), when the server is on this machine.
+        Raises Unsupported otherwise.
+
+        https://docs.couchdb.org/en/stable/config/logging.html
+        """
+        size, skip = 1000 if bytes is None else bytes, offset or 0
+        if size < 0 or skip < 0:
+            raise errors.InvalidInput("bytes" if size < 0 else "offset", "must be 0 or more")
+        if not self.dialect.clustered:
+            query = {"bytes": size, "offset": skip}
+            text = self.request("GET", self.dialect.log(), query=query, text=True, hthdrs=hthdrs).body
+            return t.cast(str, text or "")
+        return _tail(self._log_file(hthdrs), size, skip)
+
+    def _log_file(self, hthdrs: Headers) -> str:
+        settings = self.config("log", hthdrs=hthdrs)
+        lacks = f"{self.dialect.product} {self.dialect.version} has no log over HTTP"
+        if settings.get("writer") != "file" or not settings.get("file"):
+            raise errors.Unsupported(f"{lacks}, and its settings don't say that it logs to a file ([log] writer, file)")
+        host = urlsplit(self.url).hostname or ""
+        if not (host in ("localhost", "::1") or host.startswith("127.")):
+            raise errors.Unsupported(f"{lacks}, and its log file is on {host}, not on this machine")
+        if not os.access(settings["file"], os.R_OK):
+            raise errors.Unsupported(f"{lacks}, and its log file {settings['file']} can't be read here")
+        return t.cast(str, settings["file"])
+
+
+def _tail(path: str, size: int, skip: int) -> str:
+    """The last ``size`` bytes of a file that end ``skip`` bytes before its end, as text."""
+    with open(path, "rb") as log:
+        end = max(log.seek(0, os.SEEK_END) - skip, 0)
+        start = max(end - size, 0)
+        log.seek(start)
+        return log.read(end - start).decode("utf-8", "replace")

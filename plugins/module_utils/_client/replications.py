@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Replications: those of a server, started, stopped, told and waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from .. import _replications, errors
+from .._http import split_address
+from .database import Database as _Database
+from .databases import Databases
+from .monitoring import Monitoring
+from .server import Headers
+
+_SCHEDULER_PAGE = 1000
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
+"""Seconds between two looks at replications that are waited for."""
+
+
+class Replications(Databases, Monitoring):
+    """The part of Client for replications."""
+
+    def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+        """All replications of the server, those in documents and those that only run.
+
+        A dict each: C(name) (of the document, None when it only runs), C(database) of the document, C(state),
+        C(source), C(target), C(info). For server admins.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-docs
+        """
+        if not self.dialect.has_scheduler:
+            rows = self.Database("_replicator").all_docs(include_docs=True, hthdrs=hthdrs)
+            documents = [row["doc"] for row in rows if not row["id"].startswith("_design/")]
+            return [_replication(document["_id"], "_replicator", document) for document in documents]
+        found = []
+        for kind in ("docs", "jobs"):
+            found += [
+                _replication(row["doc_id"], row["database"], row)
+                for row in self._scheduled(kind, hthdrs=hthdrs)
+                if kind == "docs" or not row["doc_id"]
+            ]
+        return found
+
+    def _scheduled(self, kind: str, *replicator: str, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+        """The rows of C(_scheduler/docs), those of one replicator database or all, or of C(_scheduler/jobs)."""
+        found: list[dict[str, t.Any]] = []
+        while True:
+            query = {"limit": _SCHEDULER_PAGE, "skip": len(found)}
+            page = self.request("GET", ("_scheduler", kind, *replicator), query=query, hthdrs=hthdrs).body
+            found += page[kind]
+            if not page[kind] or len(found) >= page["total_rows"]:
+                return found
+
+    def replication_documents(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any] | None]:
+        """The documents of these replications by name, read together; None for those that are not there.
+
+        Raises NotFound, saying what to do, when the server has no such replicator database.
+
+        https://docs.couchdb.org/en/stable/replication/replicator.html
+        """
+        try:
+            return self.Database(replicator).bulk_get(names)
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                f"the server has no database {replicator}, which holds its replications: set the server up, or create it "
+                "with couchdb_database",
+                status=error.status,
+                error=error.error,
+                reason=error.reason,
+            ) from None
+
+    def replication_states(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+        """What has become of the replications of a replicator database, by the names of their documents.
+
+        A dict each: C(state), None until the server has taken it up, C(info), C(id) of the job, C(start_time). One request
+        (for each thousand that there are).
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-docs-replicator-db
+        """
+        rows: dict[str, t.Any] = {}
+        if names and not self.dialect.has_scheduler:
+            rows = {name: document or {} for name, document in self.replication_documents(replicator, names).items()}
+        elif len(names) == 1:
+            # A replication that is deleted at this moment has no state.
+            with contextlib.suppress(errors.NotFound):
+                rows[names[0]] = self.request("GET", ("_scheduler", "docs", replicator, names[0])).body
+        elif names:
+            rows = {row["doc_id"]: row for row in self._scheduled("docs", replicator)}
+        return {name: _replications.state(rows.get(name, {})) for name in names}
+
+    def await_replications(
+        self,
+        ask: t.Callable[[], t.Mapping[str, t.Mapping[str, t.Any]]],
+        continuous: t.Mapping[str, bool],
+        timeout: float,
+    ) -> None:
+        """Ask again and again until each replication is completed or, when it is continuous, has begun to copy.
+
+        ``ask`` gives their states by name, as replication_states does. At first it is asked twice a second, later every
+        five seconds. Raises a CouchDBError with CouchDB's reason for those that are crashing or failed, or that are not
+        there yet after ``timeout`` seconds.
+        """
+        begun, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            rows = ask()
+            # Asked only where it matters: a state doesn't tell whether a replication has reached its ends.
+            doubtful = any(row["state"] == "running" and not row["info"] for row in rows.values())
+            started = self.started_replications() if doubtful else ()
+            verdicts = {name: _replications.verdict(row, continuous[name], started) for name, row in rows.items()}
+            broken = [name for name, verdict in verdicts.items() if verdict == "broken"]
+            late = [name for name, verdict in verdicts.items() if verdict == "open"]
+            left = begun + timeout - time.monotonic()
+            if broken or (late and left <= 0):
+                raise _replications.problem({name: rows[name] for name in broken or late}, None if broken else timeout)
+            if not late:
+                return
+            time.sleep(max(0, min(pause, left)))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def replication_jobs(self) -> list[dict[str, t.Any]] | None:
+        """The replications that run without a document: C(id), C(source), C(target), C(continuous), C(state), C(info).
+
+        None on PouchDB Server, which doesn't tell. On CouchDB before 2.1 those that have reached their ends.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-jobs
+        """
+        if self.dialect.has_scheduler:
+            jobs = [row for row in self._scheduled("jobs") if not row["doc_id"]]
+            return [{**_job(row, row["id"]), "state": "running"} for row in jobs]
+        if self.dialect.product != "CouchDB":
+            return None
+        tasks = [task for task in self._replication_tasks() if not task.get("doc_id")]
+        return [{**_job(task, task["replication_id"]), "state": "running", "info": task} for task in tasks]
+
+    def _replication_tasks(self) -> list[dict[str, t.Any]]:
+        return [task for task in self.active_tasks() if task.get("type") == "replication"]
+
+    def started_replications(self) -> set[str]:
+        """The ids of the jobs that have reached both their ends.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
+        """
+        return {str(task.get("replication_id")) for task in self._replication_tasks()}
+
+    def replicate(
+        self,
+        source: str | _Database | t.Mapping[str, t.Any],
+        target: str | _Database | t.Mapping[str, t.Any],
+        hthdrs: Headers = None,
+        timeout: float | None = None,
+        **options: t.Any,
+    ) -> dict[str, t.Any]:
+        """Start, configure or stop a replication that lives until the server restarts.
+
+        ``source`` and ``target``: a database of this server (its name, or the Database), an http(s)
+        URL, or an object with C(url) and C(headers) or C(auth), as CouchDB's, or with C(username) and C(password). They are
+        written as this version of CouchDB needs them. Options: ``cancel`` (stop the one that was started
+        with the same other arguments), ``continuous``, ``create_target``, ``doc_ids`` (a list),
+        ``proxy`` (its URL), and any other that CouchDB knows, such as ``selector``.
+
+        Without C(continuous) it gives the history once all is copied, which takes as long as it takes:
+        ``timeout`` seconds at most, the client's if not set. With it, C({"ok": True, "_local_id": ...}) at once. Raises
+        NotFound when there is none to cancel, InvalidInput for endpoints that are neither.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#replicate
+        """
+        ends = {
+            option: end.name if isinstance(end, _Database) else end
+            for option, end in (("source", source), ("target", target))
+        }
+        parts = {option: _replications.endpoint(end, option) for option, end in ends.items()}
+        here = self.replication_here()
+        written = {
+            option: _replications.written_endpoint(end, here, option, lasting=False) for option, end in parts.items()
+        }
+        return self.send_replication({**written, **options}, timeout, hthdrs)
+
+    def replicate_once(self, document: t.Mapping[str, t.Any], timeout: float) -> dict[str, t.Any]:
+        """Copy what there is to copy, and tell how much that was: C(docs_read), C(docs_written), C(doc_write_failures).
+
+        Raises TimedOut, saying so, when it takes more than ``timeout`` seconds; the server may go on with it.
+        """
+        try:
+            return _replications.copied(self.send_replication(document, timeout))
+        except errors.TimedOut as error:
+            raise errors.TimedOut(
+                f"{error}, which is wait_timeout; the server may go on with the replication",
+                method=error.method,
+                url=error.url,
+            ) from error
+
+    def cancel_replication(self, document: t.Mapping[str, t.Any]) -> dict[str, bool]:
+        """Stop a replication that runs without a document. C(cancelled) tells whether there was one.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#canceling-replication
+        """
+        try:
+            self.send_replication({**document, "cancel": True})
+        except errors.NotFound:
+            return {"cancelled": False}
+        return {"cancelled": True}
+
+    def send_replication(
+        self, document: t.Mapping[str, t.Any], timeout: float | None = None, hthdrs: Headers = None
+    ) -> dict[str, t.Any]:
+        """Start, configure or stop a replication that is written already: see replicate().
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#replicate
+        """
+        body = {name: value for name, value in document.items() if value is not None and value is not False}
+        path = ("_replicate",)
+        answer = self.request("POST", path, body=body, hthdrs=hthdrs, repeatable=False, timeout=timeout)
+        return t.cast("dict[str, t.Any]", answer.body)
+
+    def replication_here(self, local_url: str | None = None) -> _replications.Here:
+        """This server as its own replications reach it: at ``local_url``, or at this client's address.
+
+        Raises InvalidInput, naming C(local_url), for what is no address, or one with a login.
+        """
+        url, username, password = self.url, self._http.username, self._http.password
+        if local_url is not None:
+            try:
+                url, stray, hidden = split_address(local_url)
+            except errors.InvalidInput as error:
+                raise errors.InvalidInput("local_url", str(error).partition(": ")[2]) from None
+            if stray or hidden:
+                raise errors.InvalidInput("local_url", "must hold no login: the task's own is used")
+        headers = {name: value for name, value in self._http.headers.items() if name.lower() == "authorization"}
+        if headers:
+            username = password = None
+        elif self._http.cookie:
+            headers = {"Cookie": self._http.cookie if "=" in self._http.cookie else f"AuthSession={self._http.cookie}"}
+        return _replications.Here(self.dialect, url, username, password, headers)
+
+
+def _replication(name: str | None, database: str | None, row: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "database": database,
+        "state": row.get("state", row.get("_replication_state", "running" if name is None else None)),
+        "source": row.get("source"),
+        "target": row.get("target"),
+        "info": row.get("info", row.get("_replication_stats")),
+    }
+
+
+def _job(row: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    told = {field: row.get(field) for field in ("source", "target", "info", "start_time")}
+    return {"id": name, **told, "continuous": "+continuous" in name or bool(row.get("continuous"))}

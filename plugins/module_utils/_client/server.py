@@ -1,0 +1,278 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Server: one CouchDB server, how it is asked, and what every module may need: its settings and its nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import typing as t
+from dataclasses import fields
+from http.cookies import SimpleCookie
+
+from .. import _dialect, errors
+from .._dialect import LOCAL
+from .._http import Answer, Connection, Options, is_text, side_by_side, split_address
+from .._settings import setting_text
+
+DEFAULT_URL = "http://localhost:5984/"
+
+Headers = t.Optional[t.Mapping[str, str]]
+
+_Server = t.TypeVar("_Server", bound="Server")
+
+
+class Server:
+    """What all parts of Client share: see there."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        config: t.Mapping[str, t.Any] | None = None,
+        hthdrs: Headers = None,
+        cookie: str | SimpleCookie | None = None,
+    ) -> None:
+        given = dict(config or {})
+        known = {field.name for field in fields(Options)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise errors.InvalidInput("config", f"has no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        options = Options(**given)
+        options.headers = {**options.headers, **(hthdrs or {})}
+        if cookie is not None:
+            options.cookie = _cookie_text(cookie)
+        self._config = given
+        self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
+        self._others: dict[str, t.Any] = {}
+        self._settings_lock = threading.Lock()
+        self._present: bool | None = None
+        self._dialect: _dialect.Dialect | None = None
+        self._welcome: dict[str, t.Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.url!r}>"
+
+    @property
+    def url(self) -> str:
+        """The server's address, without credentials."""
+        return self._http.url
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one request may take."""
+        return self._http.timeout
+
+    @property
+    def username(self) -> str | None:
+        """The name that requests log in with, or None."""
+        return self._http.username
+
+    @property
+    def last_asked(self) -> str:
+        """The method and address of the last request, for errors."""
+        return self._http.last_asked
+
+    @property
+    def sends_in_clear(self) -> bool:
+        """Whether credentials go to the server without TLS."""
+        return self._http.url.startswith("http:") and self._http.has_credentials
+
+    @property
+    def trusts_anybody(self) -> bool:
+        """Whether the server's TLS certificate is not looked at."""
+        return self._http.url.startswith("https:") and not self._http.validates
+
+    def request(self, method: str, path: t.Sequence[str] = (), **options: t.Any) -> Answer:
+        """Send one request to the server: see Connection.request of the module C(_http) for the options.
+
+        ``hthdrs`` are the headers of this request.
+        """
+        return self._http.request(method, path, headers=options.pop("hthdrs", None), **options)
+
+    def __call__(self, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """The server's welcome object, with its version.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#get--
+        """
+        welcome = self.request("GET", hthdrs=hthdrs).body
+        self._dialect = _dialect.of_welcome(welcome, self.url)
+        self._welcome = t.cast("dict[str, t.Any]", welcome)
+        return self._welcome
+
+    def welcome(self) -> dict[str, t.Any]:
+        """The server's welcome object; asked once, remembered."""
+        return self() if self._welcome is None else self._welcome
+
+    @property
+    def dialect(self) -> _dialect.Dialect:
+        """How this server wants to be spoken to; asked once, remembered."""
+        if self._dialect is None:
+            self()
+        return t.cast(_dialect.Dialect, self._dialect)
+
+    def version(self) -> str:
+        """The server's version, such as C(3.4.3). Asked once, remembered."""
+        return self.dialect.version
+
+    def __bool__(self) -> bool:
+        """Whether the server is available. Asked once, remembered; ispresent() asks afresh."""
+        if self._present is None:
+            self.ispresent()
+        return bool(self._present)
+
+    def ispresent(self, hthdrs: Headers = None) -> bool:
+        """Whether the server answers now, if only to ask for a login. Sends HEAD.
+
+        https://docs.couchdb.org/en/stable/api/basics.html#request-format-and-responses
+        """
+        try:
+            self.request("HEAD", hthdrs=hthdrs)
+        except (errors.Unauthorized, errors.Forbidden):
+            self._present = True
+        except errors.CouchDBError:
+            self._present = False
+        else:
+            self._present = True
+        return self._present
+
+    def up(self, **limits: t.Any) -> tuple[int, t.Any]:
+        """The status and body of C(_up): 200 when the node is in service, 404 when it is in maintenance mode or still starting.
+
+        Asked without credentials, as it then answers those who are locked out too; 401 from one that wants a login for
+        it. ``limits``: the C(timeout) and C(retries) of the request. CouchDB 1.x has none, and is up when it answers.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#up
+        """
+        path = ("_up",) if self.dialect.clustered else ()
+        answer = self.request("GET", path, anonymous=True, accept=(401, 403, 404), **limits)
+        return answer.status, answer.body
+
+    def membership(self, hthdrs: Headers = None) -> dict[str, list[str]]:
+        """The nodes: C(cluster_nodes) are members, C(all_nodes) are those connected. One node on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#membership
+        """
+        if not self.dialect.clustered:
+            return {"all_nodes": [LOCAL], "cluster_nodes": [LOCAL]}
+        return t.cast("dict[str, list[str]]", self.request("GET", ("_membership",), hthdrs=hthdrs).body)
+
+    def nodes(self, names: t.Sequence[str]) -> list[str]:
+        """The nodes that a list of names means: C(all) stands for each member of the cluster.
+
+        Raises InvalidInput for an empty list.
+        """
+        if not names:
+            raise errors.InvalidInput("nodes", "names no node")
+        if "all" in names:
+            return self.membership()["cluster_nodes"]
+        return list(dict.fromkeys(names))
+
+    def local_node(self, hthdrs: Headers = None) -> str:
+        """The name of the node that answers; C(_local) on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name
+        """
+        if not self.dialect.clustered:
+            return LOCAL
+        try:
+            return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
+        except errors.NotFound:
+            # Not every CouchDB 2 tells; where there is one node, it is that.
+            connected = self.membership(hthdrs)["all_nodes"]
+            if len(connected) != 1:
+                raise
+            return connected[0]
+
+    def at(self: _Server, url: str) -> _Server:
+        """The client of another server, such as another node of the cluster, with this one's options and credentials.
+
+        Credentials in ``url`` win. It is the same object for the same address. It doesn't try a request again, as who
+        waits for a server asks again anyway. Raises InvalidInput for what is no address, or has a name without a password.
+        """
+        if url not in self._others:
+            address, username, password = split_address(url)
+            if username is not None and password is None:
+                raise errors.InvalidInput("url", f"{address} is given with a name to log in with and no password")
+            options = {**self._config, "headers": self._http.headers, "retries": 0}
+            if username is None:
+                options.update(username=self._http.username, password=self._http.password, cookie=self._http.cookie)
+            else:
+                options.update(username=username, password=password)
+            self._others[url] = type(self)(url, config=options)
+        return t.cast(_Server, self._others[url])
+
+    def config(
+        self,
+        section: str | None = None,
+        key: str | None = None,
+        hthdrs: Headers = None,
+        node: str = LOCAL,
+        **change: t.Any,
+    ) -> t.Any:
+        """The settings of a node: read all, a section or a key; set or delete a key. For server admins.
+
+        Without ``section``: a dict of sections, each a dict of keys and values. With it: a dict of keys
+        and values, empty when there is no such section. With ``key``: its value; raises NotFound when
+        there is none. With C(value=...): sets the key, and gives the old value, C("") if there was none.
+        With C(delete=True): deletes the key, and gives the old value. A default from the server's files
+        can stay readable after that. Values are texts; booleans and numbers are spelt as CouchDB does.
+
+        Raises InvalidInput when a key is given without a section, or a change without a key.
+
+        https://docs.couchdb.org/en/stable/api/server/configuration.html
+        """
+        unknown = sorted(set(change) - {"value", "delete"})
+        if unknown:
+            raise TypeError(f"config() has no argument {unknown[0]}")
+        names = tuple(name for name in (section, key) if name is not None)
+        if key is not None and section is None:
+            raise errors.InvalidInput("section", "must be given with a key")
+        if change and key is None:
+            raise errors.InvalidInput("key", "must be given to set or delete a setting")
+        path = self.dialect.settings(node, *names)
+        # PouchDB Server has values that are no texts.
+        expect = is_text if self.dialect.clustered else None
+        # PouchDB Server loses settings that are written at the same time.
+        with contextlib.nullcontext() if self.dialect.clustered else self._settings_lock:
+            if change.get("value") is not None:
+                body = setting_text(change["value"])
+                return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True, expect=expect).body
+            if change.get("delete"):
+                return self.request("DELETE", path, hthdrs=hthdrs, expect=expect).body
+        return self.request("GET", path, hthdrs=hthdrs).body
+
+    def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
+        """All settings of several nodes: node → section → key → value. C(all) stands for each member.
+
+        None stands for a member that is down. Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have.
+        """
+        nodes = self.nodes(names)
+
+        def ask(node: str) -> dict[str, dict[str, str]] | errors.NodeDown:
+            try:
+                return t.cast("dict[str, dict[str, str]]", self.config(node=node))
+            except errors.NodeDown as error:
+                return error
+
+        found = dict(zip(nodes, side_by_side(ask, nodes)))
+        down = [node for node, answer in found.items() if isinstance(answer, errors.NodeDown)]
+        # A node that left the cluster is told to be down, too.
+        members = self.membership()["cluster_nodes"] if down else []
+        for node in down:
+            if node not in members:
+                raise errors.InvalidInput("nodes", f"no such node: {node}; there are {', '.join(members)}")
+        return {node: None if isinstance(answer, errors.NodeDown) else answer for node, answer in found.items()}
+
+    def close(self) -> None:
+        """Close the pooled connections. The client can still be used; it opens new ones."""
+        self._http.close()
+
+
+def _cookie_text(cookie: str | SimpleCookie) -> str:
+    if not isinstance(cookie, SimpleCookie):
+        return cookie
+    if "AuthSession" not in cookie:
+        raise errors.InvalidInput("cookie", "holds no AuthSession")
+    return f"AuthSession={cookie['AuthSession'].value}"
