@@ -9,6 +9,7 @@ each request; the targets send more than a thousand of them.
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import json
 import urllib.error
@@ -81,8 +82,6 @@ def ask(options):
         return {"status": -1, "content": "", "msg": f"{options['url']}: {error}"}
     content = to_text(answer.read(), errors="surrogate_or_strict")
     told = {"status": answer.code, "content": content, "cookies": {cookie.name: cookie.value for cookie in cookies}}
-    try:
+    with contextlib.suppress(ValueError):
         told["json"] = json.loads(content)
-    except ValueError:
-        pass
     return told
