@@ -72,6 +72,7 @@ def play(server: embedded.Server, playbook: str, folder: Path, *options: str) ->
         "COUCHDB_USERNAME": server.username or "",
         "COUCHDB_PASSWORD": server.password or "",
         "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
+        "ANSIBLE_PIPELINING": "true",
     }
     command = ["ansible-playbook", "--extra-vars", f"@{passwords}", *options, str(ROOT / "examples" / playbook)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

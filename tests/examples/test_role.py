@@ -41,6 +41,7 @@ def play(folder: Path, playbook: Path, *options: str) -> tuple[int, str]:
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
+        "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
     }

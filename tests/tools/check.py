@@ -31,15 +31,17 @@ SKIPPED = "SKIPPED:"
 
 # The longest first, so that none of them starts last.
 LONG = [
+    "molecule(cluster)",
     "integration(2.19-3)",
-    "molecule",
-    "integration(2.19-1)",
-    "integration",
-    "client",
-    "trust",
-    "server",
+    "molecule(package)",
     "plays",
+    "integration(2.19-1)",
+    "server",
+    "integration",
+    "trust",
+    "client",
     "sanity",
+    "molecule",
     "unit",
     "ansible-lint",
     "build-import-check",

@@ -111,6 +111,22 @@ def test_a_fault_does_no_harm(
             raise AssertionError(f"{case} meets {fault!r} at request {at} of {requests}: {error}") from error
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_refused_login_is_told_and_does_nothing(case: Case, couch: Couch, between: proxy.Proxy) -> None:
+    case.before(couch)
+    before = couch.snapshot()
+    between.disarm()
+    wrong = {**case.given(couch, url=between.url), "login_user": "nobody_here", "login_password": "hidden password"}
+    run = modules.run(case.module, wrong)
+    assert run.failed
+    assert not run.result["changed"]
+    assert (run.result["status"], run.result["error"]) == (401, "unauthorized")
+    assert "Name or password is incorrect" in run.message
+    assert "hidden" not in str(run.result)
+    assert_one_message(run, case, couch, between)
+    assert couch.snapshot() == before
+
+
 def usual(case: Case, couch: Couch, between: proxy.Proxy) -> Usual:
     """Run a case where all goes well."""
     case.before(couch)
