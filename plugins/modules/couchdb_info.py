@@ -289,11 +289,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords, _secrets
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.admins import Admins
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.members import Members
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.replications import Replications
 from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import health as cluster_health
 from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource, run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._names import check_database_name
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Change
-from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import (
     Forbidden,
     InvalidInput,
@@ -302,6 +304,10 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import (
     Unauthorized,
     Unsupported,
 )
+
+
+class Reader(Admins, Members, Replications):
+    """What this module asks a server with."""
 
 
 @dataclass(frozen=True)
@@ -314,12 +320,12 @@ class Desired:
     node: str
 
 
-def _databases(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
+def _databases(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
     infos = client.dbs_info(desired.databases)
     return [{"name": name, "exists": info is not None, "info": info} for name, info in infos.items()]
 
 
-def _admins(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
+def _admins(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
     found = []
     for name, text in client.admins(node=desired.node).items():
         try:
@@ -330,7 +336,7 @@ def _admins(client: Client, desired: Desired) -> list[dict[str, t.Any]]:
     return found
 
 
-def _cluster(client: Client, desired: Desired) -> dict[str, t.Any]:
+def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
     nodes, shards = client.cluster_nodes()
     health = cluster_health(nodes, shards)
     return {
@@ -351,7 +357,7 @@ def _cluster(client: Client, desired: Desired) -> dict[str, t.Any]:
     }
 
 
-SUBSETS: dict[str, t.Callable[[Client, Desired], t.Any]] = {
+SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "server": lambda client, desired: client.welcome(),
     "databases": _databases,
     "config": lambda client, desired: _secrets.mask_settings(client.config(node=desired.node)),
@@ -388,12 +394,12 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(left, named, params["databases"], params["node"])
 
 
-def observe(client: Client, desired: Desired) -> dict[str, t.Any]:
+def observe(client: Reader, desired: Desired) -> dict[str, t.Any]:
     """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
     return {name: _gathered(name, client, desired) for name in desired.subsets}
 
 
-def _gathered(name: str, client: Client, desired: Desired) -> t.Any:
+def _gathered(name: str, client: Reader, desired: Desired) -> t.Any:
     try:
         return SUBSETS[name](client, desired)
     except NodeDown as error:
@@ -411,7 +417,7 @@ def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) 
 
 def main() -> None:
     """Run the module."""
-    run(Resource(desire, observe, report, client=Client), ARGUMENT_SPEC)
+    run(Resource(desire, observe, report, client=Reader), ARGUMENT_SPEC)
 
 
 if __name__ == "__main__":
