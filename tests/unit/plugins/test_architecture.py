@@ -190,7 +190,7 @@ def calls_of(path: Path) -> set[str]:
             place = {"Change": 5, "adjustment": 4}.get(ast.unparse(node.func).rpartition(".")[2])
             found += node.args[place : place + 1] if place else []
             found += [keyword.value for keyword in node.keywords if keyword.arg == "call"]
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()").split(", ")[0] == "call":
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()").partition(", ")[0] == "call":
             found.append(node.value.elts[0] if isinstance(node.value, ast.Tuple) else node.value)
     ends = (value for node in found for value in ([node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]))
     return {value.value for value in ends if isinstance(value, ast.Constant)}
