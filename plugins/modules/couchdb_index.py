@@ -15,7 +15,7 @@ version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
   - Creates, changes and removes the indexes that C(_find) uses.
-  - Takes one index, or any number of them in O(indexes), for one database or many. Each database is read with one request, all of them
+  - Takes one index, or any number of them in O(indexes), for one database or many. Each database is read with two requests, all of them
     side by side, and only what differs is written. Nothing is built anew that is as it should be, in whatever spelling.
   - An index is known by its O(ddoc) and O(name). With O(name) alone, it is the index of that name in whichever design document it is.
     Without O(name), it is known by its definition, so another definition is another index.
@@ -328,7 +328,10 @@ def desire(params: dict[str, t.Any]) -> list[Wanted]:
 def observe(client: Indexes, desired: list[Wanted]) -> Observed:
     """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
     client.dialect.check_indexes()
-    documents = client.design_documents(list(dict.fromkeys(item.database for item in desired)))
+    wanted: dict[str, list[str]] = {item.database: [] for item in desired}
+    for item in desired:
+        wanted[item.database] += [item.ddoc] if item.ddoc else []
+    documents = client.design_documents(wanted)
     indexes = {name: _indexes.held(designs or []) for name, designs in documents.items()}
     infos = client.dbs_info(_indexes.undecided(desired, indexes))
     partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}

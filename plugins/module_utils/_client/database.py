@@ -372,13 +372,18 @@ class Database:
             refusal = {"error": error.error or type(error).__name__, "reason": error.reason or str(error)}
             return [refusal for document in documents]
 
-    def design_documents(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
+    def design_documents(self, also: t.Iterable[str] = (), hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """Its design documents, whole.
+
+        On a cluster, a list comes from one copy of each shard, which can be older than what was written a moment ago.
+        Documents that are asked for by their ids are read from several; so the list gives the ids alone, and those of
+        ``also`` are asked for as well.
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-design-docs
         """
-        rows = self.all_docs(include_docs=True, startkey='"_design/"', endkey='"_design0"', hthdrs=hthdrs)
-        return [row["doc"] for row in rows]
+        rows = self.all_docs(startkey='"_design/"', endkey='"_design0"', hthdrs=hthdrs)
+        found = self.bulk_get(list(dict.fromkeys([*(row["id"] for row in rows), *also])), hthdrs)
+        return [document for document in found.values() if document is not None]
 
 
 def _tells(row: t.Any) -> bool:

@@ -82,15 +82,19 @@ class Indexes(Databases):
         """The database of this name: see Client.Database."""
         return t.cast(IndexedDatabase, super().Database(name, hthdrs))
 
-    def design_documents(self, names: t.Sequence[str]) -> dict[str, list[dict[str, t.Any]] | None]:
-        """The design documents of these databases by name, read side by side; None for one that is not there."""
+    def design_documents(self, wanted: t.Mapping[str, t.Iterable[str]]) -> dict[str, list[dict[str, t.Any]] | None]:
+        """The design documents of databases by their names, read side by side; None for a database that is not there.
+
+        ``wanted`` are the databases, and the names of design documents that are looked for in each.
+        """
 
         def ask(name: str) -> list[dict[str, t.Any]] | None:
             try:
-                return self.Database(name).design_documents()
+                return self.Database(name).design_documents(f"_design/{bare(ddoc)}" for ddoc in wanted[name])
             except errors.NotFound:
                 return None
 
+        names = list(wanted)
         return dict(zip(names, side_by_side(ask, names)))
 
 

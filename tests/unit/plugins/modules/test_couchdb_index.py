@@ -15,7 +15,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Plan,
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_index
 from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_index import Observed
-from wire import InTurn, Wire, client
+from wire import Wire, client
 
 RESOURCE = _module.Resource(couchdb_index.desire, couchdb_index.observe, couchdb_index.report, couchdb_index.plan)
 OPTIONS = [
@@ -35,7 +35,8 @@ ITEM: dict[str, t.Any] = dict.fromkeys(OPTIONS)
 PARAMS: dict[str, t.Any] = {**ITEM, "database": "db", "state": "present", "indexes": None}
 THREE = Dialect("CouchDB", "3.4.3")
 POUCH = OneX("PouchDB Server", "4.2.0")
-DESIGNS = "/_all_docs?startkey=%22_design%2F%22&endkey=%22_design0%22&include_docs=true"
+DESIGNS = "/_all_docs?startkey=%22_design%2F%22&endkey=%22_design0%22"
+BY_ID = "/_all_docs?include_docs=true"
 BY_A = {"fields": [{"a": "asc"}]}
 BY_B = {"fields": [{"b": "asc"}]}
 TEXT = {
@@ -381,16 +382,27 @@ def test_the_same_name_in_two_places_is_not_twice() -> None:
     assert len(couchdb_index.desire({**PARAMS, "indexes": [{**ITEM, **item} for item in items]})) == 4
 
 
-def rows(*designs: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Design documents as C(_all_docs) gives them."""
-    return {"rows": [{"id": document["_id"], "doc": document} for document in designs]}
+def hold(wire: Wire, name: str, *states: list[dict[str, t.Any]]) -> None:
+    """Let a database have these design documents: at the first reading those of the first state, and so on."""
+    left = list(states)
+
+    def listed(body: t.Any) -> tuple[int, t.Any]:
+        held = left[0]
+        return 200, {"rows": [{"id": document["_id"], "key": document["_id"], "value": {}} for document in held]}
+
+    def read(body: t.Any) -> tuple[int, t.Any]:
+        held = {document["_id"]: document for document in (left.pop(0) if len(left) > 1 else left[0])}
+        return 200, {"rows": [{"key": key, "doc": held.get(key)} for key in body["keys"]]}
+
+    wire[f"GET /{name}{DESIGNS}"] = listed
+    wire[f"POST /{name}{BY_ID}"] = read
 
 
-def test_fifty_indexes_of_ten_databases_unchanged_take_eleven_requests(wire: Wire) -> None:
+def test_fifty_indexes_of_ten_databases_unchanged_take_two_requests_a_database(wire: Wire) -> None:
     names = [f"db{number}" for number in range(10)]
     for name in names:
         views = {f"by-{field}": view({"x": {"$eq": 1}}, **{field: "asc"}) for field in "abcde"}
-        wire[f"GET /{name}{DESIGNS}"] = rows(design("app", True, views=views))
+        hold(wire, name, [design("app", True, views=views)])
     items = [
         {**ITEM, "database": name, "ddoc": "app", "name": f"by-{field}", "fields": [field], "selector": {"x": 1}}
         for name in names
@@ -401,7 +413,7 @@ def test_fifty_indexes_of_ten_databases_unchanged_take_eleven_requests(wire: Wir
     desired = RESOURCE.desire({**PARAMS, "indexes": items})
     outcome = _module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert not outcome.changes
-    assert len(wire.asked) == 11
+    assert len(wire.asked) == 21
     assert [(index["database"], index["name"]) for index in outcome.returned["indexes"]] == [
         (item["database"], item["name"]) for item in items
     ]
@@ -412,7 +424,7 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     after = design("app", views={"by-a": view(a="asc", c="asc")})
     made = design("f00", views={"f00": view(q="asc")})
     before = [design("app", views={"by-a": view(a="asc")}), design("old/x", views={"a b": view(o="asc")})]
-    wire[f"GET /db{DESIGNS}"] = InTurn([rows(*before), rows(after, made)])
+    hold(wire, "db", before, [after, made])
     wire["POST /db/_index"] = {"result": "created", "id": "_design/x", "name": "y"}
     wire["GET /db/_design/old%2Fx"] = before[1]
     wire["PUT /db/_design/old%2Fx"] = 201, {"ok": True, "rev": "2-b"}
@@ -448,19 +460,23 @@ def test_removing_an_index_leaves_the_others_and_what_else_is_there(wire: Wire) 
 @pytest.mark.parametrize(
     ("partitioned", "databases", "asked"),
     [
-        (None, [design("app")], ["GET /", f"GET /db{DESIGNS}"]),
-        (True, [design("app", True, views={"by-a": view(a="asc")})], ["GET /", f"GET /db{DESIGNS}"]),
+        (None, [design("app")], ["GET /", f"GET /db{DESIGNS}", f"POST /db{BY_ID}"]),
+        (
+            True,
+            [design("app", True, views={"by-a": view(a="asc")})],
+            ["GET /", f"GET /db{DESIGNS}", f"POST /db{BY_ID}"],
+        ),
         (
             True,
             [design("app", views={"by-a": view(a="asc")})],
-            ["GET /", f"GET /db{DESIGNS}", "POST /_dbs_info"],
+            ["GET /", f"GET /db{DESIGNS}", f"POST /db{BY_ID}", "POST /_dbs_info"],
         ),
     ],
 )
 def test_a_database_tells_whether_it_is_partitioned_only_where_that_matters(
     wire: Wire, partitioned: bool | None, databases: list[dict[str, t.Any]], asked: list[str]
 ) -> None:
-    wire[f"GET /db{DESIGNS}"] = rows(*databases)
+    hold(wire, "db", databases)
     wire["POST /_dbs_info"] = [{"key": "db", "info": {"props": {"partitioned": True}}}]
     given = {"ddoc": "app", "name": "by-a", "fields": ["a"], "partitioned": partitioned}
     RESOURCE.observe(client(), RESOURCE.desire({**PARAMS, **given}))
@@ -469,7 +485,7 @@ def test_a_database_tells_whether_it_is_partitioned_only_where_that_matters(
 
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_missing_database_is_warned_of_and_fails_before_anything_is_written(wire: Wire, check_mode: bool) -> None:
-    wire[f"GET /db{DESIGNS}"] = rows()
+    hold(wire, "db", [])
     items = [
         {"fields": ["a"]},
         {"database": "nodb", "fields": ["a"]},
@@ -524,15 +540,26 @@ def test_what_a_500_stands_for(wire: Wire, reason: str, kind: type[errors.CouchD
 
 
 def test_an_index_that_somebody_else_wrote_meanwhile_is_planned_anew(wire: Wire) -> None:
-    wire[f"GET /db{DESIGNS}"] = InTurn([rows(), rows(design("app", views={"by-a": view(a="asc")}))])
+    hold(wire, "db", [], [design("app", views={"by-a": view(a="asc")})])
     wire["POST /db/_index"] = 500, {"error": "error_saving_ddoc", "reason": "Encountered a conflict while saving."}
     desired = RESOURCE.desire({**PARAMS, "ddoc": "app", "name": "by-a", "fields": ["a"]})
     assert not _module.carry_out(RESOURCE, desired, client(), check_mode=False).changes
     assert wire.written == ["POST /db/_index"]
 
 
+def test_a_list_that_is_older_than_its_documents_is_not_believed(wire: Wire) -> None:
+    held = {"_design/app": design("app", views={"by-a": view(a="asc")})}
+    wire[f"GET /db{DESIGNS}"] = {"rows": [{"id": "_design/gone", "key": "_design/gone", "value": {}}]}
+    wire[f"POST /db{BY_ID}"] = lambda body: (
+        200,
+        {"rows": [{"key": key, "doc": held.get(key)} for key in body["keys"]]},
+    )
+    desired = RESOURCE.desire({**PARAMS, "ddoc": "app", "name": "by-a", "fields": ["a"]})
+    assert not _module.carry_out(RESOURCE, desired, client(), check_mode=False).changes
+
+
 def test_an_error_names_the_index(wire: Wire) -> None:
-    wire[f"GET /db{DESIGNS}"] = rows()
+    hold(wire, "db", [])
     wire["POST /db/_index"] = 400, {"error": "invalid_operator", "reason": "Invalid operator: $foo"}
     desired = RESOURCE.desire({**PARAMS, "ddoc": "app", "name": "x", "fields": ["a"], "selector": {"a": {"$foo": 1}}})
     with pytest.raises(_module.Interrupted) as caught:
