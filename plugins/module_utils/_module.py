@@ -90,6 +90,9 @@ class Resource:
 
     ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
     may show.
+
+    ``options`` is the argument spec beside CONNECTION, ``constraints`` are those of AnsibleModule, such as
+    C(mutually_exclusive).
     """
 
     desire: t.Callable[[Params], t.Any]
@@ -99,6 +102,8 @@ class Resource:
     wait: t.Callable[[t.Any, t.Any, t.Any], t.Any] = _no_waiting
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
     client: type[Server] = Server
+    options: Params = field(default_factory=dict)
+    constraints: Params = field(default_factory=dict)
 
 
 @dataclass
@@ -136,12 +141,10 @@ class Interrupted(Exception):
         self.progress = progress
 
 
-def run(resource: Resource, argument_spec: dict[str, t.Any], **constraints: t.Any) -> None:
-    """Run a module from its options to its end: main() of every module.
-
-    ``constraints`` are those of AnsibleModule, such as C(mutually_exclusive).
-    """
-    module = _Module(resource, argument_spec={**CONNECTION, **argument_spec}, supports_check_mode=True, **constraints)
+def run(resource: Resource) -> None:
+    """Run a module from its options to its end: main() of every module."""
+    spec = {**CONNECTION, **resource.options}
+    module = _Module(resource, argument_spec=spec, supports_check_mode=True, **resource.constraints)
     if REQUESTS_IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
     # They go to standard error, once for each request; connection_warnings() says the same in a better place.

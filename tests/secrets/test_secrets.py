@@ -25,7 +25,7 @@ import embedded
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_admin, couchdb_user
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import admins, users
 from plays import PROC, Ansible
 
 WRITES = ("PUT", "DELETE", "POST", "COPY", "MOVE", "PATCH")
@@ -274,31 +274,31 @@ def derivations(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return since
 
 
-def planned(users: list[dict[str, Any]], documents: dict[str, Any]) -> Any:
+def planned(given: list[dict[str, Any]], documents: dict[str, Any]) -> Any:
     """The plan of couchdb_user for users, of whom there are these documents."""
-    desired = couchdb_user.desire({**USER, "name": None, "users": [{**USER, **user} for user in users]})
-    there = {user["name"]: documents.get(user["name"]) for user in users}
-    return couchdb_user.plan(desired, couchdb_user.Observed(there, HASHING, THREE))
+    desired = users.desire({**USER, "name": None, "users": [{**USER, **user} for user in given]})
+    there = {user["name"]: documents.get(user["name"]) for user in given}
+    return users.plan(desired, users.Observed(there, HASHING, THREE))
 
 
 def test_a_password_costs_one_derivation(derivations: Callable[[], int]) -> None:
-    users = [{"name": f"user{number}", "password": f"test password {number}"} for number in range(50)]
-    made = planned(users, {})
+    given = [{"name": f"user{number}", "password": f"test password {number}"} for number in range(50)]
+    made = planned(given, {})
     assert len(made.changes) == 50
     assert derivations() == 50
 
     documents = {name: {**document, "_rev": "1-a"} for name, document in made.predicted.documents.items()}
-    assert planned(users, documents).changes == ()
+    assert planned(given, documents).changes == ()
     assert derivations() == 50
 
-    assert planned([{**user, "update_password": "on_create"} for user in users], documents).changes == ()
-    assert planned([{"name": user["name"]} for user in users], documents).changes == ()
-    by_hash = [{"name": user["name"], "password_hash": HASHES["user_hash"]} for user in users]
+    assert planned([{**user, "update_password": "on_create"} for user in given], documents).changes == ()
+    assert planned([{"name": user["name"]} for user in given], documents).changes == ()
+    by_hash = [{"name": user["name"], "password_hash": HASHES["user_hash"]} for user in given]
     assert len(planned(by_hash, documents).changes) == 50
-    assert len(planned([{"name": user["name"], "state": "absent"} for user in users], documents).changes) == 50
+    assert len(planned([{"name": user["name"], "state": "absent"} for user in given], documents).changes) == 50
     assert derivations() == 0
 
-    others = [{**user, "password": "another test password"} for user in users]
+    others = [{**user, "password": "another test password"} for user in given]
     assert len(planned(others, documents).changes) == 50
     assert derivations() == 100
 
@@ -320,7 +320,7 @@ def test_a_password_costs_one_derivation_for_all_nodes(
     there = {"root": hashed("root", "5a1701"), "managed": hashed("test password", "5a1702")}
     nodes = {f"node{number}@127.0.0.1": dict(there) for number in (1, 2, 3)}
     derivations()
-    desired = couchdb_admin.desire({**USER, "name": "managed", "admins": None, "nodes": ["all"], **given})
-    plan = couchdb_admin.plan(desired, couchdb_admin.Observed(nodes, HASHING, THREE))
+    desired = admins.desire({**USER, "name": "managed", "admins": None, "nodes": ["all"], **given})
+    plan = admins.plan(desired, admins.Observed(nodes, HASHING, THREE))
     assert len(plan.changes) == changes
     assert derivations() == cost

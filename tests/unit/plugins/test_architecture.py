@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Resource
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 ROOMS = {
@@ -20,6 +19,7 @@ ROOMS = {
     if path.name != "__init__.py"
 }
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
+RESOURCES = [path for room, path in sorted(ROOMS.items()) if room.startswith("_resources/")]
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
 # What each room may import of ours, besides errors. A room that is not here may import none.
@@ -117,7 +117,10 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_point_down(room: str) -> None:
     ours = imported(ROOMS[room]) & set(ROOMS)
-    assert ours - {"errors"} <= BELOW.get(room, set())
+    # A resource knows the engine, the parts of the client and the pure rooms; no other resource.
+    parts = {"_module", *PURE, *(other for other in ROOMS if other.startswith("_client/"))}
+    below = parts if room.startswith("_resources/") else BELOW.get(room, set())
+    assert ours - {"errors"} <= below
 
 
 def test_no_room_of_the_list_is_gone() -> None:
@@ -130,7 +133,13 @@ def test_pure_rooms_touch_no_network_and_no_ansible(room: str) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_a_module_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
+def test_a_module_is_its_documentation_and_one_call(path: Path) -> None:
+    ours = imported(path)
+    assert ours - {"__future__"} == {"_module", *(room for room in ours if room.startswith("_resources/"))}
+
+
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
     assert not imported(path) & {"requests", "ansible", "_http"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
@@ -196,14 +205,9 @@ def calls_of(path: Path) -> set[str]:
     return {value.value for value in ends if isinstance(value, ast.Constant)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_the_client_of_a_module_has_the_methods_that_its_changes_call(path: Path) -> None:
-    module = importlib.import_module(f"ansible_collections.couchpy.couchdb.plugins.modules.{path.stem}")
-    made: list[Resource] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "run", lambda resource, *spec, **constraints: made.append(resource))
-        module.main()
-    (resource,) = made
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Path) -> None:
+    resource = importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE
     calls = calls_of(path).union(*(calls_of(ROOMS[room]) for room in imported(path) & {"_admins", "_databases"}))
     assert calls or resource.plan is None
     kinds = (resource.client, getattr(resource.client, "_KIND", None))

@@ -44,7 +44,7 @@ def declared(option: dict[str, t.Any]) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_and_argument_spec_agree(module: str) -> None:
-    spec = {**CONNECTION, **load("modules", module).ARGUMENT_SPEC}
+    spec = {**CONNECTION, **load("modules", module).RESOURCE.options}
     documented = documentation(module)["options"]
     assert {name: declared(option) for name, option in documented.items()} == {
         name: declared(option) for name, option in spec.items()
@@ -86,7 +86,7 @@ def test_every_module_has_an_integration_target_and_a_line_in_the_readme(module:
 
 def test_the_secret_options_are_marked() -> None:
     for module in MODULES:
-        spec = {**CONNECTION, **load("modules", module).ARGUMENT_SPEC}
+        spec = {**CONNECTION, **load("modules", module).RESOURCE.options}
         for name, option in spec.items():
             if name in ("password", "password_hash", "cookie"):
                 assert option["no_log"] is True, (module, name)

@@ -26,12 +26,12 @@ TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
 
 # The variables that are lists of a module's options, and the option of the module that takes them all.
 BULK = {
-    "couchdb_admins": ("couchdb_admin", "admins"),
-    "couchdb_databases": ("couchdb_database", "databases"),
-    "couchdb_users": ("couchdb_user", "users"),
-    "couchdb_documents": ("couchdb_document", "databases"),
-    "couchdb_indexes": ("couchdb_index", "indexes"),
-    "couchdb_replications": ("couchdb_replication", "replications"),
+    "couchdb_admins": ("admins", "admins"),
+    "couchdb_databases": ("databases", "databases"),
+    "couchdb_users": ("users", "users"),
+    "couchdb_documents": ("documents", "databases"),
+    "couchdb_indexes": ("indexes", "indexes"),
+    "couchdb_replications": ("replications", "replications"),
 }
 STEPS = ["preflight", "install", "configure", "service", "cluster", "settings", "admins", "databases", "users"]
 STEPS += ["documents", "indexes", "replications", "verify"]
@@ -65,8 +65,9 @@ def test_the_readme_has_the_variables_as_the_specs_describe_them() -> None:
 
 @pytest.mark.parametrize("name", sorted(BULK))
 def test_a_list_takes_what_the_module_takes(name: str) -> None:
-    module, option = BULK[name]
-    spec = importlib.import_module(f"ansible_collections.couchpy.couchdb.plugins.modules.{module}").ARGUMENT_SPEC
+    room, option = BULK[name]
+    place = f"ansible_collections.couchpy.couchdb.plugins.module_utils._resources.{room}"
+    spec = importlib.import_module(place).ARGUMENT_SPEC
     wanted = {inner: declared(suboption) for inner, suboption in spec[option]["options"].items()}
     assert {inner: declared(suboption) for inner, suboption in OPTIONS[name]["options"].items()} == wanted
 

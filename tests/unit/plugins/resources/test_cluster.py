@@ -12,19 +12,13 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, er
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import members as client_room
 from ansible_collections.couchpy.couchdb.plugins.module_utils._cluster import Placement, Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_cluster
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_cluster import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
 from wire import InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_cluster.desire,
-    couchdb_cluster.observe,
-    couchdb_cluster.report,
-    couchdb_cluster.plan,
-    couchdb_cluster.wait,
-)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
-    **{name: option.get("default") for name, option in couchdb_cluster.ARGUMENT_SPEC.items()},
+    **{name: option.get("default") for name, option in resource.ARGUMENT_SPEC.items()},
     "members": ["a@h"],
 }
 ALIKE = {"couchdb": {"uuid": "u"}, "chttpd_auth": {"secret": "s"}, "admins": {"admin": "hash"}}
@@ -120,8 +114,8 @@ def other(name: str, **fields: t.Any) -> Server:
     ],
 )
 def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, str]]) -> None:
-    desired = couchdb_cluster.desire({**PARAMS, **given})
-    plan = couchdb_cluster.plan(desired, held)
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, held)
     ordered = [change for stage in plan.stages() for change in stage]
     assert [(change.call, "/".join(change.path)) for change in ordered] == calls
     assert set(desired.names) <= set(plan.predicted.members)
@@ -156,7 +150,7 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
 )
 def test_who_can_not_join_or_leave_is_refused(held: Observed, given: dict[str, t.Any], says: str) -> None:
     with pytest.raises(errors.InvalidInput, match=f"^{says}"):
-        couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held)
+        resource.plan(resource.desire({**PARAMS, **given}), held)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +169,7 @@ def test_what_must_be_so_before_a_node_joins(
 ) -> None:
     given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
     held = observed(*members, connected=connected, found={"b@h": found})
-    unmet = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).unmet
+    unmet = resource.plan(resource.desire({**PARAMS, **given}), held).unmet
     assert (unmet is None) == (says is None)
     assert str(unmet or "").startswith(says or "")
 
@@ -183,13 +177,13 @@ def test_what_must_be_so_before_a_node_joins(
 def test_a_member_that_is_away_is_waited_for() -> None:
     given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
     held = observed("a@h", "b@h", connected=["a@h"], found={"b@h": errors.Unreachable("nothing answers")})
-    assert not couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).changes
+    assert not resource.plan(resource.desire({**PARAMS, **given}), held).changes
 
 
 @pytest.mark.parametrize("others", [["b@h"], ["b@h", "c@h"], ["b@h", "c@h", "d@h", "e@h"]])
 def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(others: list[str]) -> None:
     held = observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}})
-    plan = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, "members": ["a@h", *others]}), held)
+    plan = resource.plan(resource.desire({**PARAMS, "members": ["a@h", *others]}), held)
     assert [change.after for change in plan.changes if change.call == "config"] == ["3"]
 
 
@@ -217,22 +211,20 @@ def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(othe
     ],
 )
 def test_warnings(held: Observed, given: dict[str, t.Any], warned: list[str]) -> None:
-    warnings = couchdb_cluster.plan(couchdb_cluster.desire({**PARAMS, **given}), held).warnings
+    warnings = resource.plan(resource.desire({**PARAMS, **given}), held).warnings
     assert len(warnings) == len(warned)
     assert all(warning.startswith(start) for warning, start in zip(warnings, warned, strict=True))
 
 
 def test_no_copies_are_placed_on_a_ghost() -> None:
     held = observed("a@h", "b@h", "ghost@h", connected=["a@h", "b@h"], copies=MISSING)
-    desired = couchdb_cluster.desire({**PARAMS, "members": ["a@h", "b@h"]})
-    plan = couchdb_cluster.plan(desired, held)
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h"]})
+    plan = resource.plan(desired, held)
     assert not plan.changes
     assert isinstance(plan.shortfall, errors.NotConnected)
     assert "_users, _replicator not created" in str(plan.shortfall)
     assert "ghost@h" in str(plan.shortfall)
-    taken_out = couchdb_cluster.plan(
-        couchdb_cluster.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True}), held
-    )
+    taken_out = resource.plan(resource.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True}), held)
     assert taken_out.shortfall is None
     assert [change.call for change in taken_out.changes] == ["leave_node", *["put_system_database"] * 2]
 
@@ -247,9 +239,7 @@ def test_no_copies_are_placed_on_a_ghost() -> None:
     ],
 )
 def test_state(members: list[str], connected: list[str], state: str) -> None:
-    told = couchdb_cluster.report(
-        couchdb_cluster.desire(PARAMS), Observed(Server("a@h", "3.4.3"), members, connected), []
-    )
+    told = resource.report(resource.desire(PARAMS), Observed(Server("a@h", "3.4.3"), members, connected), [])
     assert told["cluster"]["state"] == state
     assert told["cluster"]["connected"] == [name for name in members if name in connected]
 
@@ -257,7 +247,7 @@ def test_state(members: list[str], connected: list[str], state: str) -> None:
 @pytest.mark.parametrize("option", [{"wait_timeout": 0}, {"members": []}])
 def test_what_can_not_work_is_refused(option: dict[str, t.Any]) -> None:
     with pytest.raises(errors.InvalidInput, match=f"^{next(iter(option))}: "):
-        couchdb_cluster.desire({**PARAMS, **option})
+        resource.desire({**PARAMS, **option})
 
 
 # On the wire
@@ -428,7 +418,7 @@ def test_the_credentials_of_an_address_win(wire: Wire) -> None:
     ],
 )
 def test_the_password_of_an_address_is_hidden_wherever_it_stands(member: t.Any) -> None:
-    assert set(couchdb_cluster._secrets({"members": ["a@h", None, member]})) == {"hidden"}
+    assert set(resource._secrets({"members": ["a@h", None, member]})) == {"hidden"}
 
 
 def test_who_leaves_leaves_before_databases_are_created(wire: Wire) -> None:

@@ -10,12 +10,12 @@ import typing as t
 import pytest
 import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_info
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import information as resource
 from wire import WELCOME, Wire, client
 
-RESOURCE = _module.Resource(couchdb_info.desire, couchdb_info.observe, couchdb_info.report)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {"gather_subset": ["server", "databases"], "databases": None, "node": "_local"}
-EVERYTHING = list(couchdb_info.SUBSETS)
+EVERYTHING = list(resource.SUBSETS)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ EVERYTHING = list(couchdb_info.SUBSETS)
     ],
 )
 def test_subsets(asked: list[str], gathered: list[str]) -> None:
-    assert couchdb_info.desire({**PARAMS, "gather_subset": asked}).subsets == gathered
+    assert resource.desire({**PARAMS, "gather_subset": asked}).subsets == gathered
 
 
 def gather(**params: t.Any) -> dict[str, t.Any]:
@@ -131,7 +131,7 @@ def test_an_unknown_node_is_named(wire: Wire, subset: str) -> None:
 
 def test_bad_database_names_are_refused() -> None:
     with pytest.raises(errors.InvalidInput, match="^databases: "):
-        couchdb_info.desire({**PARAMS, "databases": ["UPPER"]})
+        resource.desire({**PARAMS, "databases": ["UPPER"]})
 
 
 def test_a_cluster_is_told_of_node_by_node(wire: Wire) -> None:

@@ -11,14 +11,12 @@ import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import databases as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databases import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_database
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_database import Observed
 from wire import InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_database.desire, couchdb_database.observe, couchdb_database.report, couchdb_database.plan
-)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
     "name": ["db"],
     "state": "present",
@@ -72,12 +70,12 @@ GONE = held(exists=False, info=None)
     ],
 )
 def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[tuple[str, t.Any]]) -> None:
-    desired = couchdb_database.desire({**PARAMS, **given})
+    desired = resource.desire({**PARAMS, **given})
     if not desired["db"].present or not database["exists"]:
         database = {**database, "security": None, "revs_limit": None}
-    plan = couchdb_database.plan(desired, Observed({"db": database}, THREE))
+    plan = resource.plan(desired, Observed({"db": database}, THREE))
     assert [(change.call, change.arguments) for change in plan.changes] == calls
-    assert not couchdb_database.plan(desired, plan.predicted).changes
+    assert not resource.plan(desired, plan.predicted).changes
 
 
 @pytest.mark.parametrize(
@@ -100,8 +98,8 @@ def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[t
     ],
 )
 def test_what_is_not_given_of_a_security_object_is_left_alone(before: t.Any, given: t.Any, after: t.Any) -> None:
-    desired = couchdb_database.desire({**PARAMS, "security": given})
-    plan = couchdb_database.plan(desired, Observed({"db": held(security=before)}, THREE))
+    desired = resource.desire({**PARAMS, "security": given})
+    plan = resource.plan(desired, Observed({"db": held(security=before)}, THREE))
     assert plan.predicted.databases["db"]["security"] == after
     assert diff(plan.changes) == {"before": {"db": {"security": before}}, "after": {"db": {"security": after}}}
 
@@ -111,15 +109,15 @@ def test_what_is_not_given_of_a_security_object_is_left_alone(before: t.Any, giv
     [({"shards": 4}, "shards"), ({"partitioned": True}, "partitioned")],
 )
 def test_what_can_not_change_after_creation_fails(given: dict[str, t.Any], named: str) -> None:
-    desired = couchdb_database.desire({**PARAMS, **given})
+    desired = resource.desire({**PARAMS, **given})
     with pytest.raises(InvalidInput, match=f"^{named}: db "):
-        couchdb_database.plan(desired, Observed({"db": held()}, THREE))
+        resource.plan(desired, Observed({"db": held()}, THREE))
 
 
 @pytest.mark.parametrize(("nodes", "warned"), [(1, False), (3, True)])
 def test_copies_that_can_not_be_made_any_more_are_warned_of(nodes: int, warned: bool) -> None:
-    desired = couchdb_database.desire({**PARAMS, "replicas": 3})
-    plan = couchdb_database.plan(desired, Observed({"db": held()}, THREE, nodes))
+    desired = resource.desire({**PARAMS, "replicas": 3})
+    plan = resource.plan(desired, Observed({"db": held()}, THREE, nodes))
     assert not plan.changes
     assert bool(plan.warnings) is warned
 
@@ -128,7 +126,7 @@ def test_copies_that_can_not_be_made_any_more_are_warned_of(nodes: int, warned: 
 def test_couchdb_1_does_not_divide_databases(wire: Wire, option: str) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     with pytest.raises(InvalidInput, match=f"^{option}: "):
-        couchdb_database.observe(client(), couchdb_database.desire({**PARAMS, option: 2}))
+        resource.observe(client(), resource.desire({**PARAMS, option: 2}))
     assert wire.asked == ["GET /"]
 
 
@@ -136,7 +134,7 @@ def test_couchdb_1_does_not_divide_databases(wire: Wire, option: str) -> None:
 def test_what_pouchdb_server_can_not_hold_is_refused(wire: Wire, given: dict[str, t.Any], named: str) -> None:
     wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
     with pytest.raises(InvalidInput, match=f"^{named}: PouchDB Server"):
-        couchdb_database.observe(client(), couchdb_database.desire({**PARAMS, **given}))
+        resource.observe(client(), resource.desire({**PARAMS, **given}))
     assert wire.asked == ["GET /"]
 
 
@@ -159,7 +157,7 @@ def test_what_pouchdb_server_can_not_hold_is_refused(wire: Wire, given: dict[str
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_database.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 
@@ -287,7 +285,7 @@ LIST = {**PARAMS, "name": None}
 
 def given(name: str, **options: t.Any) -> dict[str, t.Any]:
     """An item of databases as Ansible gives it: with None for what is not set."""
-    return {**dict.fromkeys(couchdb_database._DATABASE), "name": name, **options}
+    return {**dict.fromkeys(resource._DATABASE), "name": name, **options}
 
 
 def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
@@ -297,9 +295,9 @@ def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
         given("gone", state="absent"),
     ]
     common = {"security": {"members": {"roles": ["common"]}}, "revs_limit": 5}
-    desired = couchdb_database.desire({**LIST, **common, "databases": databases})
+    desired = resource.desire({**LIST, **common, "databases": databases})
     there = {name: held(name=name, security={}, revs_limit=5) for name in ("kept", "gone")}
-    plan = couchdb_database.plan(desired, Observed({"new": {**GONE, "name": "new"}, **there}, THREE))
+    plan = resource.plan(desired, Observed({"new": {**GONE, "name": "new"}, **there}, THREE))
     assert [(change.call, change.database, change.arguments) for change in plan.changes] == [
         ("put", "new", {"shards": 4}),
         ("merge_security", "new", {"given": {"members": {"roles": ["common"]}}}),
@@ -308,7 +306,7 @@ def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
         ("set_revs_limit", "kept", {"limit": 7}),
         ("delete_database", "gone", {}),
     ]
-    returned = couchdb_database.report(desired, plan.predicted, [])["databases"]
+    returned = resource.report(desired, plan.predicted, [])["databases"]
     assert [(database["name"], database["exists"]) for database in returned] == [
         ("new", True),
         ("kept", True),
@@ -346,7 +344,7 @@ def test_a_list_reads_security_and_limits_only_where_they_are_declared(wire: Wir
 )
 def test_bad_input_in_a_list_names_the_item(second: dict[str, t.Any], named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_database.desire({**LIST, "databases": [given("first"), second]})
+        resource.desire({**LIST, "databases": [given("first"), second]})
     assert caught.value.option == named
 
 
@@ -357,6 +355,6 @@ def test_what_a_version_has_not_names_the_item(wire: Wire) -> None:
 
 
 def test_what_can_not_change_names_the_item() -> None:
-    desired = couchdb_database.desire({**LIST, "databases": [given("db", shards=4)]})
+    desired = resource.desire({**LIST, "databases": [given("db", shards=4)]})
     with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: db has 2"):
-        couchdb_database.plan(desired, Observed({"db": held()}, THREE))
+        resource.plan(desired, Observed({"db": held()}, THREE))

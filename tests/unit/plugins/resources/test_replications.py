@@ -14,20 +14,13 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _mod
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import replications as client_room
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._replications import Here
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_replication
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_replication import Observed
 from wire import URL, InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_replication.desire,
-    couchdb_replication.observe,
-    couchdb_replication.report,
-    couchdb_replication.plan,
-    couchdb_replication.wait,
-    couchdb_replication.secrets,
-)
-BARE: dict[str, t.Any] = dict.fromkeys(couchdb_replication.ARGUMENT_SPEC["replications"]["options"])
+RESOURCE = resource.RESOURCE
+BARE: dict[str, t.Any] = dict.fromkeys(resource.ARGUMENT_SPEC["replications"]["options"])
 DEFAULTS = {"state": "present", "persistent": True, "wait": False}
 TOP = {"wait_timeout": 60, "replicator": "_replicator", "local_url": None, "replications": None}
 REPLICATION = {**BARE, **DEFAULTS, "name": "r", "source": "a", "target": "b"}
@@ -56,10 +49,10 @@ JOBS = "GET /_scheduler/jobs?limit=1000&skip=0"
 
 def planned(given: dict[str, t.Any], observed: Observed) -> t.Any:
     """What is sent: the call and its arguments, or None; the prediction must be where it leads to."""
-    desired = couchdb_replication.desire({**PARAMS, **given})
-    plan = couchdb_replication.plan(desired, observed)
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, observed)
     if not (given.get("persistent") is False and not given.get("continuous")):
-        assert not couchdb_replication.plan(desired, plan.predicted).changes
+        assert not resource.plan(desired, plan.predicted).changes
     return (plan.changes[0].call, dict(plan.changes[0].arguments)) if plan.changes else None
 
 
@@ -112,13 +105,13 @@ def test_a_document_that_1x_runs_is_replaced() -> None:
         "target": "b",
         "_replication_state": "triggered",
     }
-    desired = couchdb_replication.desire({**PARAMS, "target": "c"})
-    plan = couchdb_replication.plan(desired, Observed(one, {"r": held}))
+    desired = resource.desire({**PARAMS, "target": "c"})
+    plan = resource.plan(desired, Observed(one, {"r": held}))
     assert [(change.action, change.call, change.stage, change.arguments) for change in plan.changes] == [
         ("delete", "delete", 0, {"document": "r", "rev": "2-a"}),
         ("create", "put_document", 1, {"document": {"_id": "r", "source": "a", "target": "c"}}),
     ]
-    done = couchdb_replication.plan(desired, Observed(one, {"r": {**held, "_replication_state": "completed"}}))
+    done = resource.plan(desired, Observed(one, {"r": {**held, "_replication_state": "completed"}}))
     assert [change.action for change in done.changes] == ["update"]
 
 
@@ -153,9 +146,7 @@ def test_a_document_is_removed() -> None:
 )
 def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
     if jobs is None:
-        change = couchdb_replication.plan(
-            couchdb_replication.desire({**PARAMS, **given}), Observed(HERE, jobs=None)
-        ).changes[0]
+        change = resource.plan(resource.desire({**PARAMS, **given}), Observed(HERE, jobs=None)).changes[0]
         assert (change.call, dict(change.arguments)) == expected
     else:
         assert planned(given, Observed(HERE, jobs=jobs)) == expected
@@ -164,7 +155,7 @@ def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expe
 def test_a_server_that_does_not_tell_what_runs_is_not_asked_to_go_on() -> None:
     pouch = Here(OneX("PouchDB Server", "4.2.0"), URL)
     with pytest.raises(InvalidInput, match="^persistent: .*PouchDB Server"):
-        couchdb_replication.plan(couchdb_replication.desire({**PARAMS, **ON}), Observed(pouch, jobs=None))
+        resource.plan(resource.desire({**PARAMS, **ON}), Observed(pouch, jobs=None))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +172,7 @@ def test_a_server_that_does_not_tell_what_runs_is_not_asked_to_go_on() -> None:
 )
 def test_databases_that_must_be_there(given: dict[str, t.Any], missing: set[str], option: str | None) -> None:
     observed = Observed(HERE, {"r": None}, missing=frozenset(missing))
-    plan = couchdb_replication.plan(couchdb_replication.desire({**PARAMS, **given}), observed)
+    plan = resource.plan(resource.desire({**PARAMS, **given}), observed)
     assert (plan.unmet and t.cast(InvalidInput, plan.unmet).option) == option
 
 
@@ -218,16 +209,16 @@ def test_databases_that_must_be_there(given: dict[str, t.Any], missing: set[str]
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_replication.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 
 @pytest.mark.parametrize("option", ["selector", "source_proxy"])
 def test_what_1x_would_pass_over_is_refused(option: str) -> None:
     given = {"selector": {"a": 1}, "source_proxy": "http://p"}
-    desired = couchdb_replication.desire({**PARAMS, option: given[option]})
+    desired = resource.desire({**PARAMS, option: given[option]})
     with pytest.raises(InvalidInput, match=f"^{option}: CouchDB 1.7.2 has none"):
-        couchdb_replication.plan(desired, Observed(Here(OneX("CouchDB", "1.7.2"), URL), {"r": None}))
+        resource.plan(desired, Observed(Here(OneX("CouchDB", "1.7.2"), URL), {"r": None}))
 
 
 def test_what_is_given_at_the_top_applies_to_those_that_have_none_of_their_own() -> None:
@@ -235,9 +226,9 @@ def test_what_is_given_at_the_top_applies_to_those_that_have_none_of_their_own()
         {**BARE, "name": "a"},
         {**BARE, "name": "b", "state": "present", "source": "a", "target": "b", "wait": False},
     ]
-    desired = couchdb_replication.desire({**PARAMS, "state": "absent", "wait": True, "replications": items})
+    desired = resource.desire({**PARAMS, "state": "absent", "wait": True, "replications": items})
     assert [(each.present, each.wait) for each in desired.replications] == [(False, True), (True, False)]
-    assert couchdb_replication.desire({**PARAMS, "replications": []}).replications == []
+    assert resource.desire({**PARAMS, "replications": []}).replications == []
 
 
 # --- What reaches the wire
@@ -462,11 +453,11 @@ def test_what_is_returned_and_hidden() -> None:
         "source": "https://ann:p%2Fw@far.example/x",
         "target": {"database": "b", "username": "u", "password": "h1dden"},
     }
-    assert {"p%2Fw", "p/w", "h1dden"} <= couchdb_replication.secrets({**PARAMS, **given})
-    assert "h1dden" in couchdb_replication.secrets({**PARAMS, "replications": [{**BARE, **given}]})
-    desired = couchdb_replication.desire({**PARAMS, **given})
-    plan = couchdb_replication.plan(desired, Observed(HERE, {"r": None}))
-    told = json.dumps(couchdb_replication.report(desired, plan.predicted, list(plan.changes)))
+    assert {"p%2Fw", "p/w", "h1dden"} <= resource.secrets({**PARAMS, **given})
+    assert "h1dden" in resource.secrets({**PARAMS, "replications": [{**BARE, **given}]})
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, Observed(HERE, {"r": None}))
+    told = json.dumps(resource.report(desired, plan.predicted, list(plan.changes)))
     assert "https://far.example/x" in told
     assert "p/w" not in told
     assert "h1dden" not in told

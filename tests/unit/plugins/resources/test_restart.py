@@ -14,12 +14,10 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, _rolling, errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_restart
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
 from wire import URL, InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_restart.desire, couchdb_restart.observe, couchdb_restart.report, couchdb_restart.plan
-)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
     "nodes": ["all"],
     "maintenance_mode": False,

@@ -10,18 +10,12 @@ import typing as t
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import TRY
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import settings as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_config
 from wire import InTurn, Wire, client
 
 NODE = "n1@h"
-RESOURCE = _module.Resource(
-    couchdb_config.desire,
-    couchdb_config.observe,
-    couchdb_config.report,
-    couchdb_config.plan,
-    secrets=couchdb_config.secrets,
-)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
     "settings": None,
     "section": None,
@@ -53,23 +47,23 @@ PARAMS: dict[str, t.Any] = {
     ],
 )
 def test_plan(held: t.Any, settings: t.Any, state: str, changes: list[str]) -> None:
-    desired = couchdb_config.desire({**PARAMS, "settings": settings, "state": state})
-    plan = couchdb_config.plan(desired, {NODE: held})
+    desired = resource.desire({**PARAMS, "settings": settings, "state": state})
+    plan = resource.plan(desired, {NODE: held})
     assert [
         f"{change.action} {'/'.join(change.path[1:])}: {change.before} → {change.after}" for change in plan.changes
     ] == changes
-    assert not couchdb_config.plan(desired, plan.predicted).changes
+    assert not resource.plan(desired, plan.predicted).changes
 
 
 def test_each_node_has_its_own_changes() -> None:
-    desired = couchdb_config.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
-    plan = couchdb_config.plan(desired, {"n1@h": {"log": {"level": "info"}}, "n2@h": {}})
+    desired = resource.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    plan = resource.plan(desired, {"n1@h": {"log": {"level": "info"}}, "n2@h": {}})
     assert [change.path for change in plan.changes] == [("n2@h", "log", "level")]
 
 
 def test_what_moves_the_listener_goes_last() -> None:
     settings = {"chttpd": {"port": 5985, "bind_address": "any", "require_valid_user": True}}
-    plan = couchdb_config.plan(couchdb_config.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
     assert [[change.path[2] for change in stage] for stage in plan.stages()] == [
         ["require_valid_user"],
         ["bind_address"],
@@ -81,27 +75,27 @@ def test_what_moves_the_listener_goes_last() -> None:
 def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:
     settings = {"chttpd": {"port": 5985, "bind_address": "any", "backlog": 512, "server_options": "[]"}}
     with pytest.raises(InvalidInput, match="listener"):
-        couchdb_config.plan(couchdb_config.desire({**PARAMS, "settings": settings}), {NODE: {}})
+        resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
 
 
 def test_a_restart_is_required_only_for_what_changed() -> None:
-    desired = couchdb_config.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
-    plan = couchdb_config.plan(desired, {NODE: {}})
-    assert couchdb_config.report(desired, plan.predicted, list(plan.changes))["restart_required"]
-    assert not couchdb_config.report(desired, plan.predicted, [])["restart_required"]
+    desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
+    plan = resource.plan(desired, {NODE: {}})
+    assert resource.report(desired, plan.predicted, list(plan.changes))["restart_required"]
+    assert not resource.report(desired, plan.predicted, [])["restart_required"]
 
 
 def test_the_report_holds_the_named_settings_and_no_secret() -> None:
     settings = {"chttpd_auth": {"secret": "c4n4ry"}, "log": {"level": None}}
-    desired = couchdb_config.desire({**PARAMS, "settings": settings})
+    desired = resource.desire({**PARAMS, "settings": settings})
     held = {NODE: {"chttpd_auth": {"secret": "c4n4ry", "timeout": "600"}}}
-    assert couchdb_config.report(desired, held, []) == {
+    assert resource.report(desired, held, []) == {
         "settings": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
         "settings_before": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
         "nodes_down": [],
         "restart_required": False,
     }
-    assert "c4n4ry" in couchdb_config.secrets({**PARAMS, "settings": settings})
+    assert "c4n4ry" in resource.secrets({**PARAMS, "settings": settings})
 
 
 @pytest.mark.parametrize(
@@ -123,7 +117,7 @@ def test_the_report_holds_the_named_settings_and_no_secret() -> None:
 )
 def test_bad_input_names_the_option(given: t.Any, named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_config.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 

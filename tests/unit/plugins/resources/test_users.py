@@ -11,14 +11,12 @@ import typing as t
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, _passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import users as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.users import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Conflict, InvalidInput, NotFound
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_user
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_user import Observed
 from wire import InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_user.desire, couchdb_user.observe, couchdb_user.report, couchdb_user.plan, secrets=couchdb_user.secrets
-)
+RESOURCE = resource.RESOURCE
 USER: dict[str, t.Any] = {
     "name": "ann",
     "password": None,
@@ -39,9 +37,9 @@ CONFLICT = {"id": "org.couchdb.user:ann", "error": "conflict", "reason": "Docume
 
 def wanted(given: dict[str, t.Any], held: dict[str, t.Any] | None) -> t.Any:
     """The document that is written, or None when nothing is; the prediction must be where it leads to."""
-    desired = couchdb_user.desire({**PARAMS, **given})
-    plan = couchdb_user.plan(desired, Observed({"ann": held}, QUICK, THREE))
-    assert not couchdb_user.plan(desired, plan.predicted).changes
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, Observed({"ann": held}, QUICK, THREE))
+    assert not resource.plan(desired, plan.predicted).changes
     return plan.changes[0].arguments["documents"] if plan.changes else None
 
 
@@ -97,9 +95,9 @@ def test_an_old_scheme_that_fits_stays() -> None:
 def test_a_user_costs_one_derivation_at_most(derivations: list[str], given: dict[str, t.Any], expected: int) -> None:
     names = [f"u{number}" for number in range(20)]
     users = [{**USER, "name": name, **given} for name in names]
-    desired = couchdb_user.desire({**PARAMS, "users": users})
+    desired = resource.desire({**PARAMS, "users": users})
     derivations.clear()
-    couchdb_user.plan(desired, Observed(dict.fromkeys(names, HELD), QUICK, THREE))
+    resource.plan(desired, Observed(dict.fromkeys(names, HELD), QUICK, THREE))
     assert len(derivations) == 20 * expected
 
 
@@ -123,28 +121,28 @@ def test_a_user_costs_one_derivation_at_most(derivations: list[str], given: dict
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_user.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 
 def test_a_hash_that_the_version_does_not_know_is_refused() -> None:
-    desired = couchdb_user.desire({**PARAMS, "password_hash": str(PW)})
+    desired = resource.desire({**PARAMS, "password_hash": str(PW)})
     with pytest.raises(InvalidInput, match="^password_hash: "):
-        couchdb_user.plan(desired, Observed({"ann": None}, QUICK, Dialect("CouchDB", "3.3.3")))
+        resource.plan(desired, Observed({"ann": None}, QUICK, Dialect("CouchDB", "3.3.3")))
 
 
 def test_state_and_update_password_apply_to_users_that_have_none_of_their_own() -> None:
     bare = {**USER, "state": None, "update_password": None}
     users = [{**bare, "name": "a"}, {**bare, "name": "b", "state": "present"}]
-    desired = couchdb_user.desire({**PARAMS, "users": users, "state": "absent", "update_password": "on_create"})
+    desired = resource.desire({**PARAMS, "users": users, "state": "absent", "update_password": "on_create"})
     assert {name: user["state"] for name, user in desired.items()} == {"a": "absent", "b": "present"}
     assert {user["update_password"] for user in desired.values()} == {"on_create"}
 
 
 def test_what_is_returned_holds_no_secret() -> None:
-    desired = couchdb_user.desire(PARAMS)
+    desired = resource.desire(PARAMS)
     held = {**HELD, "token": "c4n4ry"}
-    assert couchdb_user.report(desired, Observed({"ann": held}, QUICK, THREE), []) == {
+    assert resource.report(desired, Observed({"ann": held}, QUICK, THREE), []) == {
         "users": [
             {
                 "name": "ann",
@@ -157,7 +155,7 @@ def test_what_is_returned_holds_no_secret() -> None:
         ]
     }
     users = [{**USER, "attributes": {"api_key": "c4n4ry"}}]
-    assert couchdb_user.secrets({**PARAMS, "users": users}) == {"c4n4ry"}
+    assert resource.secrets({**PARAMS, "users": users}) == {"c4n4ry"}
 
 
 def rows(held: dict[str, t.Any]) -> t.Callable[[t.Any], tuple[int, t.Any]]:

@@ -13,12 +13,12 @@ import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, _passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import DONT
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import admins as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.admins import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_admin
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_admin import Observed
 from wire import InTurn, Wire, client
 
-RESOURCE = _module.Resource(couchdb_admin.desire, couchdb_admin.observe, couchdb_admin.report, couchdb_admin.plan)
+RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
     "name": "bob",
     "password": None,
@@ -46,7 +46,7 @@ PW, PW_AGAIN = hashed("pw"), hashed("pw")
 
 def item(name: str, **options: t.Any) -> dict[str, t.Any]:
     """An item of admins as Ansible gives it: with None for what is not set."""
-    return {**dict.fromkeys(couchdb_admin._ADMIN), "name": name, **options}
+    return {**dict.fromkeys(resource._ADMIN), "name": name, **options}
 
 
 def observed(*admins: dict[str, str], dialect: Dialect = THREE, own_node: str | None = None) -> Observed:
@@ -80,12 +80,12 @@ def observed(*admins: dict[str, str], dialect: Dialect = THREE, own_node: str | 
     ],
 )
 def test_plan(held: list[dict[str, str]], given: dict[str, t.Any], calls: list[str]) -> None:
-    desired = couchdb_admin.desire({**PARAMS, **given})
-    plan = couchdb_admin.plan(desired, observed(*held))
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, observed(*held))
     assert [f"{change.call} {change.arguments['node']}" for change in plan.changes] == calls
     texts = {admins.get("bob") for admins in plan.predicted.admins.values()}
     assert len(texts) == 1
-    assert not couchdb_admin.plan(desired, plan.predicted).changes
+    assert not resource.plan(desired, plan.predicted).changes
     if given.get("password_hash"):
         assert texts == {given["password_hash"]}
     elif given.get("password") and not given.get("update_password"):
@@ -93,8 +93,8 @@ def test_plan(held: list[dict[str, str]], given: dict[str, t.Any], calls: list[s
 
 
 def test_no_password_is_in_what_is_sent_but_for_the_own_one() -> None:
-    desired = couchdb_admin.desire({**PARAMS, "password": "pw"})
-    plan = couchdb_admin.plan(desired, observed({}, {}, own_node="n1"))
+    desired = resource.desire({**PARAMS, "password": "pw"})
+    plan = resource.plan(desired, observed({}, {}, own_node="n1"))
     assert {change.arguments["node"]: change.arguments["password"] for change in plan.changes} == {
         "n1": "pw",
         "n2": None,
@@ -104,20 +104,20 @@ def test_no_password_is_in_what_is_sent_but_for_the_own_one() -> None:
 
 
 def test_an_own_password_that_is_not_known_cuts_off() -> None:
-    desired = couchdb_admin.desire({**PARAMS, "password_hash": PW})
-    assert couchdb_admin.plan(desired, observed({}, own_node="n1")).afterwards == DONT
-    assert couchdb_admin.plan(desired, observed({"bob": PW}, own_node="n1")).afterwards != DONT
-    assert couchdb_admin.plan(desired, observed({})).afterwards != DONT
+    desired = resource.desire({**PARAMS, "password_hash": PW})
+    assert resource.plan(desired, observed({}, own_node="n1")).afterwards == DONT
+    assert resource.plan(desired, observed({"bob": PW}, own_node="n1")).afterwards != DONT
+    assert resource.plan(desired, observed({})).afterwards != DONT
 
 
 @pytest.mark.parametrize("dialect", [THREE, Dialect("CouchDB", "2.3.1"), OneX("CouchDB", "1.7.2")])
 def test_the_last_admin_of_a_couchdb_3_stays(dialect: Dialect) -> None:
-    desired = couchdb_admin.desire({**PARAMS, "name": "root", "state": "absent"})
+    desired = resource.desire({**PARAMS, "name": "root", "state": "absent"})
     if dialect is THREE:
         with pytest.raises(InvalidInput, match="nobody would be left"):
-            couchdb_admin.plan(desired, observed({}, dialect=dialect))
+            resource.plan(desired, observed({}, dialect=dialect))
     else:
-        assert len(couchdb_admin.plan(desired, observed({}, dialect=dialect)).changes) == 1
+        assert len(resource.plan(desired, observed({}, dialect=dialect)).changes) == 1
 
 
 @pytest.mark.parametrize(
@@ -134,25 +134,25 @@ def test_the_last_admin_of_a_couchdb_3_stays(dialect: Dialect) -> None:
     ],
 )
 def test_a_hash_that_the_version_does_not_know_is_refused(dialect: Dialect, text: str, known: bool) -> None:
-    desired = couchdb_admin.desire({**PARAMS, "password_hash": text})
+    desired = resource.desire({**PARAMS, "password_hash": text})
     if known:
-        assert len(couchdb_admin.plan(desired, observed({}, dialect=dialect)).changes) == 1
+        assert len(resource.plan(desired, observed({}, dialect=dialect)).changes) == 1
     else:
         with pytest.raises(InvalidInput, match="^password_hash: "):
-            couchdb_admin.plan(desired, observed({}, dialect=dialect))
+            resource.plan(desired, observed({}, dialect=dialect))
 
 
 @pytest.mark.parametrize(("version", "refused"), [("3.4.3", True), ("3.3.3", False)])
 def test_a_new_password_with_the_old_salt_is_refused_where_the_old_one_would_go_on(version: str, refused: bool) -> None:
     old, new = (str(_passwords.derive(text, prf="sha", iterations=1, salt="aa")) for text in ("old", "new"))
-    desired = couchdb_admin.desire({**PARAMS, "password_hash": new})
+    desired = resource.desire({**PARAMS, "password_hash": new})
     held = observed({"bob": old}, dialect=Dialect("CouchDB", version))
     if refused:
         with pytest.raises(InvalidInput, match="^password_hash: has the salt"):
-            couchdb_admin.plan(desired, held)
+            resource.plan(desired, held)
     else:
-        assert len(couchdb_admin.plan(desired, held).changes) == 1
-    assert not couchdb_admin.plan(desired, observed({"bob": new})).changes
+        assert len(resource.plan(desired, held).changes) == 1
+    assert not resource.plan(desired, observed({"bob": new})).changes
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_password_is_hashed_as_the_server_does(version: str, settings: t.Any, 
 def test_a_password_costs_few_derivations(
     derivations: list[str], held: list[dict[str, str]], given: dict[str, t.Any], expected: int
 ) -> None:
-    couchdb_admin.plan(couchdb_admin.desire({**PARAMS, **given}), observed(*held))
+    resource.plan(resource.desire({**PARAMS, **given}), observed(*held))
     assert len(derivations) == expected
 
 
@@ -209,7 +209,7 @@ def test_a_password_costs_few_derivations(
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_admin.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 
@@ -316,12 +316,12 @@ def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[s
         item("kept", password="other"),
         item("gone", state="absent"),
     ]
-    desired = couchdb_admin.desire({**PARAMS, "name": None, "update_password": "on_create", "admins": admins})
-    plan = couchdb_admin.plan(desired, observed({"bob": PW, "kept": PW}, {"bob": PW, "kept": PW, "gone": PW}))
+    desired = resource.desire({**PARAMS, "name": None, "update_password": "on_create", "admins": admins})
+    plan = resource.plan(desired, observed({"bob": PW, "kept": PW}, {"bob": PW, "kept": PW, "gone": PW}))
     calls = [(change.call, change.arguments["node"], change.arguments["name"]) for change in plan.changes]
     assert calls == [("set_admin", "n1", "new"), ("set_admin", "n2", "new"), ("deladmin", "n2", "gone")]
     assert len(derivations) == 1
-    returned = couchdb_admin.report(desired, plan.predicted, [])
+    returned = resource.report(desired, plan.predicted, [])
     assert [(admin["name"], admin["nodes"]) for admin in returned["admins"]] == [
         ("bob", ["n1", "n2"]),
         ("new", ["n1", "n2"]),
@@ -333,15 +333,15 @@ def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[s
 
 def test_all_admins_can_not_be_removed_together() -> None:
     admins = [item("root", state="absent"), item("bob", state="absent")]
-    desired = couchdb_admin.desire({**PARAMS, "name": None, "admins": admins})
+    desired = resource.desire({**PARAMS, "name": None, "admins": admins})
     with pytest.raises(InvalidInput, match="nobody would be left"):
-        couchdb_admin.plan(desired, observed({"bob": PW}))
+        resource.plan(desired, observed({"bob": PW}))
 
 
 def test_one_can_go_when_another_comes() -> None:
     admins = [item("root", state="absent"), item("bob", password="pw")]
-    desired = couchdb_admin.desire({**PARAMS, "name": None, "admins": admins})
-    assert len(couchdb_admin.plan(desired, observed({})).changes) == 2
+    desired = resource.desire({**PARAMS, "name": None, "admins": admins})
+    assert len(resource.plan(desired, observed({})).changes) == 2
 
 
 def test_at_an_admin_party_the_first_of_several_goes_first_and_the_rest_as_that(wire: Wire) -> None:

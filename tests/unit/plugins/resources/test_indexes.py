@@ -12,12 +12,12 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils import _indexes, _
 from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._indexes import Design
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import Plan, diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import indexes as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.indexes import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_index
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_index import Observed
 from wire import Wire, client
 
-RESOURCE = _module.Resource(couchdb_index.desire, couchdb_index.observe, couchdb_index.report, couchdb_index.plan)
+RESOURCE = resource.RESOURCE
 OPTIONS = [
     "name",
     "ddoc",
@@ -80,7 +80,7 @@ def planned(there: Observed, **given: t.Any) -> Plan:
     """The plan for one index, or for several."""
     if "indexes" in given:
         given["indexes"] = [{**ITEM, **item} for item in given["indexes"]]
-    return couchdb_index.plan(couchdb_index.desire({**PARAMS, **given}), there)
+    return resource.plan(resource.desire({**PARAMS, **given}), there)
 
 
 APP = design("app", views={"by-a": view(a="asc"), "by-b": view(b="asc")})
@@ -373,13 +373,13 @@ def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None
     if "indexes" in given:
         given = {**given, "indexes": [{**ITEM, **item} for item in given["indexes"]]}
     with pytest.raises(InvalidInput) as caught:
-        couchdb_index.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == named
 
 
 def test_the_same_name_in_two_places_is_not_twice() -> None:
     items = [{"database": database, "ddoc": ddoc, "name": "x", "fields": ["a"]} for database in "ab" for ddoc in "cd"]
-    assert len(couchdb_index.desire({**PARAMS, "indexes": [{**ITEM, **item} for item in items]})) == 4
+    assert len(resource.desire({**PARAMS, "indexes": [{**ITEM, **item} for item in items]})) == 4
 
 
 def hold(wire: Wire, name: str, *states: list[dict[str, t.Any]]) -> None:

@@ -14,19 +14,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import _module, errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import documents as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.documents import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_document
-from ansible_collections.couchpy.couchdb.plugins.modules.couchdb_document import Observed
 from wire import InTurn, Wire, client
 
-RESOURCE = _module.Resource(
-    couchdb_document.desire,
-    couchdb_document.observe,
-    couchdb_document.report,
-    couchdb_document.plan,
-    couchdb_document.wait,
-    couchdb_document.secrets,
-)
+RESOURCE = resource.RESOURCE
 OPTIONS: dict[str, t.Any] = {"documents": None, "src": None, "ids": None}
 OWN = {"state": "present", "mode": "replace", "build": False, "staged": False}
 PARAMS: dict[str, t.Any] = {
@@ -426,14 +419,14 @@ def test_a_staged_design_document_whose_functions_do_not_compile_is_not_built(wi
 )
 def test_bad_input_names_the_option(given: dict[str, t.Any], option: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        couchdb_document.desire({**PARAMS, **given})
+        resource.desire({**PARAMS, **given})
     assert caught.value.option == option
 
 
 def test_a_document_from_two_options_names_both(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(InvalidInput, match=rf"the document a has two sources: documents\[0\] and {tmp_path}/a\.json"):
-        couchdb_document.desire({**PARAMS, "documents": [{"_id": "a"}], "src": str(tmp_path)})
+        resource.desire({**PARAMS, "documents": [{"_id": "a"}], "src": str(tmp_path)})
 
 
 def test_what_a_database_does_not_say_the_task_says() -> None:
@@ -441,7 +434,7 @@ def test_what_a_database_does_not_say_the_task_says() -> None:
         {**NONE_OF_ITS_OWN, "database": "a", "ids": ["x"]},
         {**NONE_OF_ITS_OWN, "database": "b", "documents": [{"_id": "x"}], "state": "present", "build": False},
     ]
-    desired = couchdb_document.desire(
+    desired = resource.desire(
         {**PARAMS, "database": None, "databases": databases, "state": "absent", "mode": "merge", "build": True}
     )
     assert [(one.present, one.mode, one.build) for one in desired.wanted.values()] == [
@@ -452,8 +445,8 @@ def test_what_a_database_does_not_say_the_task_says() -> None:
 
 def test_secrets_inside_documents_are_hidden() -> None:
     databases = [{**NONE_OF_ITS_OWN, "database": "a", "documents": [{"_id": "x", "api_key": "c4n4ry"}]}]
-    assert couchdb_document.secrets({**PARAMS, "documents": [{"_id": "x", "password": "pw"}]}) == {"pw"}
-    assert couchdb_document.secrets({**PARAMS, "databases": databases}) == {"c4n4ry"}
-    desired = couchdb_document.desire({**PARAMS, "documents": [{"_id": "x", "token": "c4n4ry"}]})
-    plan = couchdb_document.plan(desired, Observed({}, {("db", "x"): None}, frozenset()))
+    assert resource.secrets({**PARAMS, "documents": [{"_id": "x", "password": "pw"}]}) == {"pw"}
+    assert resource.secrets({**PARAMS, "databases": databases}) == {"c4n4ry"}
+    desired = resource.desire({**PARAMS, "documents": [{"_id": "x", "token": "c4n4ry"}]})
+    plan = resource.plan(desired, Observed({}, {("db", "x"): None}, frozenset()))
     assert "c4n4ry" not in str(diff(plan.changes))

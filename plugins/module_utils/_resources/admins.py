@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Server admins, the same on every node: what couchdb_admin declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from .. import _admins, _passwords
+from .._client.admins import Admins
+from .._dialect import Dialect
+from .._module import LOGIN_PASSWORD, Resource
+from .._names import check_admin_name
+from .._plan import ASK, DONT, Change, Plan, node_shortfall
+from ..errors import CouchDBError, InvalidInput
+
+_ADMIN: dict[str, t.Any] = {
+    "password": {"type": "str", "no_log": True},
+    "password_hash": {"type": "str", "no_log": True},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "no_log": False},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_ADMIN,
+    "name": {"type": "str"},
+    "state": {**_ADMIN["state"], "default": "present"},
+    "update_password": {**_ADMIN["update_password"], "default": "always"},
+    "login_password": LOGIN_PASSWORD,
+    "admins": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **_ADMIN},
+        "mutually_exclusive": [("password", "password_hash")],
+    },
+    "nodes": {"type": "list", "elements": "str", "default": ["all"]},
+}
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The admins by name, as they are given, and the nodes that are to have them. ``single`` is the name of a single one."""
+
+    admins: dict[str, dict[str, t.Any]]
+    nodes: list[str]
+    single: str | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is.
+
+    ``admins`` are their hashes by node and name. ``own`` is the node that answers, and the admin that the task goes on
+    as once it has changed there: the one it logs in as, or at an admin ``party`` the first; otherwise None. ``down`` are
+    the nodes that are.
+    """
+
+    admins: dict[str, dict[str, str]]
+    hashing: dict[str, t.Any]
+    dialect: Dialect
+    own: tuple[str, str] | None = None
+    party: bool = False
+    down: list[str] = field(default_factory=list)
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options, checked. Raises InvalidInput for a name, password or hash that can't work, or a name given twice."""
+    desired: dict[str, dict[str, t.Any]] = {}
+    for number, given in enumerate([params] if params["admins"] is None else params["admins"]):
+        where = "" if given is params else f"admins[{number}]."
+        admin = {**given, **{option: given[option] or params[option] for option in ("state", "update_password")}}
+        check_admin_name(admin["name"], f"{where}name")
+        _passwords.check_given(admin, where)
+        if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
+            raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
+        if admin["name"] in desired:
+            raise InvalidInput(f"{where}name", f"{admin['name']} is there twice")
+        desired[admin["name"]] = {**admin, "where": where}
+    return Desired(desired, params["nodes"], params["name"])
+
+
+def observe(client: Admins, desired: Desired) -> Observed:
+    """The admins of each node."""
+    found = client.config_of_nodes(desired.nodes)
+    settings = {node: sections for node, sections in found.items() if sections is not None}
+    admins = {node: dict(sections.get("admins", {})) for node, sections in settings.items()}
+    down = [node for node in found if node not in settings]
+    own = next((name for name in desired.admins if client.is_anonymous or client.logs_in_as(name)), None)
+    own_node = client.local_node() if own and len(found) > 1 else next(iter(found))
+    hashing = client.dialect.hashing(next(iter(settings.values()), {}))
+    return Observed(admins, hashing, client.dialect, (own_node, own) if own else None, client.is_anonymous, down)
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """On which nodes the admins must be written or removed. Derivations, which take time, are done side by side."""
+    hashes = _passwords.side_by_side(
+        lambda admin: _admins.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
+        list(desired.admins.values()),
+    )
+    changes: list[Change] = []
+    predicted = {node: dict(admins) for node, admins in observed.admins.items()}
+    for (name, admin), wanted in zip(desired.admins.items(), hashes):
+        for node, admins in predicted.items():
+            held = admins.pop(name, None)
+            if held != wanted:
+                changes.append(_admins.change(admin, node, held, wanted, observed.own, observed.party))
+            if wanted is not None:
+                admins[name] = wanted
+    for node, admins in predicted.items():
+        if not admins and observed.dialect.needs_admin:
+            raise InvalidInput(
+                "state", f"nobody would be left as a server admin of {node}: CouchDB 3 would not start any more"
+            )
+    own_admin = desired.admins[observed.own[1]] if observed.own else {}
+    locked_out = own_admin.get("password") is None and any(change.path == observed.own for change in changes)
+    missed = [
+        f"the {'removal' if wanted is None else 'hash'} of {name}" for name, wanted in zip(desired.admins, hashes)
+    ]
+    return Plan(
+        tuple(changes),
+        replace(observed, admins=predicted),
+        afterwards=DONT if locked_out else ASK,
+        shortfall=node_shortfall(observed.down, missed),
+    )
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """The admins in the order of the task, and what each node had and has."""
+    shown = []
+    for name, admin in desired.admins.items():
+        held = {node: admins[name] for node, admins in observed.admins.items() if name in admins}
+        if held and admin["state"] == "absent":
+            nodes = ", ".join(held)
+            raise CouchDBError(f"{name} is still an admin of {nodes}, whose files name it: take it out of there")
+        stored = _admins.shown(next(iter(held.values()), None))
+        shown.append(
+            {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)}
+        )
+    return {
+        "admins": shown,
+        **({"admin": shown[0]} if desired.single else {}),
+        "nodes": _admins.by_node(list(desired.admins), observed.admins, changes),
+        "nodes_down": observed.down,
+    }
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    client=Admins,
+    options=ARGUMENT_SPEC,
+    constraints={
+        "mutually_exclusive": [
+            ("password", "password_hash"),
+            *((name, "admins") for name in ("name", "password", "password_hash")),
+        ],
+        "required_one_of": [("name", "admins")],
+    },
+)

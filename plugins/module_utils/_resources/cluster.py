@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The members of a cluster: what couchdb_cluster declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from .. import _cluster
+from .._client.members import Members
+from .._cluster import COPIES, Member, Server, given_members
+from .._module import Resource
+from .._plan import Change, Plan
+from .._secrets import mask_url, url_secrets
+from ..errors import CouchDBError, InvalidInput, NotConnected
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "members": {"type": "list", "elements": "raw", "required": True},
+    "exclusive": {"type": "bool", "default": False},
+    "system_databases": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["_users", "_replicator", "_global_changes"],
+        "default": ["_users", "_replicator"],
+    },
+    "force": {"type": "bool", "default": False},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 60},
+}
+
+# What must be done before what. Who leaves goes before databases are created, as CouchDB would place copies on it.
+JOIN = 0
+LEAVE = 1
+SET = 2
+CREATE = 3
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The options, checked. ``wait_timeout`` is in seconds, None when nothing is waited for."""
+
+    members: list[Member]
+    exclusive: bool
+    force: bool
+    system_databases: list[str]
+    wait_timeout: int | None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the members."""
+        return [member.name for member in self.members]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses that the members have."""
+        return [member.url for member in self.members if member.url]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is: the answering node, who is a member and who is connected as it knows, and what all others tell.
+
+    ``found``: name of a member → what answered at its address, or the error. ``copies``: system database → how many
+    copies of each shard it has, None when it isn't there.
+    """
+
+    server: Server
+    members: list[str]
+    connected: list[str]
+    found: dict[str, Server | CouchDBError] = field(default_factory=dict)
+    copies: t.Mapping[str, int | None] = field(default_factory=dict)
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options, checked. Raises InvalidInput for names that no node can have, twice the same, and timeouts below 1."""
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more")
+    return Desired(
+        members=given_members(params["members"]),
+        exclusive=params["exclusive"],
+        force=params["force"],
+        system_databases=list(dict.fromkeys(params["system_databases"])),
+        wait_timeout=params["wait_timeout"] if params["wait"] else None,
+    )
+
+
+def observe(client: Members, desired: Desired) -> Observed:
+    """The members, and what those say that have an address. Who is to join is asked for all that matters then."""
+    client.dialect.check_cluster()
+    membership = client.membership()
+    members, connected = membership["cluster_nodes"], membership["all_nodes"]
+    apart = [name for name in desired.names if name not in members or name not in connected]
+    leaving = desired.exclusive and any(name not in desired.names for name in members)
+    infos = client.dbs_info(desired.system_databases)
+    return Observed(
+        server=client.server(closely=bool(apart or leaving)),
+        members=members,
+        connected=connected,
+        found=client.servers({m.name: m.url for m in desired.members if m.url}, closely=apart),
+        copies={name: None if info is None else info.get("cluster", {}).get("n") for name, info in infos.items()},
+    )
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can never join, or must not leave."""
+    leaving = [name for name in observed.members if name not in desired.names] if desired.exclusive else []
+    joining = [member for member in desired.members if member.name not in observed.members]
+    _refuse(desired, observed, leaving)
+    own = observed.server.node
+    members = sorted({*observed.members, *desired.names}.difference(leaving))
+    connected = sorted({*observed.connected, *(member.name for member in joining if desired.wait_timeout)})
+    changes = [_joining(member, own, desired.wait_timeout) for member in joining]
+    changes += [
+        Change("delete", "member", (name,), {}, None, "leave_node", {"name": name, "node": own}, stage=LEAVE)
+        for name in leaving
+    ]
+    servers = {
+        own: observed.server,
+        **{name: found for name, found in observed.found.items() if isinstance(found, Server)},
+    }
+    for name in (name for name in servers if name in connected):
+        changes += _copies_setting(name, servers[name], len(members))
+    missing = [name for name in desired.system_databases if observed.copies[name] is None]
+    # Those that the task names are waited for.
+    absent = [
+        name for name in members if name not in connected and not (desired.wait_timeout and name in desired.names)
+    ]
+    withheld = _withheld(missing, absent) if missing and absent else None
+    if not withheld:
+        changes += [_creation(name, desired) for name in missing]
+    copies = {name: number or min(COPIES, len(members)) for name, number in observed.copies.items()}
+    warnings = _warnings(desired, members, connected, copies)
+    if withheld and not desired.wait_timeout:
+        warnings.append(str(withheld))
+    return Plan(
+        tuple(changes),
+        replace(observed, members=members, connected=connected, copies=copies),
+        tuple(warnings),
+        shortfall=withheld if desired.wait_timeout else None,
+        unmet=_unmet(observed),
+    )
+
+
+def wait(client: Members, desired: Desired, observed: Observed) -> Observed:
+    """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
+    if desired.wait_timeout is None:
+        return observed
+    try:
+        told = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=desired.exclusive)
+    except NotConnected as error:
+        apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
+        shards = client.shards() if apart else {}
+        advice = [_cluster.advice(name, _cluster.held_by(shards, name)) for name in apart]
+        raise NotConnected(". ".join([str(error), *advice])) from None
+    return replace(observed, members=told["cluster_nodes"], connected=told["all_nodes"])
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """The members, those of them that are connected, and a word for both."""
+    connected = [name for name in observed.members if name in observed.connected]
+    state = "incomplete" if connected != observed.members else "joined" if len(connected) > 1 else "single"
+    return {"cluster": {"members": observed.members, "connected": connected, "state": state}}
+
+
+def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
+    """Raise InvalidInput for a plan that can't be carried out, or would lose something."""
+    own = observed.server
+    if own.node not in desired.names:
+        raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
+    all_members = {*observed.members, *desired.names}
+    problems = {
+        name: _cluster.problem(
+            name, own, found, all_members, connected=name in observed.members and name in observed.connected
+        )
+        for name, found in observed.found.items()
+    }
+    if any(problems.values()):
+        raise InvalidInput("members", "; ".join(f"{name}: {text}" for name, text in problems.items() if text))
+    for name in leaving if not desired.force else []:
+        held = _cluster.held_by(own.shards, name)
+        if held:
+            raise InvalidInput(
+                "exclusive",
+                f"{name} still holds shards of {_cluster.listed(held)}: move them to other members before it leaves, or "
+                "set force=true to lose what no other member holds",
+            )
+
+
+def _unmet(observed: Observed) -> InvalidInput | None:
+    """What the nodes that are to connect still lack. A member that is away may come back while it is waited for."""
+    lacks = {}
+    for name, found in observed.found.items():
+        away = isinstance(found, CouchDBError)
+        if name not in observed.members or not (away or name in observed.connected):
+            lacks[name] = _cluster.lack(observed.server, found)
+    texts = [f"{name}: {text}" for name, text in lacks.items() if text]
+    return InvalidInput("members", "; ".join(texts)) if texts else None
+
+
+def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
+    arguments = {"name": member.name, "node": own, "wait_timeout": wait_timeout}
+    shown = {"url": mask_url(member.url)} if member.url else {}
+    return Change("create", "member", (member.name,), None, shown, "join_node", arguments, stage=JOIN)
+
+
+def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Change]:
+    """One copy for a node alone, as CouchDB's setup has it, and no longer when others have joined.
+
+    Then it is not fewer for a cluster of two: CouchDB makes as many as there are members, and more may join.
+    """
+    held = server.settings.get("cluster", {}).get("n")
+    if (members == 1) != (held == "1"):
+        arguments = {"section": "cluster", "key": "n", "value": str(1 if members == 1 else COPIES), "node": name}
+        path = (name, "cluster", "n")
+        yield Change("update", "setting", path, held, arguments["value"], "config", arguments, stage=SET)
+
+
+def _creation(name: str, desired: Desired) -> Change:
+    arguments = {
+        "name": name,
+        "members": desired.names,
+        "urls": desired.urls,
+        "wait_timeout": desired.wait_timeout or 1,
+    }
+    return Change("create", "database", (name,), None, {}, "put_system_database", arguments, stage=CREATE)
+
+
+def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
+    """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
+    return NotConnected(
+        f"{_cluster.listed(missing)} not created, as copies would be placed on members that are not connected: "
+        f"{_cluster.listed(absent)}; start them, or take them out with exclusive=true"
+    )
+
+
+def _warnings(desired: Desired, members: list[str], connected: list[str], copies: dict[str, int]) -> list[str]:
+    warnings = []
+    if len(members) % 2 == 0:
+        warnings.append(
+            f"{len(members)} members is an even number: an odd one keeps a majority when the cluster is cut in two"
+        )
+    for name in members:
+        if name not in connected and name not in desired.names:
+            warnings.append(f"{name} is a member, is not connected and is not named: exclusive=true would take it out")
+    for name, number in copies.items():
+        if number < min(COPIES, len(members)):
+            warnings.append(
+                f"{name} has {number} of {min(COPIES, len(members))} copies that it could have: it was created before "
+                "the others joined, and CouchDB adds none by itself"
+            )
+    return warnings
+
+
+def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
+    """The passwords in the addresses of members, also where these stand in the wrong place."""
+    for entry in params["members"] or []:
+        for text in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from url_secrets(str(text or ""))
+
+
+RESOURCE = Resource(desire, observe, report, plan, wait, _secrets, client=Members, options=ARGUMENT_SPEC)

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documents, design documents above all: what couchdb_document declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .. import _documents
+from .._client.documents import Documents
+from .._documents import STAGED, Key, Wanted, rev_of
+from .._module import Resource
+from .._plan import Change, Plan
+from .._secrets import document_secrets
+from ..errors import InvalidInput
+
+_DATABASE: dict[str, t.Any] = {
+    "documents": {"type": "list", "elements": "dict"},
+    "src": {"type": "path"},
+    "ids": {"type": "list", "elements": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "mode": {"type": "str", "choices": ["replace", "merge"]},
+    "build": {"type": "bool"},
+    "staged": {"type": "bool"},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_DATABASE,
+    "database": {"type": "str"},
+    "remote_src": {"type": "bool", "default": False},
+    "state": {**_DATABASE["state"], "default": "present"},
+    "mode": {**_DATABASE["mode"], "default": "replace"},
+    "build": {"type": "bool", "default": False},
+    "staged": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 600},
+    "databases": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"database": {"type": "str", "required": True}, **_DATABASE},
+        "required_one_of": [("documents", "src", "ids")],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The documents that are declared, by database and id, and how long to wait for their views, in seconds."""
+
+    wanted: dict[Key, Wanted]
+    wait_timeout: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is: the revisions of the documents that are as desired, None for none, and those that differ, whole.
+
+    ``missing`` are databases that aren't there; ``limit`` is the largest document, in bytes, that the server takes.
+    """
+
+    revs: dict[Key, str | None]
+    differing: dict[Key, dict[str, t.Any] | None]
+    missing: frozenset[str]
+    limit: int | None = None
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The documents, checked, those of files too. Raises InvalidInput for what can't work, and for a document given twice."""
+    given = [params] if params["databases"] is None else params["databases"]
+    wanted: dict[Key, Wanted] = {}
+    for number, options in enumerate(given):
+        where = "" if options is params else f"databases[{number}]."
+        names = ("state", "mode", "build", "staged")
+        common = {name: params[name] if options[name] is None else options[name] for name in names}
+        for one in _documents.declared({**options, **common}, where):
+            if one.key in wanted:
+                places = f"{wanted[one.key].where} and {one.where}"
+                raise InvalidInput(f"{where}documents", f"the document {one.id} has two sources: {places}")
+            wanted[one.key] = one
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more")
+    return Desired(wanted, params["wait_timeout"])
+
+
+def observe(client: Documents, desired: Desired) -> Observed:
+    """The documents in bulk. Of those that are as desired only the revision is kept."""
+    wanted = desired.wanted
+    portions = client.documents(
+        _documents.reading(wanted.values()), lambda *portion: _documents.compared(wanted, *portion)
+    )
+    revs = {key: rev for found in portions for key, rev in found.revs.items()}
+    differing = {key: held for found in portions for key, held in found.differing.items()}
+    unsure = [(*key, name) for key, held in differing.items() for name in _documents.undecided(wanted[key], held)]
+    for (database, docid, name), content in zip(unsure, client.attachments(unsure)):
+        differing[database, docid]["_attachments"][name]["digest"] = _documents.digest(content)
+    missing = frozenset(found.database for found in portions if found.missing)
+    return Observed(revs, differing, missing, client.max_document_size() if differing else None)
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """Which documents must be written or deleted."""
+    changes: list[Change] = []
+    revs = {key: rev_of(held) for key, held in observed.differing.items()}
+    for key, held in observed.differing.items():
+        one = desired.wanted[key]
+        document = _documents.to_write(one, held, observed.limit)
+        if document is not held:
+            revs[key] = None
+            changes += _changes(one, held, document, observed, desired.wait_timeout)
+    switched = {change.path for change in changes if change.call == "switch_design_document"}
+    left_over = {
+        key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
+    }
+    needed = sorted({key[0] for key, one in desired.wanted.items() if one.present} & observed.missing)
+    warnings = tuple(f"there is no database {name}: create it first" for name in needed)
+    return Plan(
+        tuple(change for change in changes if change.path not in left_over),
+        Observed({**observed.revs, **revs}, {}, frozenset()),
+        warnings,
+    )
+
+
+def wait(client: Documents, desired: Desired, observed: Observed) -> Observed:
+    """What there is once the views that are waited for are built."""
+    building = [one for one in desired.wanted.values() if one.is_design and one.present and (one.build or one.staged)]
+    client.build_views([(*one.key, _documents.views(one.document)) for one in building], desired.wait_timeout)
+    return observed
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
+    """The documents in the order of the task."""
+    held = {**observed.revs, **{key: rev_of(there) for key, there in observed.differing.items()}}
+    done = {change.path: f"{change.action}d" for change in changes}
+    return {
+        "documents": [
+            {"database": key[0], "id": key[1], "rev": held[key], "status": done.get(key, "unchanged")}
+            for key, one in desired.wanted.items()
+            if not one.left_over
+        ]
+    }
+
+
+def secrets(params: dict[str, t.Any]) -> set[str]:
+    """The fields that are secret by their name."""
+    return document_secrets([options["documents"] for options in [params, *(params["databases"] or [])]])
+
+
+def _changes(
+    one: Wanted, held: dict[str, t.Any] | None, document: t.Any, observed: Observed, wait_timeout: int
+) -> t.Iterator[Change]:
+    """The changes that make a document what it should be: one, or a deletion for each of its conflicting revisions.
+
+    Those of a missing database go first, as they fail before anything else is done; then design documents, which
+    may check the others.
+    """
+    action = "create" if held is None else "update" if document else "delete"
+    shown = (_documents.shown(held), _documents.shown(document))
+    stage = 0 if one.database in observed.missing else 1 if one.is_design else 2
+    if one.is_design and document:
+        arguments = {"document": document, "files": one.files}
+        call = "put_design_document"
+        if one.staged and _documents.needs_building(document, held):
+            call, arguments["wait_timeout"] = "switch_design_document", wait_timeout
+        yield Change(action, "document", one.key, *shown, call, arguments, database=one.database, stage=stage)
+        return
+    for sent in [document] if document else _documents.deletions(held or {}):
+        yield Change(
+            action,
+            "document",
+            one.key,
+            *shown,
+            "write_documents",
+            {"documents": sent},
+            database=one.database,
+            stage=stage,
+            bulk=True,
+            size=_documents.sent_size(sent),
+        )
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    wait,
+    secrets,
+    client=Documents,
+    options=ARGUMENT_SPEC,
+    constraints={
+        "mutually_exclusive": [(name, "databases") for name in ("database", "documents", "src", "ids")],
+        "required_one_of": [("database", "databases"), ("documents", "src", "ids", "databases")],
+    },
+)

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Mango indexes: what couchdb_index declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .. import _indexes
+from .._client.indexes import Indexes
+from .._dialect import Dialect
+from .._indexes import Design, Index, Wanted
+from .._module import Resource
+from .._names import check_database_name
+from .._plan import Change, Plan
+from ..errors import InvalidInput
+
+_INDEX: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "ddoc": {"type": "str"},
+    "fields": {"type": "list", "elements": "raw"},
+    "selector": {"type": "dict"},
+    "type": {"type": "str", "choices": ["json", "text", "nouveau"]},
+    "partitioned": {"type": "bool"},
+    "default_analyzer": {"type": "raw"},
+    "default_field": {"type": "dict", "options": {"enabled": {"type": "bool"}, "analyzer": {"type": "str"}}},
+    "index_array_lengths": {"type": "bool"},
+}
+_COMMON: dict[str, t.Any] = {
+    "database": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_INDEX,
+    **_COMMON,
+    "state": {**_COMMON["state"], "default": "present"},
+    "indexes": {"type": "list", "elements": "dict", "options": {**_INDEX, **_COMMON}},
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is: database → its indexes, its design documents, and whether it is partitioned where that matters.
+
+    ``missing`` are the databases that must be there and aren't.
+    """
+
+    indexes: dict[str, list[Index]]
+    designs: dict[str, dict[str, Design]]
+    partitioned: dict[str, bool]
+    missing: list[str]
+    dialect: Dialect
+    features: list[str]
+
+
+def desire(params: dict[str, t.Any]) -> list[Wanted]:
+    """The indexes, checked. Raises InvalidInput for what CouchDB doesn't take, and for one given twice."""
+    given = [params] if params["indexes"] is None else params["indexes"]
+    desired: list[Wanted] = []
+    for number, index in enumerate(given):
+        where = "" if index is params else f"indexes[{number}]."
+        database, state = (index[option] or params[option] for option in ("database", "state"))
+        if database is None:
+            raise InvalidInput(f"{where}database", "must be given")
+        check_database_name(database, f"{where}database")
+        desired.append(_indexes.wanted(index, database, state, where))
+    _indexes.check_once(desired)
+    return desired
+
+
+def observe(client: Indexes, desired: list[Wanted]) -> Observed:
+    """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
+    client.dialect.check_indexes()
+    wanted: dict[str, list[str]] = {item.database: [] for item in desired}
+    for item in desired:
+        wanted[item.database] += [item.ddoc] if item.ddoc else []
+    documents = client.design_documents(wanted)
+    indexes = {name: _indexes.held(designs or []) for name, designs in documents.items()}
+    infos = client.dbs_info(_indexes.undecided(desired, indexes))
+    partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}
+    return Observed(
+        {name: _indexes.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
+        {name: _indexes.designs(designs or []) for name, designs in documents.items()},
+        partitioned,
+        [item.database for item in desired if item.present and documents[item.database] is None],
+        client.dialect,
+        client.welcome().get("features", []),
+    )
+
+
+def plan(desired: list[Wanted], observed: Observed) -> Plan:
+    """Which indexes must be created, changed, removed: what is new first.
+
+    Before all else those of a missing database, as they fail. In check mode an earlier task may be about to create it.
+    """
+    doomed: list[Change] = []
+    written: list[Change] = []
+    removed: list[Change] = []
+    indexes = {database: list(there) for database, there in observed.indexes.items()}
+    designs = {database: dict(there) for database, there in observed.designs.items()}
+    predicted = replace(observed, indexes=indexes, designs=designs, missing=[])
+    for item, mine in zip(desired, _indexes.claimed(desired, observed.indexes)):
+        for before, after in _indexes.steps(item, mine):
+            if before is not None:
+                indexes[item.database].remove(before)
+            if after is not None:
+                place = doomed if item.database in observed.missing else written
+                place.append(_writing(item, before, after, predicted))
+                indexes[item.database].append(after)
+                if after.ddoc:
+                    designs[item.database].setdefault(after.ddoc, Design(_indexes.MANGO, item.partitioned))
+            elif before is not None:
+                removed.append(_removal(item, before))
+    begin = len(doomed)
+    changes = [*_in_turn(doomed, 0), *_in_turn(written, begin), *_in_turn(removed, begin + len(written))]
+    warnings = tuple(f"there is no database {name}: create it first" for name in dict.fromkeys(observed.missing))
+    return Plan(tuple(changes), predicted, warnings)
+
+
+def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
+    """The indexes in the order of the task."""
+    found = zip(desired, _indexes.claimed(desired, observed.indexes))
+    return {"indexes": [_indexes.shown(item, mine) for item, mine in found]}
+
+
+def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:
+    """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
+    design = there.designs[item.database].get(after.ddoc or "")
+    _indexes.check_place(item, after, design, there.partitioned.get(item.database))
+    # CouchDB refuses what isn't word for word what the design document says of it.
+    partitioned = design.partitioned if design else item.partitioned
+    named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}
+    index = {"index": item.sent, "type": after.type, **{name: said for name, said in named.items() if said is not None}}
+    problem = there.dialect.index_problem(index, there.features)
+    if problem:
+        raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
+    shown = None if before is None else before.shown()
+    action = "create" if before is None else "update"
+    path = item.path(after)
+    return Change(action, "index", path, shown, after.shown(), "put_index", {"index": index}, database=item.database)
+
+
+def _removal(item: Wanted, index: Index) -> Change:
+    arguments = {"ddoc": index.ddoc, "name": index.name, "kind": index.type}
+    path = item.path(index)
+    return Change("delete", "index", path, index.shown(), None, "remove_index", arguments, database=item.database)
+
+
+def _in_turn(changes: list[Change], first: int) -> list[Change]:
+    """The changes with stages from ``first`` on: those of one design document one after the other."""
+    before: dict[tuple[str | None, str], int] = {}
+    staged = []
+    for change in changes:
+        place = (change.database, change.arguments.get("index", change.arguments).get("ddoc", ""))
+        number = before.get(place, 0) if place[1] else 0
+        before[place] = number + 1
+        staged.append(replace(change, stage=first + number))
+    return staged
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    client=Indexes,
+    options=ARGUMENT_SPEC,
+    constraints={"mutually_exclusive": [(name, "indexes") for name in _INDEX]},
+)

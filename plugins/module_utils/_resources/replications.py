@@ -1,0 +1,304 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Replications, with a document or without: what couchdb_replication declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from .. import _replications
+from .._client.replications import Replications
+from .._module import Resource
+from .._plan import Change, Plan
+from .._replications import Here, Replication
+from .._secrets import url_secrets
+from ..errors import InvalidInput, NotFound
+
+_REPLICATION: dict[str, t.Any] = {
+    "name": {"type": "str"},
+    "source": {"type": "raw"},
+    "target": {"type": "raw"},
+    "continuous": {"type": "bool"},
+    "create_target": {"type": "bool"},
+    "create_target_params": {"type": "dict"},
+    "doc_ids": {"type": "list", "elements": "str"},
+    "selector": {"type": "dict"},
+    "filter": {"type": "str"},
+    "query_params": {"type": "dict"},
+    "source_proxy": {"type": "str"},
+    "target_proxy": {"type": "str"},
+    "user_ctx": {"type": "dict"},
+    "options": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "persistent": {"type": "bool"},
+    "wait": {"type": "bool"},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_REPLICATION,
+    "state": {**_REPLICATION["state"], "default": "present"},
+    "persistent": {"type": "bool", "default": True},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 300},
+    "replicator": {"type": "str", "default": _replications.REPLICATOR},
+    "local_url": {"type": "str"},
+    "replications": {"type": "list", "elements": "dict", "options": _REPLICATION},
+}
+
+_OLD_FOR = 5
+"""How often the state of a document that was changed may still be that of before, until it is believed."""
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The replications, checked, and where and how they run. ``seen`` is filled with each observation."""
+
+    replications: list[Replication]
+    replicator: str
+    local_url: str | None
+    timeout: int
+    seen: list[Observed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What there is.
+
+    ``documents`` and ``states`` are by name, None and nothing for what isn't there; ``jobs`` run without a document, None
+    where the server doesn't tell; ``missing`` are the databases here that are needed and aren't there.
+    """
+
+    here: Here
+    documents: dict[str, dict[str, t.Any] | None] = field(default_factory=dict)
+    states: dict[str, dict[str, t.Any]] = field(default_factory=dict)
+    jobs: list[dict[str, t.Any]] | None = field(default_factory=list)
+    missing: frozenset[str] = frozenset()
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The replications, checked. Raises InvalidInput for what can't be one, and for a name given twice."""
+    _replications.check_replicator(params["replicator"])
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more seconds")
+    if params["replications"] is None:
+        found = [_replications.declared(params, params)]
+    else:
+        items = enumerate(params["replications"])
+        found = [_replications.declared(each, params, f"replications[{number}].") for number, each in items]
+    labels: set[str] = set()
+    for each in found:
+        if each.label in labels:
+            raise InvalidInput(f"{each.where}name", f"{each.label} is there twice")
+        labels.add(each.label)
+    return Desired(found, params["replicator"], params["local_url"], params["wait_timeout"])
+
+
+def observe(client: Replications, desired: Desired) -> Observed:
+    """The documents and their states and, where it matters, what runs without one, and which databases are there."""
+    _replications.check_dialect(desired.replicator, client.dialect)
+    persistent = [each for each in desired.replications if each.persistent]
+    documents = _documents(client, desired.replicator, persistent)
+    observed = Observed(client.replication_here(desired.local_url), documents)
+    observed = replace(observed, **_running(client, desired, observed))
+    needed = {name for each in desired.replications if _changes(each, desired, observed) for name in each.databases}
+    there = client.dbs_info(sorted(needed)) if needed else {}
+    observed = replace(observed, missing=frozenset(name for name, info in there.items() if info is None))
+    desired.seen.append(observed)
+    return observed
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """Which documents must be written or deleted, and what must be started or stopped."""
+    documents, states, jobs = dict(observed.documents), dict(observed.states), list(observed.jobs or [])
+    changes: list[Change] = []
+    unmet: InvalidInput | None = None
+    for each in desired.replications:
+        found = _changes(each, desired, observed)
+        if not found:
+            continue
+        changes += found
+        unmet = unmet or each.unmet(observed.missing)
+        if each.persistent:
+            documents[each.label] = found[-1].arguments["document"] if each.present else None
+            states.pop(each.label, None)
+        elif not each.present:
+            jobs = [job for job in jobs if job is not _job(each, observed)]
+        elif each.continuous:
+            jobs.append(_replications.new_job(found[-1].arguments["document"]))
+    predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
+    return Plan(tuple(changes), predicted, unmet=unmet)
+
+
+def wait(client: Replications, desired: Desired, observed: Observed) -> Observed:
+    """Look until all that is waited for has come about, and give what there is then."""
+    waited = {each.label: each for each in desired.replications if each.waits}
+    first, asked = desired.seen[0], 0
+
+    def ask() -> dict[str, dict[str, t.Any]]:
+        nonlocal observed, asked
+        if asked:
+            observed = replace(observed, **_running(client, desired, observed))
+        asked += 1
+        believed = asked > _OLD_FOR
+        return {
+            label: _replications.NOTHING if not believed and _is_old(each, first, observed) else _state(each, observed)
+            for label, each in waited.items()
+        }
+
+    client.await_replications(ask, {label: each.continuous for label, each in waited.items()}, desired.timeout)
+    return observed
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
+    """The replications in the order of the task."""
+    results = {change.path[0]: change.result for change in changes if change.call == "replicate_once"}
+    return {"replications": [_told(each, observed, results.get(each.label)) for each in desired.replications]}
+
+
+def secrets(params: dict[str, t.Any]) -> set[str]:
+    """The passwords in endpoints, proxies and other options."""
+    given = [params, *(params["replications"] or [])]
+    return url_secrets(params["local_url"] or "").union(*(_replications.secrets(each) for each in given))
+
+
+def _documents(
+    client: Replications, replicator: str, persistent: list[Replication]
+) -> dict[str, dict[str, t.Any] | None]:
+    names = [each.label for each in persistent]
+    try:
+        return client.replication_documents(replicator, names) if names else {}
+    except NotFound:
+        if any(each.present for each in persistent):
+            raise
+        return dict.fromkeys(names)
+
+
+def _running(client: Replications, desired: Desired, observed: Observed) -> dict[str, t.Any]:
+    """The states of the documents that are there, and the jobs without one where some are declared."""
+    there = [name for name, document in observed.documents.items() if document]
+    jobs = any(not each.persistent and (each.continuous or not each.present) for each in desired.replications)
+    return {
+        "states": client.replication_states(desired.replicator, there),
+        "jobs": client.replication_jobs() if jobs else [],
+    }
+
+
+def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Change]:
+    """What must be sent for a replication."""
+    if each.persistent:
+        return list(_of_document(each, desired.replicator, observed))
+    change = _of_job(each, desired, observed)
+    return [change] if change else []
+
+
+def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change | None:
+    document = each.document(observed.here)
+    told = _replications.told_document(document)
+    job = _job(each, observed)
+    if not each.present:
+        if job is None and observed.jobs is not None:
+            return None
+        arguments = {"document": {**document, **_replications.suffixes(job)}}
+        void = {"cancelled": False}
+        return Change("delete", "replication", (each.label,), told, None, "cancel_replication", arguments, void_if=void)
+    if each.continuous:
+        if observed.jobs is None:
+            dialect = observed.here.dialect
+            raise InvalidInput(
+                f"{each.where}persistent",
+                f"{dialect.product} {dialect.version} doesn't tell what it replicates: make it a document, or not continuous",
+            )
+        arguments = {"document": document}
+        new = Change("create", "replication", (each.label,), None, told, "send_replication", arguments)
+        return None if job else new
+    created = each.target is not None and each.target.database in observed.missing
+    return Change(
+        "create",
+        "replication",
+        (each.label,),
+        None,
+        told,
+        "replicate_once",
+        {"document": document, "timeout": desired.timeout},
+        void_if=None if created else {"docs_written": 0},
+    )
+
+
+def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
+    held, path = observed.documents[each.label], (each.label,)
+    wanted = each.document(observed.here) if each.present else None
+    if held == wanted or (held and wanted and _replications.same(held, wanted)):
+        return
+    before = held and _replications.told_document(held)
+    locked = held is not None and _replications.is_locked(held, observed.here.dialect)
+    if held is not None and (wanted is None or locked):
+        gone = {"document": held["_id"], "rev": held["_rev"]}
+        yield Change("delete", "replication", path, before, None, "delete", gone, database=replicator)
+    if wanted is None:
+        return
+    action, after = "update", _replications.told_document(wanted)
+    kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not locked}
+    if held is None or locked:
+        action, before = "create", None
+    new = {"document": {"_id": each.label, **kept, **wanted}}
+    yield Change(
+        action, "replication", path, before, after, "put_document", new, database=replicator, stage=int(locked)
+    )
+
+
+def _job(each: Replication, observed: Observed) -> dict[str, t.Any] | None:
+    """The job without a document that fits a replication."""
+    document = each.document(observed.here)
+    return next((job for job in observed.jobs or [] if _replications.fits_job(document, job)), None)
+
+
+def _state(each: Replication, observed: Observed) -> dict[str, t.Any]:
+    """What has become of a replication."""
+    if each.persistent:
+        return observed.states.get(each.label, _replications.NOTHING)
+    return _job(each, observed) or _replications.GONE
+
+
+def _is_old(each: Replication, first: Observed, observed: Observed) -> bool:
+    """Whether the server tells of a document that was changed what it told before."""
+    if not each.persistent or first.documents[each.label] == observed.documents[each.label]:
+        return False
+    return first.states.get(each.label) == observed.states.get(each.label)
+
+
+def _told(each: Replication, observed: Observed, copied: dict[str, t.Any] | None) -> dict[str, t.Any]:
+    if each.persistent:
+        document, state = observed.documents[each.label], _state(each, observed)
+    elif each.present and not each.continuous:
+        done = {**_replications.NOTHING, "state": "completed", "info": copied}
+        document, state = each.document(observed.here), done if copied else _replications.NOTHING
+    else:
+        job = _job(each, observed)
+        document, state = (each.document(observed.here), job) if job else (None, _replications.NOTHING)
+    return {
+        "name": each.name,
+        "exists": bool(document) and (each.persistent or each.continuous or not each.present),
+        "state": state["state"],
+        "source": _replications.told_end(document["source"]) if document else None,
+        "target": _replications.told_end(document["target"]) if document else None,
+        "info": _replications.told_info(state["info"]),
+    }
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    wait,
+    secrets,
+    client=Replications,
+    options=ARGUMENT_SPEC,
+    constraints={
+        "mutually_exclusive": [
+            (name, "replications") for name in _REPLICATION if name not in ("state", "persistent", "wait")
+        ]
+    },
+)

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restarts of nodes, one after the other: what couchdb_restart is asked for, finds, does and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._client.restarts import Restarts
+from .._dialect import LOCAL
+from .._module import Resource
+from .._plan import DONT, Change, Plan
+from .._restart import Cluster
+from ..errors import InvalidInput, NodeDown
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "nodes": {"type": "list", "elements": "str", "default": [LOCAL]},
+    "maintenance_mode": {"type": "bool", "default": False},
+    "drain_time": {"type": "int", "default": 10},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 120},
+    "force": {"type": "bool", "default": False},
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The node that answers, the cluster as it sees it, and the names that were asked for, V(_local) and V(all) resolved."""
+
+    own: str
+    cluster: Cluster
+    named: list[str]
+
+
+def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The options, checked."""
+    if not params["nodes"]:
+        raise InvalidInput("nodes", "names no node")
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 second or more")
+    if params["drain_time"] < 0:
+        raise InvalidInput("drain_time", f"is {params['drain_time']}, and must be 0 seconds or more")
+    if params["maintenance_mode"] and not params["wait"]:
+        raise InvalidInput("wait", "must be true with maintenance_mode, which is seen to after the restart")
+    return params
+
+
+def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
+    """Which nodes there are, and how long they have been up."""
+    client.check_restart(desired["maintenance_mode"])
+    cluster = client.cluster_seen()
+    local = LOCAL in desired["nodes"] or len(cluster.members) == 1
+    own = client.answering_node() if local else client.local_node()
+    # Whoever may see this is a server admin, and may restart.
+    client.maintenance_mode(own)
+    named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
+    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)))
+
+
+def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
+    """A stage for each node; the one that answers is the last."""
+    cluster, named = observed.cluster, observed.named
+    unknown = [name for name in named if name not in cluster.members]
+    if unknown:
+        raise InvalidInput("nodes", f"no such node: {', '.join(unknown)}; there are {', '.join(cluster.members)}")
+    if not desired["wait"] and len(named) > 1:
+        raise InvalidInput("wait", "must be true for more than one node: the next must not go before the first is back")
+    if cluster.down and not desired["force"]:
+        raise NodeDown(
+            f"no node is restarted, as others of the cluster are down: {', '.join(cluster.down)}; bring them back first, or set force"
+        )
+    down = [name for name in named if name in cluster.down]
+    going = sorted((name for name in named if name not in down), key=lambda name: name == observed.own)
+    return Plan(
+        tuple(_change(desired, cluster, name, stage) for stage, name in enumerate(going)),
+        observed,
+        afterwards=DONT,
+        shortfall=NodeDown(f"not restarted, as they are down: {', '.join(down)}") if down else None,
+    )
+
+
+def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """How each restart went; what isn't known in check mode, or without waiting, is None."""
+    unknown = {"uptime_after": None, "seconds_away": None}
+    return {
+        "nodes": [
+            change.result
+            if isinstance(change.result, dict)
+            else {"name": change.path[0], "uptime_before": change.before["uptime"], **unknown}
+            for change in changes
+        ]
+    }
+
+
+def _change(desired: dict[str, t.Any], cluster: Cluster, name: str, stage: int) -> Change:
+    uptime = cluster.sightings[name].uptime
+    arguments = {
+        "wait_timeout": desired["wait_timeout"],
+        "drain_time": desired["drain_time"] if desired["maintenance_mode"] else None,
+        "without": cluster.down,
+    }
+    return Change(
+        action="restart",
+        what="node",
+        path=(name,),
+        before={"uptime": uptime},
+        after={"uptime": None if uptime is None else 0},
+        call="restart_and_wait" if desired["wait"] else "restart",
+        arguments={"node": name, **(arguments if desired["wait"] else {})},
+        stage=stage,
+    )
+
+
+RESOURCE = Resource(desire, observe, report, plan, client=Restarts, options=ARGUMENT_SPEC)

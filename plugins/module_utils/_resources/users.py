@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Users, their roles, attributes and passwords: what couchdb_user declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .. import _passwords, _users
+from .._client.users import Users
+from .._dialect import Dialect
+from .._module import LOGIN_PASSWORD, Resource
+from .._names import check_user_name
+from .._plan import Change, Plan
+from .._secrets import document_secrets
+from ..errors import InvalidInput
+
+_USER: dict[str, t.Any] = {
+    "password": {"type": "str", "no_log": True},
+    "password_hash": {"type": "str", "no_log": True},
+    "roles": {"type": "list", "elements": "str"},
+    "attributes": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "no_log": False},
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **_USER,
+    "name": {"type": "str"},
+    "state": {**_USER["state"], "default": "present"},
+    "update_password": {**_USER["update_password"], "default": "always"},
+    "login_password": LOGIN_PASSWORD,
+    "users": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, **_USER},
+        "mutually_exclusive": [("password", "password_hash")],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The users' documents by name, None for those that are not there, and how the server hashes."""
+
+    documents: dict[str, dict[str, t.Any] | None]
+    hashing: dict[str, t.Any]
+    dialect: Dialect
+
+
+def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """The users by name, checked. Raises InvalidInput for what CouchDB doesn't take, and for a name given twice."""
+    given = [params] if params["users"] is None else params["users"]
+    desired: dict[str, dict[str, t.Any]] = {}
+    for number, user in enumerate(given):
+        where = "" if user is params else f"users[{number}]."
+        check_user_name(user["name"], f"{where}name")
+        _passwords.check_given(user, where)
+        _users.check_fields(user, where)
+        if user["name"] in desired:
+            raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
+        common = {option: user[option] or params[option] for option in ("state", "update_password")}
+        desired[user["name"]] = {**user, **common, "where": where}
+    return desired
+
+
+def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
+    """The users' documents, and how the server hashes."""
+    documents = client.users(list(desired))
+    return Observed(documents, client.hashing(), client.dialect)
+
+
+def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
+    """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
+    wanted = dict(zip(desired, _passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
+    changes = tuple(
+        _change(name, observed.documents[name], document)
+        for name, document in wanted.items()
+        if document != observed.documents[name]
+    )
+    return Plan(changes, replace(observed, documents=wanted))
+
+
+def report(
+    desired: dict[str, dict[str, t.Any]], observed: Observed, changes: list[Change]
+) -> dict[str, list[dict[str, t.Any]]]:
+    """The users in the order of the task."""
+    return {"users": [_users.shown(name, observed.documents[name]) for name in desired]}
+
+
+def secrets(params: dict[str, t.Any]) -> set[str]:
+    """The attributes that are secret by their name."""
+    return document_secrets([user["attributes"] for user in [params, *(params["users"] or [])]])
+
+
+def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | None:
+    """The document that there should be: the one that there is with what is given set in it."""
+    if user["state"] == "absent":
+        return None
+    held = observed.documents[user["name"]]
+    document = _users.merged(user, held)
+    asked = user["password"] is not None or user["password_hash"] is not None
+    if not asked or (held is not None and user["update_password"] == "on_create"):
+        return document
+    stored = list(filter(None, [_passwords.parse_user(document)]))
+    wanted = _passwords.settle(stored, user["password"], user["password_hash"], observed.hashing)
+    problem = observed.dialect.hash_problem(wanted, stored)
+    if problem:
+        raise InvalidInput(f"{user['where']}password_hash", problem)
+    return document if wanted in stored else _users.with_hash(document, wanted)
+
+
+def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:
+    action = "create" if held is None else "update" if wanted else "delete"
+    document = wanted or {"_id": held["_id"], "_rev": held["_rev"], "_deleted": True} if held else wanted
+    arguments = {"documents": document}
+    return Change(action, "user", (name,), held, wanted, "bulk_docs", arguments, database="_users", bulk=True)
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    secrets=secrets,
+    client=Users,
+    options=ARGUMENT_SPEC,
+    constraints={
+        "mutually_exclusive": [
+            ("password", "password_hash"),
+            *((name, "users") for name in ("name", "password", "password_hash", "roles", "attributes")),
+        ],
+        "required_one_of": [("name", "users")],
+    },
+)
