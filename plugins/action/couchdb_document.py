@@ -22,6 +22,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     _supports_check_mode = True
     _supports_diff = True
 
+    DATABASES = "databases"
+    """The option whose entries have a C(src) of their own."""
+
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -37,8 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         return result
 
     def _with_documents(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-        """The arguments with each ``src``, also those in ``databases``, replaced by a file on the module's host."""
-        databases = arguments.get("databases")
+        """The arguments with each ``src``, also those of several databases, replaced by a file on the module's host."""
+        databases = arguments.get(self.DATABASES)
         several = databases if isinstance(databases, list) else []
         sent = [
             {**given, "src": self._sent(given["src"], number)}
@@ -46,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             else given
             for number, given in enumerate([arguments, *several])
         ]
-        return {**sent[0], "databases": sent[1:]} if several else t.cast("dict[str, t.Any]", sent[0])
+        return {**sent[0], self.DATABASES: sent[1:]} if several else t.cast("dict[str, t.Any]", sent[0])
 
     def _sent(self, src: str, number: int) -> str:
         """The path, on the module's host, of a file that holds the documents of ``src``."""

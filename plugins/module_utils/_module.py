@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""run(): from an Ansible module's options to its result, the same way for every module.
+"""run() and run_all(): from an Ansible module's options to its result, the same way for every module.
 
     desire → observe → plan → apply → observe again → (wait) → report
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 import typing as t
 import warnings
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from . import errors
 from ._client.server import DEFAULT_URL, Server
@@ -106,6 +108,43 @@ class Resource:
     constraints: Params = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of the resources that a module carries out one after the other.
+
+    ``options``: the module's option → that of the resource. The first is the declaration itself: where it is empty,
+    there is nothing to do.
+    """
+
+    resource: Resource
+    options: dict[str, str]
+
+    def given(self, params: Params) -> Params:
+        """The resource's options that a task gives; none when it declares nothing of it."""
+        if not params[next(iter(self.options))]:
+            return {}
+        return {own: params[name] for name, own in self.options.items() if params[name] is not None}
+
+    def desired(self, params: Params) -> t.Any:
+        """What the resource's options want. Raises InvalidInput, with the name that the module has for an option."""
+        try:
+            return self.resource.desire(params)
+        except errors.InvalidInput as error:
+            for name, own in self.options.items():
+                if re.match(rf"{own}\b", error.option):
+                    raise errors.InvalidInput(name + error.option[len(own) :], error.problem) from error
+            raise
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a module manages that is made of several resources: its parts in their order, and the client of them all."""
+
+    parts: dict[str, Part]
+    client: type[Server]
+    options: Params
+
+
 @dataclass
 class Progress:
     """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
@@ -142,31 +181,62 @@ class Interrupted(Exception):
 
 
 def run(resource: Resource) -> None:
-    """Run a module from its options to its end: main() of every module."""
-    spec = {**CONNECTION, **resource.options}
-    module = _Module(resource, argument_spec=spec, supports_check_mode=True, **resource.constraints)
-    if REQUESTS_IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
-    # They go to standard error, once for each request; connection_warnings() says the same in a better place.
-    warnings.filterwarnings("ignore", "Unverified HTTPS request")
+    """Run a module from its options to its end: main() of every module that manages one thing."""
+    module = _Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
     try:
         desired = resource.desire(module.params)
-        client = make_client(module.params, resource.client)
-        for warning in connection_warnings(client):
-            module.warn(warning)
-        outcome = carry_out(resource, desired, client, check_mode=module.check_mode)
-    except Interrupted as stop:
-        module.fail_json(**failure(stop.error, stop.progress))
+        client = module.client(resource.client)
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))
-    for warning in outcome.warnings:
-        module.warn(warning)
-    result: dict[str, t.Any] = {"changed": bool(outcome.changes), **outcome.returned}
-    if module._diff and resource.plan:
-        result["diff"] = diff(outcome.changes)
-    if outcome.shortfall is not None:
-        module.fail_json(**{**result, **failure(outcome.shortfall, Progress(outcome.changes))})
+    result = module.carry_out(resource, desired, client)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
+
+
+def run_all(composition: Composition) -> None:
+    """Run a module from its options to its end: main() of a module that manages several things, one after the other.
+
+    All options are checked before anything is sent. What fails ends a run. In check mode it doesn't where an earlier
+    part would have changed something, as that may be just what it lacks: the part is told as failed.
+    """
+    given: dict[str, Params] = {}
+
+    def secrets(params: Params) -> t.Iterator[str]:
+        for name, part in composition.parts.items():
+            options = part.given(params)
+            if options:
+                result = ArgumentSpecValidator(part.resource.options, **part.resource.constraints).validate(options)
+                yield from result._no_log_values
+                if result.error_messages:
+                    raise errors.InvalidInput(name, "; ".join(result.error_messages))
+                given[name] = result.validated_parameters
+                yield from part.resource.secrets(given[name])
+
+    module = _Module(secrets, {**CONNECTION, **composition.options})
+    try:
+        desired = {name: composition.parts[name].desired(options) for name, options in given.items()}
+        client = module.client(composition.client)
+    except errors.CouchDBError as error:
+        module.fail_json(**failure(error, Progress()))
+    parts: dict[str, Params] = {}
+    diffs: list[t.Any] = []
+    for name, wanted in desired.items():
+        pending = module.check_mode and any(part["changed"] for part in parts.values())
+        result = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
+        if "diff" in result:
+            diffs.append(result.pop("diff"))
+        parts[name] = {**result, "failed": result.get("failed", False)}
+        if parts[name]["failed"] and not pending:
+            break
+    unchanged = [name for name, part in parts.items() if not part["changed"] and not part["failed"]]
+    ended: Params = {"changed": any(part["changed"] for part in parts.values()), "parts": parts, "unchanged": unchanged}
+    if module._diff:
+        ended["diff"] = diffs
+    name, last = list(parts.items())[-1] if parts else ("", {})
+    if last.get("failed") and not pending:
+        module.fail_json(msg=f"{name}: {last['msg']}", **ended)
+    module.exit_json(**ended)
 
 
 def make_client(params: Params, kind: type[_Server]) -> _Server:
@@ -372,16 +442,47 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
 
 
 class _Module(AnsibleModule):
-    """An AnsibleModule that also hides the secrets which no option of its own holds."""
+    """An AnsibleModule that also hides the secrets which no option of its own holds, and knows the way."""
 
-    def __init__(self, resource: Resource, **options: t.Any) -> None:
-        self._resource = resource
+    def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
+        self._secrets = secrets
         self._options_accepted = False
-        super().__init__(**options)
+        super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
+        if REQUESTS_IMPORT_ERROR:
+            self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+        # They go to standard error, once for each request; connection_warnings() says the same in a better place.
+        warnings.filterwarnings("ignore", "Unverified HTTPS request")
+
+    def client(self, kind: type[_Server]) -> _Server:
+        """The client that the options describe. Warns of how it reaches the server. Raises InvalidInput."""
+        client = make_client(self.params, kind)
+        for warning in connection_warnings(client):
+            self.warn(warning)
+        return client
+
+    def carry_out(self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True) -> Params:
+        """Carry out one resource, and give what a module returns of it; C(failed) is true in what fail_json gets."""
+        try:
+            outcome = carry_out(resource, desired, client, check_mode=self.check_mode)
+        except Interrupted as stop:
+            return {"failed": True, **failure(stop.error, stop.progress)}
+        except errors.CouchDBError as error:
+            return {"failed": True, **failure(error, Progress())}
+        for warning in outcome.warnings if warn else []:
+            self.warn(warning)
+        result: Params = {"changed": bool(outcome.changes), **outcome.returned}
+        if self._diff and resource.plan:
+            result["diff"] = diff(outcome.changes)
+        if outcome.shortfall is not None:
+            result.update(failure(outcome.shortfall, Progress(outcome.changes)), failed=True)
+        return result
 
     def _log_invocation(self) -> None:
         # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
-        self.no_log_values.update(secret for secret in self._hidden() if secret)
+        try:
+            self.no_log_values.update(secret for secret in self._hidden() if secret)
+        except errors.InvalidInput as error:
+            self.fail_json(**failure(error, Progress()))
         self._options_accepted = True
         super()._log_invocation()
 
@@ -400,4 +501,4 @@ class _Module(AnsibleModule):
         for address in (self.params["url"] or "", *(self.params.get("nodes") or [])):
             yield from url_secrets(address)
         yield from (str(value) for name, value in self.params["headers"].items() if is_secret_header(name))
-        yield from self._resource.secrets(self.params)
+        yield from self._secrets(self.params)

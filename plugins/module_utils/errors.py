@@ -49,11 +49,12 @@ class CouchDBError(Exception):
 
 
 class InvalidInput(CouchDBError):
-    """A value that can't work, found before anything was sent. ``option`` names where it stood."""
+    """A value that can't work, found before anything was sent. ``option`` names where it stood, ``problem`` is what is wrong."""
 
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(f"{option}: {message}")
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
         self.option = option
+        self.problem = problem
 
 
 class Unsupported(CouchDBError):

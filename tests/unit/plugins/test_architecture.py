@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._module import Composition
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 ROOMS = {
@@ -74,6 +75,21 @@ BELOW: dict[str, set[str]] = {
         "database",
     },
     "_module": {"_client/server", "_http", "_plan", "_secrets"},
+    "_resources/server": {
+        "_client/documents",
+        "_client/indexes",
+        "_client/replications",
+        "_client/users",
+        "_module",
+        "_resources/admins",
+        "_resources/databases",
+        "_resources/documents",
+        "_resources/indexes",
+        "_resources/replications",
+        "_resources/settings",
+        "_resources/users",
+        "database",
+    },
 }
 PURE = {
     "_admins",
@@ -117,9 +133,9 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_point_down(room: str) -> None:
     ours = imported(ROOMS[room]) & set(ROOMS)
-    # A resource knows the engine, the parts of the client and the pure rooms; no other resource.
+    # A resource knows the engine, the parts of the client and the pure rooms; no other resource but those it is made of.
     parts = {"_module", *PURE, *(other for other in ROOMS if other.startswith("_client/"))}
-    below = parts if room.startswith("_resources/") else BELOW.get(room, set())
+    below = BELOW.get(room, parts if room.startswith("_resources/") else set())
     assert ours - {"errors"} <= below
 
 
@@ -208,6 +224,11 @@ def calls_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Path) -> None:
     resource = importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE
+    if isinstance(resource, Composition):
+        assert all(issubclass(resource.client, part.resource.client) for part in resource.parts.values())
+        kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
+        assert all(issubclass(getattr(resource.client, "_KIND"), kind) for kind in kinds)
+        return
     calls = calls_of(path).union(*(calls_of(ROOMS[room]) for room in imported(path) & {"_admins", "_databases"}))
     assert calls or resource.plan is None
     kinds = (resource.client, getattr(resource.client, "_KIND", None))

@@ -127,7 +127,7 @@ def test_only_what_reads_reports_no_change(path: Path) -> None:
     reading = {"Read what is there", "Ask which versions there are", "Read the end of its log"}
     for task in tasks_of(path):
         if task.get("changed_when") is False:
-            assert task["name"] in reading
+            assert task["name"] in reading or task.get("check_mode") is True
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.stem)

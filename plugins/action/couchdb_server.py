@@ -1,0 +1,14 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_server on the controller: reads what ``src`` in ``documents`` names there, as couchdb_document does."""
+
+from __future__ import annotations
+
+from ansible_collections.couchpy.couchdb.plugins.action.couchdb_document import ActionModule as _DocumentAction
+
+
+class ActionModule(_DocumentAction):
+    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
+
+    DATABASES = "documents"

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_server: its parts are given the options that their own modules have, and errors name those of this one."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import server
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+PARTS = server.RESOURCE.parts
+NOTHING: dict[str, t.Any] = {name: option.get("default") for name, option in server.ARGUMENT_SPEC.items()}
+
+
+def desired(name: str, **given: t.Any) -> t.Any:
+    """What a part wants of a task's options."""
+    part = PARTS[name]
+    options = part.given({**NOTHING, **given})
+    result = ArgumentSpecValidator(part.resource.options, **part.resource.constraints).validate(options)
+    assert result.error_messages == []
+    return part.desired(result.validated_parameters)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_is_declared_by_the_option_of_its_name(name: str) -> None:
+    part = PARTS[name]
+    assert next(iter(part.options)) == name
+    assert set(part.options) <= set(server.ARGUMENT_SPEC)
+    for option, own in part.options.items():
+        assert server.ARGUMENT_SPEC[option]["type"] == part.resource.options[own]["type"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("given", [None, [], {}])
+def test_a_part_that_is_not_declared_is_given_nothing(name: str, given: t.Any) -> None:
+    assert PARTS[name].given({**NOTHING, name: given, "wait_timeout": 5}) == {}
+
+
+def test_every_option_goes_to_a_part_or_is_of_the_controller() -> None:
+    used = {option for part in PARTS.values() for option in part.options}
+    assert used == set(server.ARGUMENT_SPEC)
+
+
+def test_what_is_not_given_is_left_to_the_part() -> None:
+    documents = [{"database": "db", "documents": [{"_id": "a"}]}]
+    assert desired("documents", documents=documents).wait_timeout == 600
+    assert desired("documents", documents=documents, wait_timeout=5).wait_timeout == 5
+    replications = [{"name": "a", "source": "a", "target": "b"}]
+    assert desired("replications", replications=replications).timeout == 300
+    assert desired("settings", settings={"log": {"level": "info"}}, nodes=["_local"]).nodes == ["_local"]
+    assert desired("admins", admins=[{"name": "ann", "password": "pw"}], nodes=["_local"]).nodes == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "option"),
+    [
+        ("settings", {"log": 1}, "settings.log"),
+        ("databases", [{"name": "UPPER"}], "databases[0].name"),
+        ("users", [{"name": "a"}, {"name": "a"}], "users[1].name"),
+        ("documents", [{"database": "UPPER", "ids": ["a"]}], "documents[0].database"),
+        ("indexes", [{"name": "a", "fields": ["a"]}], "indexes[0].database"),
+        ("replications", [{"name": "_a", "source": "a", "target": "b"}], "replications[0].name"),
+    ],
+)
+def test_an_error_names_the_option_of_the_task(name: str, given: t.Any, option: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        desired(name, **{name: given})
+    assert caught.value.option == option
+    assert str(caught.value) == f"{option}: {caught.value.problem}"
