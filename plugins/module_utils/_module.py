@@ -59,6 +59,9 @@ _TRIES = 5
 _PAUSE = 1.0
 """Seconds between tries when a node went down."""
 
+_FAILURE = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
+"""What failure() tells beside the message."""
+
 _OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
 
 Params = t.Dict[str, t.Any]
@@ -221,21 +224,27 @@ def run_all(composition: Composition) -> None:
         module.fail_json(**failure(error, Progress()))
     parts: dict[str, Params] = {}
     diffs: list[t.Any] = []
+    failed = ""
     for name, wanted in desired.items():
         pending = module.check_mode and any(part["changed"] for part in parts.values())
         result = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
-        if "diff" in result:
-            diffs.append(result.pop("diff"))
-        parts[name] = {**result, "failed": result.get("failed", False)}
+        diffs += [result.pop("diff")] if "diff" in result else []
+        parts[name] = {"failed": False, **result}
         if parts[name]["failed"] and not pending:
+            failed = name
             break
-    unchanged = [name for name, part in parts.items() if not part["changed"] and not part["failed"]]
-    ended: Params = {"changed": any(part["changed"] for part in parts.values()), "parts": parts, "unchanged": unchanged}
+    ended: Params = {
+        "changed": any(part["changed"] for part in parts.values()),
+        "parts": parts,
+        "unchanged": [name for name, part in parts.items() if not part["changed"] and not part["failed"]],
+    }
     if module._diff:
         ended["diff"] = diffs
-    name, last = list(parts.items())[-1] if parts else ("", {})
-    if last.get("failed") and not pending:
-        module.fail_json(msg=f"{name}: {last['msg']}", **ended)
+    if failed:
+        told = {name: value for name, value in parts[failed].items() if name in _FAILURE}
+        if module.changes_made:
+            told["changes_done"] = module.changes_made
+        module.fail_json(**{**told, **ended, "msg": f"{failed}: {parts[failed]['msg']}"})
     module.exit_json(**ended)
 
 
@@ -447,6 +456,7 @@ class _Module(AnsibleModule):
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
         self._options_accepted = False
+        self.changes_made: list[str] = []
         super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
         if REQUESTS_IMPORT_ERROR:
             self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
@@ -461,13 +471,18 @@ class _Module(AnsibleModule):
         return client
 
     def carry_out(self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True) -> Params:
-        """Carry out one resource, and give what a module returns of it; C(failed) is true in what fail_json gets."""
+        """Carry out one resource, and give what a module returns of it; C(failed) is true in what fail_json gets.
+
+        ``changes_made`` grows by what was made, or in check mode would be.
+        """
         try:
             outcome = carry_out(resource, desired, client, check_mode=self.check_mode)
         except Interrupted as stop:
+            self.changes_made += map(str, stop.progress.done)
             return {"failed": True, **failure(stop.error, stop.progress)}
         except errors.CouchDBError as error:
             return {"failed": True, **failure(error, Progress())}
+        self.changes_made += map(str, outcome.changes)
         for warning in outcome.warnings if warn else []:
             self.warn(warning)
         result: Params = {"changed": bool(outcome.changes), **outcome.returned}

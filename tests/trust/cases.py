@@ -169,6 +169,20 @@ def _replication_proof(couch: Couch) -> Any:
     return ends, held.get("continuous")
 
 
+# couchdb_server
+
+
+def _server_before(couch: Couch) -> None:
+    _settings_before(couch)
+    couch.delete(_NEW)
+    _documents_before(couch)
+
+
+def _server_proof(couch: Couch) -> Any:
+    settings = {key: couch.setting(PREFIX, key) for key in (*_SETTINGS, "other")}
+    return settings, couch.ask("GET", _NEW, "_security")[1], _documents_proof(couch)
+
+
 # couchdb_cluster
 
 _GLOBAL = "_global_changes"
@@ -277,6 +291,23 @@ CASES: list[Case] = [
         proved=200,
         named=(f"db/{_GLOBAL}",),
         returns=("cluster",),
+    ),
+    Case(
+        "couchdb_server",
+        {
+            "settings": {PREFIX: _SETTINGS},
+            "databases": [{"name": _NEW, "security": _SECURITY}],
+            "documents": [{"database": _DOCUMENTS, "documents": _WANTED}],
+        },
+        before=_server_before,
+        proof=_server_proof,
+        proved=({**_SETTINGS, "other": "as it was"}, _SECURITY, _WANTED),
+        named=(
+            *(f"config/{PREFIX}/{key}" for key in _SETTINGS),
+            f"db/{_NEW}",
+            *(f"db/{_DOCUMENTS}/{document['_id']}" for document in _WANTED),
+        ),
+        returns=("parts", "unchanged"),
     ),
     Case(
         "couchdb_restart",

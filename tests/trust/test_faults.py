@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Seconds for one request where answers come, and where they don't.
 TIMEOUT = 20.0
 SHORT_TIMEOUT = 0.5
+# Seconds after which a node that was asked to restart has gone down.
+AFTERMATH = 0.5
 
 # What a run takes beyond waiting for answers, on a machine that has other work.
 SLACK = 5.0
@@ -159,6 +161,10 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
     if not met.failed and not fault.plausible:
         assert case.proof(couch) == case.proved, "it said that all was well"
 
+    if case.always and met.failed:
+        # It asked for something that goes on without it: CouchDB answers, and then restarts.
+        time.sleep(AFTERMATH)
+        couch.wait()
     again = modules.run(case.module, case.given(couch, url=between.url))
     assert done_well(again, case), again
     assert case.proof(couch) == case.proved

@@ -227,7 +227,7 @@ def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Pa
     if isinstance(resource, Composition):
         assert all(issubclass(resource.client, part.resource.client) for part in resource.parts.values())
         kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
-        assert all(issubclass(getattr(resource.client, "_KIND"), kind) for kind in kinds)
+        assert all(issubclass(resource.client._KIND, kind) for kind in kinds)
         return
     calls = calls_of(path).union(*(calls_of(ROOMS[room]) for room in imported(path) & {"_admins", "_databases"}))
     assert calls or resource.plan is None
