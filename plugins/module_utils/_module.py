@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""run() and run_all(): from an Ansible module's options to its result, the same way for every module.
+"""run(): from an Ansible module's options to its result, the same way for every module.
 
     desire → observe → plan → apply → observe again → (wait) → report
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 import typing as t
 import warnings
@@ -22,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from . import errors
 from ._client.server import DEFAULT_URL, Server
@@ -58,9 +56,6 @@ _TRIES = 5
 
 _PAUSE = 1.0
 """Seconds between tries when a node went down."""
-
-_FAILURE = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
-"""What failure() tells beside the message."""
 
 _OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
 
@@ -111,43 +106,6 @@ class Resource:
     constraints: Params = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One of the resources that a module carries out one after the other.
-
-    ``options``: the module's option → that of the resource. The first is the declaration itself: where it is empty,
-    there is nothing to do.
-    """
-
-    resource: Resource
-    options: dict[str, str]
-
-    def given(self, params: Params) -> Params:
-        """The resource's options that a task gives; none when it declares nothing of it."""
-        if not params[next(iter(self.options))]:
-            return {}
-        return {own: params[name] for name, own in self.options.items() if params[name] is not None}
-
-    def desired(self, params: Params) -> t.Any:
-        """What the resource's options want. Raises InvalidInput, with the name that the module has for an option."""
-        try:
-            return self.resource.desire(params)
-        except errors.InvalidInput as error:
-            for name, own in self.options.items():
-                if re.match(rf"{own}\b", error.option):
-                    raise errors.InvalidInput(name + error.option[len(own) :], error.problem) from error
-            raise
-
-
-@dataclass(frozen=True)
-class Composition:
-    """What a module manages that is made of several resources: its parts in their order, and the client of them all."""
-
-    parts: dict[str, Part]
-    client: type[Server]
-    options: Params
-
-
 @dataclass
 class Progress:
     """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
@@ -185,7 +143,7 @@ class Interrupted(Exception):
 
 def run(resource: Resource) -> None:
     """Run a module from its options to its end: main() of every module that manages one thing."""
-    module = _Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
+    module = Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
     try:
         desired = resource.desire(module.params)
         client = module.client(resource.client)
@@ -195,57 +153,6 @@ def run(resource: Resource) -> None:
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
-
-
-def run_all(composition: Composition) -> None:
-    """Run a module from its options to its end: main() of a module that manages several things, one after the other.
-
-    All options are checked before anything is sent. What fails ends a run. In check mode it doesn't where an earlier
-    part would have changed something, as that may be just what it lacks: the part is told as failed.
-    """
-    given: dict[str, Params] = {}
-
-    def secrets(params: Params) -> t.Iterator[str]:
-        for name, part in composition.parts.items():
-            options = part.given(params)
-            if options:
-                result = ArgumentSpecValidator(part.resource.options, **part.resource.constraints).validate(options)
-                yield from result._no_log_values
-                if result.error_messages:
-                    raise errors.InvalidInput(name, "; ".join(result.error_messages))
-                given[name] = result.validated_parameters
-                yield from part.resource.secrets(given[name])
-
-    module = _Module(secrets, {**CONNECTION, **composition.options})
-    try:
-        desired = {name: composition.parts[name].desired(options) for name, options in given.items()}
-        client = module.client(composition.client)
-    except errors.CouchDBError as error:
-        module.fail_json(**failure(error, Progress()))
-    parts: dict[str, Params] = {}
-    diffs: list[t.Any] = []
-    failed = ""
-    for name, wanted in desired.items():
-        pending = module.check_mode and any(part["changed"] for part in parts.values())
-        result = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
-        diffs += [result.pop("diff")] if "diff" in result else []
-        parts[name] = {"failed": False, **result}
-        if parts[name]["failed"] and not pending:
-            failed = name
-            break
-    ended: Params = {
-        "changed": any(part["changed"] for part in parts.values()),
-        "parts": parts,
-        "unchanged": [name for name, part in parts.items() if not part["changed"] and not part["failed"]],
-    }
-    if module._diff:
-        ended["diff"] = diffs
-    if failed:
-        told = {name: value for name, value in parts[failed].items() if name in _FAILURE}
-        if module.changes_made:
-            told["changes_done"] = module.changes_made
-        module.fail_json(**{**told, **ended, "msg": f"{failed}: {parts[failed]['msg']}"})
-    module.exit_json(**ended)
 
 
 def make_client(params: Params, kind: type[_Server]) -> _Server:
@@ -450,7 +357,7 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
     return effective
 
 
-class _Module(AnsibleModule):
+class Module(AnsibleModule):
     """An AnsibleModule that also hides the secrets which no option of its own holds, and knows the way."""
 
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:

@@ -11,19 +11,19 @@ from .._client.documents import Documents
 from .._client.indexes import Indexes
 from .._client.replications import Replications
 from .._client.users import Users
-from .._module import Composition, Part
-from ..database import Database
+from .._composition import Composition, Part
+from ..database import Database as _Database
 from . import admins, databases, documents, indexes, replications, settings, users
 
 
 class Declarer(Documents, Indexes, Replications, Users):
     """The client of all parts."""
 
-    _KIND = Database
+    _KIND = _Database
 
-    def Database(self, name: str, hthdrs: t.Any = None) -> Database:
+    def Database(self, name: str, hthdrs: t.Any = None) -> _Database:
         """The database of this name: see Client.Database."""
-        return t.cast(Database, super().Database(name, hthdrs))
+        return t.cast(_Database, super().Database(name, hthdrs))
 
 
 _LIST: dict[str, t.Any] = {"type": "list", "elements": "dict"}
