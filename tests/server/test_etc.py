@@ -286,7 +286,7 @@ def test_a_cluster_outlives_a_node_and_takes_it_back(three):
     two.start()
     until(lambda: len(members(one)[0]) == 3)
     assert two.ask("GET", "/_all_dbs") == ["kept", "new"]
-    assert two.ask("GET", "/kept/meanwhile")["_id"] == "meanwhile"
+    until(lambda: two.ask("GET", "/kept/meanwhile").get("_id") == "meanwhile")
 
 
 def test_a_node_that_was_put_out_is_told_nothing_any_more(three):
