@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(400)
 STAND_IN = {"ansible_connection": "local", "ansible_become": False, "couchdb_install": "none"}
 
 
-def play(folder: Path, playbook: Path, *options: str) -> tuple[int, str]:
+def play(folder: Path, playbook: Path, *options: str, fails: bool = False) -> tuple[int, str]:
     """Run a playbook; return how many tasks changed something, and what was printed."""
     environment = {
         **os.environ,
@@ -47,7 +47,7 @@ def play(folder: Path, playbook: Path, *options: str) -> tuple[int, str]:
     }
     command = ["ansible-playbook", "--diff", *options, str(playbook)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert (run.returncode != 0) is fails, run.stdout + run.stderr
     return sum(map(int, re.findall(r"changed=(\d+)", run.stdout))), run.stdout + run.stderr
 
 
@@ -97,18 +97,33 @@ def test_a_single_server(tmp_path: Path) -> None:
     values = {"articles_admin_password": "admin-canary", "articles_reader_password": "reader-canary"}
     with running("admin-canary") as servers:
         hosts = inventory(tmp_path, {"db1.example.com": {"couchdb_url": servers[0].url}})
-        life(
-            tmp_path,
-            EXAMPLES / "single_server.yml",
-            servers,
-            list(values.values()),
-            hosts,
-            secrets_file(tmp_path, values),
-        )
+        options = (hosts, secrets_file(tmp_path, values))
+        life(tmp_path, EXAMPLES / "single_server.yml", servers, list(values.values()), *options)
         assert servers[0].request("GET", "/articles/_design/app")[1]["views"].keys() == {"by-date"}
         assert servers[0].request("GET", "/_replicator/articles-to-archive")[0] == 200
         names = [index["name"] for index in servers[0].request("GET", "/articles/_index")[1]["indexes"]]
         assert "by-author" in names
+        only_what_differs(servers[0], tmp_path, EXAMPLES / "single_server.yml", *options)
+
+
+def only_what_differs(server: embedded.Server, folder: Path, playbook: Path, *options: str) -> None:
+    """When somebody else changed a user, only that differs, and only what the tags name is done about it."""
+    path = "/_users/org.couchdb.user:reader"
+    held = server.request("GET", path)[1]
+    assert server.request("PUT", path, {**held, "roles": ["somebody else"]})[0] == 201
+    before = written([server])
+
+    _none, said = play(folder, playbook, *options, "--check", "--tags", "verify", fails=True)
+    assert "The server is not as declared: users would change again" in said
+    assert "somebody else" in said, "the difference is to be shown"
+    assert play(folder, playbook, *options, "--skip-tags", "users")[0] == 0
+    assert play(folder, playbook, *options, "--tags", "databases,documents")[0] == 0
+    assert written([server]) == before
+
+    changed, said = play(folder, playbook, *options)
+    assert changed == 1
+    assert said.partition("\nchanged: ")[0].rpartition("TASK [")[2].startswith("couchpy.couchdb.server : Keep users]")
+    assert server.request("GET", path)[1]["roles"] == ["readers"]
 
 
 def test_a_cluster_of_three_nodes(tmp_path: Path) -> None:
