@@ -153,6 +153,19 @@ def test_a_cluster_of_three_nodes(tmp_path: Path) -> None:
             assert servers[0].request("GET", "/orders", node=node)[1]["cluster"]["n"] == 3
 
 
+def test_a_node_that_is_down_keeps_the_others_from_nothing(tmp_path: Path) -> None:
+    values = {"articles_admin_password": "admin-canary", "articles_reader_password": "reader-canary"}
+    with running("admin-canary", nodes=3) as (server,):
+        server.join()
+        server.stop_node(3)
+        hosts = inventory(tmp_path, {"db1.example.com": {"couchdb_url": server.url}})
+        _none, said = play(tmp_path, EXAMPLES / "single_server.yml", hosts, secrets_file(tmp_path, values), fails=True)
+        assert "node3@127.0.0.1: down, and missed couchdb/max_document_size" in said
+        for node in (1, 2):
+            answer = server.request("GET", "/_node/_local/_config/couchdb/max_document_size", node=node)
+            assert answer == (200, "16000000")
+
+
 def test_a_fleet_with_secrets_in_a_vault(tmp_path: Path) -> None:
     secrets = ["office-secret", "shops-secret", "hosted-secret", "till-secret"]
     vault = tmp_path / "vault-password"
