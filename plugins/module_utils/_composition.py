@@ -14,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from . import errors
 from ._client.server import Server
 from ._module import CONNECTION, Module, Params, Progress, Resource, failure
+from ._plan import Change
 
 _TOLD = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
 """What failure() tells of a part that is told of the whole as well."""
@@ -77,35 +78,38 @@ def run_all(composition: Composition) -> None:
         client = module.client(composition.client)
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))
-    result, failed = _carry_out(composition, desired, client, module)
-    if failed:
-        last = result["parts"][failed]
-        told = {name: last[name] for name in _TOLD if name in last}
-        made = {"changes_done": module.changes_made} if module.changes_made else {}
-        module.fail_json(msg=f"{failed}: {last['msg']}", **{**told, **made, **result})
+    result = _carry_out(composition, desired, client, module)
+    if "msg" in result:
+        module.fail_json(**result)
     module.exit_json(**result)
 
 
-def _carry_out(composition: Composition, desired: Params, client: Server, module: Module) -> tuple[Params, str]:
-    """What the module returns, and the name of the part that failed, if one did.
+def _carry_out(composition: Composition, desired: Params, client: Server, module: Module) -> Params:
+    """What the module returns, with C(msg) when it failed.
 
     What fails ends a run. In check mode it doesn't where an earlier part would have changed something, as that may be
     just what it lacks: the part is told as failed, and warnings of such parts are not told.
     """
     parts: dict[str, Params] = {}
     diffs: list[t.Any] = []
-    failed = ""
+    done: list[Change] = []
+    failed: Params = {}
     for name, wanted in desired.items():
         pending = module.check_mode and any(part["changed"] for part in parts.values())
-        result = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
+        result, changes = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
+        done += changes
         diffs += [result.pop("diff")] if "diff" in result else []
         parts[name] = {"failed": False, **result}
         if parts[name]["failed"] and not pending:
-            failed = name
+            failed = {told: result[told] for told in _TOLD if told in result}
+            failed["msg"] = f"{name}: {result['msg']}"
+            if done:
+                failed["changes_done"] = [str(change) for change in done]
             break
     return {
+        **failed,
         "changed": any(part["changed"] for part in parts.values()),
         "parts": parts,
         "unchanged": [name for name, part in parts.items() if not part["changed"] and not part["failed"]],
         **({"diff": diffs} if module._diff else {}),
-    }, failed
+    }

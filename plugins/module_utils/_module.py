@@ -149,7 +149,7 @@ def run(resource: Resource) -> None:
         client = module.client(resource.client)
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))
-    result = module.carry_out(resource, desired, client)
+    result, _changes = module.carry_out(resource, desired, client)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
@@ -358,13 +358,18 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
 
 
 class Module(AnsibleModule):
-    """An AnsibleModule that also hides the secrets which no option of its own holds, and knows the way."""
+    """An AnsibleModule that carries out resources, and hides the secrets which no option of its own holds.
+
+    ``secrets(params)`` gives these, of options that Ansible has accepted. It may raise InvalidInput, which ends the module.
+    """
 
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
         self._options_accepted = False
-        self.changes_made: list[str] = []
         super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
+        # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
+        if not self._options_accepted:
+            self._accept_options()
         if REQUESTS_IMPORT_ERROR:
             self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
         # They go to standard error, once for each request; connection_warnings() says the same in a better place.
@@ -377,19 +382,19 @@ class Module(AnsibleModule):
             self.warn(warning)
         return client
 
-    def carry_out(self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True) -> Params:
-        """Carry out one resource, and give what a module returns of it; C(failed) is true in what fail_json gets.
+    def carry_out(
+        self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True
+    ) -> tuple[Params, list[Change]]:
+        """Carry out one resource: what a module returns of it, and the changes that were made, or in check mode would be.
 
-        ``changes_made`` grows by what was made, or in check mode would be.
+        C(failed) is true in what fail_json gets.
         """
         try:
             outcome = carry_out(resource, desired, client, check_mode=self.check_mode)
         except Interrupted as stop:
-            self.changes_made += map(str, stop.progress.done)
-            return {"failed": True, **failure(stop.error, stop.progress)}
+            return {"failed": True, **failure(stop.error, stop.progress)}, stop.progress.done
         except errors.CouchDBError as error:
-            return {"failed": True, **failure(error, Progress())}
-        self.changes_made += map(str, outcome.changes)
+            return {"failed": True, **failure(error, Progress())}, []
         for warning in outcome.warnings if warn else []:
             self.warn(warning)
         result: Params = {"changed": bool(outcome.changes), **outcome.returned}
@@ -397,16 +402,19 @@ class Module(AnsibleModule):
             result["diff"] = diff(outcome.changes)
         if outcome.shortfall is not None:
             result.update(failure(outcome.shortfall, Progress(outcome.changes)), failed=True)
-        return result
+        return result, outcome.changes
 
     def _log_invocation(self) -> None:
         # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
+        self._accept_options()
+        super()._log_invocation()
+
+    def _accept_options(self) -> None:
         try:
             self.no_log_values.update(secret for secret in self._hidden() if secret)
         except errors.InvalidInput as error:
             self.fail_json(**failure(error, Progress()))
         self._options_accepted = True
-        super()._log_invocation()
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
         # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.

@@ -75,7 +75,7 @@ BELOW: dict[str, set[str]] = {
         "database",
     },
     "_module": {"_client/server", "_http", "_plan", "_secrets"},
-    "_composition": {"_client/server", "_module"},
+    "_composition": {"_client/server", "_module", "_plan"},
     "_resources/server": {
         "_client/documents",
         "_client/indexes",
