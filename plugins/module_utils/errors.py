@@ -47,6 +47,11 @@ class CouchDBError(Exception):
         """Whether what was asked may have been done all the same."""
         return False
 
+    def reworded(self, message: str, kind: type[CouchDBError]) -> CouchDBError:
+        """What the server answered, as an error of that kind with another message."""
+        answer = {name: getattr(self, name) for name in ("status", "error", "reason", "method", "url")}
+        return kind(message, **answer)
+
 
 class InvalidInput(CouchDBError):
     """A value that can't work, found before anything was sent. ``option`` names where it stood, ``problem`` is what is wrong."""

@@ -336,14 +336,8 @@ class Database:
         try:
             yield
         except errors.NotFound as error:
-            raise errors.NotFound(
-                f"there is no database {self.name}: create it first, with couchdb_database",
-                status=error.status,
-                error=error.error,
-                reason=error.reason,
-                method=error.method,
-                url=error.url,
-            ) from None
+            message = f"there is no database {self.name}: create it first, with couchdb_database"
+            raise error.reworded(message, errors.NotFound) from None
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write the changed documents of this database: see Client.commit."""

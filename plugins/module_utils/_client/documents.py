@@ -265,11 +265,4 @@ def _files_named(files: t.Mapping[str, str]) -> t.Iterator[None]:
         name = f"views/{view.group(2)}/{view.group(1)}" if view else reason.partition(":")[0]
         if name not in files:
             raise
-        raise errors.BadRequest(
-            f"{error} (in {files[name]})",
-            status=error.status,
-            error=error.error,
-            reason=error.reason,
-            method=error.method,
-            url=error.url,
-        ) from None
+        raise error.reworded(f"{error} (in {files[name]})", errors.BadRequest) from None

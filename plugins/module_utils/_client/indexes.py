@@ -107,9 +107,7 @@ def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
     elif error.error == "error_saving_ddoc" and reason.endswith(("forbidden", "unauthorized")):
         kind = errors.Forbidden
         message += "; only an admin of the server or of the database may write indexes"
-    return kind(
-        message, status=error.status, error=error.error, reason=error.reason, method=error.method, url=error.url
-    )
+    return error.reworded(message, kind)
 
 
 def _tells_of_index(body: t.Any) -> bool:

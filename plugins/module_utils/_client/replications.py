@@ -67,12 +67,10 @@ class Replications(Databases, Monitoring):
         try:
             return self.Database(replicator).bulk_get(names)
         except errors.NotFound as error:
-            raise errors.NotFound(
+            raise error.reworded(
                 f"the server has no database {replicator}, which holds its replications: set the server up, or create it "
                 "with couchdb_database",
-                status=error.status,
-                error=error.error,
-                reason=error.reason,
+                errors.NotFound,
             ) from None
 
     def replication_states(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:

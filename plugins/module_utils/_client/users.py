@@ -28,10 +28,8 @@ class Users(Admins, Databases):
         try:
             found = self.Database("_users").bulk_get(ids, hthdrs)
         except errors.NotFound as error:
-            raise errors.NotFound(
+            raise error.reworded(
                 "the server has no database _users, which holds its users: set the server up, or create it with couchdb_database",
-                status=error.status,
-                error=error.error,
-                reason=error.reason,
+                errors.NotFound,
             ) from None
         return {name: found[docid] for name, docid in zip(names, ids)}
