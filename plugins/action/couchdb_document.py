@@ -22,9 +22,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     _supports_check_mode = True
     _supports_diff = True
 
-    DATABASES = "databases"
-    """The option whose entries have a C(src) of their own."""
-
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -41,15 +38,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def _with_documents(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         """The arguments with each ``src``, also those of several databases, replaced by a file on the module's host."""
-        databases = arguments.get(self.DATABASES)
-        several = databases if isinstance(databases, list) else []
-        sent = [
-            {**given, "src": self._sent(given["src"], number)}
-            if isinstance(given, dict) and isinstance(given.get("src"), str) and given["src"]
-            else given
-            for number, given in enumerate([arguments, *several])
-        ]
-        return {**sent[0], self.DATABASES: sent[1:]} if several else t.cast("dict[str, t.Any]", sent[0])
+        return t.cast("dict[str, t.Any]", self._with_file(self._with_files(arguments, "databases"), 0))
+
+    def _with_files(self, arguments: dict[str, t.Any], databases: str) -> dict[str, t.Any]:
+        """The arguments with each ``src`` in the list of that name replaced."""
+        several = arguments.get(databases)
+        if not isinstance(several, list):
+            return arguments
+        return {**arguments, databases: [self._with_file(given, number) for number, given in enumerate(several, 1)]}
+
+    def _with_file(self, given: t.Any, number: int) -> t.Any:
+        if isinstance(given, dict) and isinstance(given.get("src"), str) and given["src"]:
+            return {**given, "src": self._sent(given["src"], number)}
+        return given
 
     def _sent(self, src: str, number: int) -> str:
         """The path, on the module's host, of a file that holds the documents of ``src``."""
