@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
@@ -275,18 +275,22 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = _PIECE
-    server: Proxy  # type: ignore[assignment]
+
+    @property
+    def proxy(self) -> Proxy:
+        """The proxy that took the connection."""
+        return cast("Proxy", self.server)
 
     def setup(self) -> None:
         """Begin."""
         super().setup()
         self.idle = True
         self._server_connection: tuple[tuple[str, str], http.client.HTTPConnection] | None = None
-        self.server.opened(self)
+        self.proxy.opened(self)
 
     def finish(self) -> None:
         """End."""
-        self.server.ended(self)
+        self.proxy.ended(self)
         if self._server_connection:
             self._server_connection[1].close()
         with contextlib.suppress(OSError, ValueError):
@@ -296,7 +300,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request of any method."""
         self.idle = False
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        number, fault = self.server.came(self, self.command, self.path, self.headers, body)
+        number, fault = self.proxy.came(self, self.command, self.path, self.headers, body)
         ask = functools.partial(self._ask, number, body)
         if fault:
             # What follows a fault follows on another connection, whatever became of this one.
@@ -368,7 +372,7 @@ class Handler(BaseHTTPRequestHandler):
         content = response.read()
         passed = [(name, value) for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP]
         request = Request(number, self.command, self.path, self.headers, body, response.status, content)
-        self.server.passed(number, request)
+        self.proxy.passed(number, request)
         return Answer(response.status, passed, content)
 
     def _behind(self) -> tuple[tuple[str, str], str]:
@@ -376,7 +380,7 @@ class Handler(BaseHTTPRequestHandler):
         if "://" in self.path:
             parts = urlsplit(self.path)
             return (parts.scheme, parts.netloc), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        parts = urlsplit(self.server.upstream)
+        parts = urlsplit(self.proxy.upstream)
         return (parts.scheme, parts.netloc.rpartition("@")[2]), self.path
 
     def _connected(self, target: tuple[str, str]) -> http.client.HTTPConnection:
