@@ -62,6 +62,7 @@ def run_all(composition: Composition) -> None:
     given: dict[str, Params] = {}
 
     def secrets(params: Params) -> t.Iterator[str]:
+        """What is secret in each part's options, which are checked for that, and kept."""
         for name, part in composition.parts.items():
             options = part.given(params)
             if options:

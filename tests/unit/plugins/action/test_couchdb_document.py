@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The action plugin of couchdb_document: which arguments the module gets, and what is read for it on the controller."""
+"""The action plugins of couchdb_document and couchdb_server: which arguments the module gets, and what is read for it on the controller."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.couchpy.couchdb.plugins.action import couchdb_server
 from ansible_collections.couchpy.couchdb.plugins.action.couchdb_document import ActionModule
 
 
@@ -39,6 +40,10 @@ class Action(ActionModule):
 
     def _fixup_perms2(self, *arguments: t.Any, **options: t.Any) -> None:
         pass
+
+
+class ServerAction(Action, couchdb_server.ActionModule):
+    """That of couchdb_server."""
 
 
 @pytest.fixture
@@ -72,6 +77,14 @@ def test_each_database_has_a_file_of_its_own(folder: Path) -> None:
         ]
     }
     assert set(action.sent) == {"/remote/documents-1.json", "/remote/documents-3.json"}
+
+
+def test_couchdb_server_has_sources_in_its_list_alone(folder: Path) -> None:
+    action = ServerAction({}, folder)
+    given = {"src": "nowhere", "databases": [{"src": "nowhere"}], "documents": [{"database": "a", "src": "a.json"}]}
+    sent = [{"database": "a", "src": "/remote/documents-1.json"}]
+    assert action._with_documents(given) == {**given, "documents": sent}
+    assert set(action.sent) == {"/remote/documents-1.json"}
 
 
 @pytest.mark.parametrize(
