@@ -10,7 +10,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _couchapp
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         """The path, on the module's host, of a file that holds the documents of ``src``."""
         try:
             found = self._find_needle("files", src)
-            documents = _couchapp.pack(_couchapp.read(found, self._read))
+            documents = couchapp.pack(couchapp.read(found, self._read))
         except AnsibleFileNotFound as error:
             raise AnsibleActionFail(f"src: {error}") from error
         except InvalidInput as error:

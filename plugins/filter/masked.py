@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._secrets import MASK, mask_text
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import MASK, mask_text
 
 _HASH = re.compile(r"-(hashed|pbkdf2)(:\w+)?-[0-9a-fA-F]+,[^,\s]+(,[0-9]+)?")
 

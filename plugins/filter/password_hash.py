@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
@@ -22,7 +22,7 @@ def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: s
         raise AnsibleFilterError("couchpy.couchdb.password_hash: iterations: must be a whole number")
     try:
         # Texts may be of Ansible's own kinds, which say where they came from; a hash is a plain one.
-        return str(_passwords.derive(str(password), prf=str(prf), iterations=int(iterations), salt=str(salt)))
+        return str(passwords.derive(str(password), prf=str(prf), iterations=int(iterations), salt=str(salt)))
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {error}") from None
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _settings
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
 def to_ini(settings: t.Any) -> str:
     """The text of an ini file with these settings. Raises AnsibleFilterError for what such a file can't hold."""
     try:
-        return _settings.ini_text(settings)
+        return config.ini_text(settings)
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.to_ini: {error}") from None
 

@@ -25,11 +25,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ._client.cluster import Members
 from ._client.documents import Documents
 from ._client.indexes import Indexes
-from ._client.members import Members
 from ._client.replications import Replications
-from ._client.restarts import Restarts
+from ._client.restart import Restarts
 from ._client.server import DEFAULT_URL, Headers
 from ._client.users import Users
 from .database import Database as _Database

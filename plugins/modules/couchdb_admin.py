@@ -193,7 +193,7 @@ nodes_down:
   sample: [couchdb@10.0.0.3]
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.admins import RESOURCE
 
 

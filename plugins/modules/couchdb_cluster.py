@@ -135,7 +135,7 @@ cluster:
       sample: joined
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import RESOURCE
 
 

@@ -138,8 +138,8 @@ restart_required:
   sample: false
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
-from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.settings import RESOURCE
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.config import RESOURCE
 
 
 def main() -> None:

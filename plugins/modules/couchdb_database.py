@@ -196,7 +196,7 @@ databases:
       sample: 1000
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databases import RESOURCE
 
 

@@ -221,7 +221,7 @@ documents:
       sample: updated
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.documents import RESOURCE
 
 

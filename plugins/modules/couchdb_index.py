@@ -259,7 +259,7 @@ indexes:
       sample: {"fields": [{"date": "asc"}, {"customer": "asc"}]}
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.indexes import RESOURCE
 
 

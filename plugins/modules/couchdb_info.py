@@ -285,8 +285,8 @@ log:
   sample: "[notice] 2026-01-01T00:00:00.000000Z couchdb@127.0.0.1 <0.250.0> -------- started"
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
-from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.information import RESOURCE
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.info import RESOURCE
 
 
 def main() -> None:

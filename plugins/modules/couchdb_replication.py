@@ -319,7 +319,7 @@ replications:
       sample: {"docs_read": 12, "docs_written": 12, "doc_write_failures": 0}
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import RESOURCE
 
 

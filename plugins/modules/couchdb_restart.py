@@ -149,7 +149,7 @@ changes_undone:
   sample: [restart node couchdb@10.0.0.1]
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.restart import RESOURCE
 
 

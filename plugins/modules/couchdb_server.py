@@ -165,7 +165,7 @@ unchanged:
   sample: [settings, users]
 """
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._composition import run_all
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.composition import run_all
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.server import RESOURCE
 
 

@@ -23,9 +23,9 @@ from urllib.parse import quote
 
 import embedded
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
-from ansible_collections.couchpy.couchdb.plugins.module_utils._dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import admins, users
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
 from plays import PROC, Ansible
 
 WRITES = ("PUT", "DELETE", "POST", "COPY", "MOVE", "PATCH")
@@ -42,7 +42,7 @@ def canary(name: str) -> str:
 
 def hashed(password: str, salt: str) -> str:
     """The hash of a password, quickly made."""
-    return str(_passwords.derive(password, prf="sha256", iterations=10, salt=salt))
+    return str(passwords.derive(password, prf="sha256", iterations=10, salt=salt))
 
 
 LOGINS: dict[str, dict[str, str]] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from couch import PREFIX, Couch
 
 
@@ -90,7 +90,7 @@ _ADMIN = f"{PREFIX}_admin"
 
 def _admin_proof(couch: Couch) -> Any:
     stored = [couch.ask("GET", "_node", node, "_config", "admins", _ADMIN) for node in couch.nodes]
-    return all(status == 200 and _passwords.verify("of the admin", _passwords.parse(text)) for status, text in stored)
+    return all(status == 200 and passwords.verify("of the admin", passwords.parse(text)) for status, text in stored)
 
 
 # couchdb_user

@@ -22,7 +22,8 @@ import modules
 import proxy
 import pytest
 import yaml
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from cases import CASES, MAY_BE_DONE_TWICE, Case
 from couch import Couch
 from tally import TRIED
@@ -48,8 +49,8 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     pause = types.SimpleNamespace(
         monotonic=time.monotonic, time=time.time, sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE))
     )
-    monkeypatch.setattr(_http, "time", pause)
-    monkeypatch.setitem(_module.CONNECTION["timeout"], "type", "float")
+    monkeypatch.setattr(http, "time", pause)
+    monkeypatch.setitem(module.CONNECTION["timeout"], "type", "float")
     monkeypatch.setattr(proxy, "AWAY", 1.5 * LONGEST_PAUSE)
 
 

@@ -18,8 +18,11 @@ from urllib.parse import quote
 import modules
 import proxy
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _http, _passwords, _secrets, errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._security import (
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords as hashes
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import secrets as masking
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.security import (
     check_security,
     given_security,
     merged_security,
@@ -215,13 +218,13 @@ passwords = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_si
 @PURE
 @given(password=passwords, other=passwords, prf=prfs, salt=salts, iterations=st.integers(1, 20))
 def test_a_hash_is_parsed_as_it_is_printed(password: str, other: str, prf: str, salt: str, iterations: int) -> None:
-    made = _passwords.derive(password, prf=prf, salt=salt, iterations=iterations)
-    assert _passwords.parse(str(made)) == made
-    assert _passwords.parse_user(made.user_fields()) == made
-    assert _passwords.verify(password, made)
+    made = hashes.derive(password, prf=prf, salt=salt, iterations=iterations)
+    assert hashes.parse(str(made)) == made
+    assert hashes.parse_user(made.user_fields()) == made
+    assert hashes.verify(password, made)
     # HMAC fills a short key with zeros: a password and the same with zeros after it are one.
     assume(password.rstrip("\0") != other.rstrip("\0"))
-    assert not _passwords.verify(other, made)
+    assert not hashes.verify(other, made)
 
 
 @PURE
@@ -232,8 +235,8 @@ def test_a_hash_is_parsed_as_it_is_printed(password: str, other: str, prf: str, 
     )
 )
 def test_any_text_is_a_hash_that_prints_as_it_is_or_none(text: str) -> None:
-    found = _passwords.parse_or_none(text)
-    assert found is None or _passwords.parse(str(found)) == found
+    found = hashes.parse_or_none(text)
+    assert found is None or hashes.parse(str(found)) == found
 
 
 RECORDED = [
@@ -265,9 +268,9 @@ def test_verify_agrees_with_what_couchdb_recorded() -> None:
     recorded = recorded_hashes()
     assert len(recorded) >= 3
     for password, text in recorded:
-        stored = _passwords.parse(text)
-        assert _passwords.verify(password, stored)
-        assert not _passwords.verify(password + "x", stored)
+        stored = hashes.parse(text)
+        assert hashes.verify(password, stored)
+        assert not hashes.verify(password + "x", stored)
 
 
 # Masking
@@ -287,7 +290,7 @@ def secrets(draw: st.DrawFn) -> tuple[str, str]:
 def refusal_of(url: str) -> str:
     """What is said of an address that is refused."""
     try:
-        _http.split_address(url)
+        http.split_address(url)
     except errors.InvalidInput as error:
         return str(error)
     return ""
@@ -303,13 +306,13 @@ def test_no_secret_of_an_address_is_shown(secret: tuple[str, str], user: str, wh
     text, core = secret
     for password in (text, quote(text, safe="")):
         url = f"http://{user}:{password}@{where}/path"
-        assert core not in _secrets.mask_url(url)
+        assert core not in masking.mask_url(url)
         assert core not in refusal_of(url)
     encoded = f"see http://{user}:{quote(text, safe='')}@{where}/path, it fails"
-    assert core not in _secrets.mask_text(encoded)
-    assert core not in str(_secrets.mask_document({"any": [encoded]}))
-    assert core not in str(_secrets.mask_settings({"any": {"any": encoded}}))
-    assert any(core in found for found in _secrets.text_secrets(encoded))
+    assert core not in masking.mask_text(encoded)
+    assert core not in str(masking.mask_document({"any": [encoded]}))
+    assert core not in str(masking.mask_settings({"any": {"any": encoded}}))
+    assert any(core in found for found in masking.text_secrets(encoded))
 
 
 @PURE
@@ -326,10 +329,10 @@ def test_no_secret_of_a_document_is_shown(secret: tuple[str, str], name: str, pa
         document: Any = {name: held, "plain": "shown"}
         for step in path:
             document = {step: document} if isinstance(step, str) else [*([None] * step), document]
-        assert core not in str(_secrets.mask_document(document))
-        assert "shown" in str(_secrets.mask_document(document))
-        assert text in _secrets.document_secrets(document)
-        before, after = _secrets.mask_change(
+        assert core not in str(masking.mask_document(document))
+        assert "shown" in str(masking.mask_document(document))
+        assert text in masking.document_secrets(document)
+        before, after = masking.mask_change(
             "document", ("db", "id"), {}, document if isinstance(document, dict) else {}
         )
         assert core not in str(before) + str(after)
@@ -351,17 +354,17 @@ def test_no_secret_of_a_document_is_shown(secret: tuple[str, str], name: str, pa
 def test_no_secret_setting_is_shown(secret: tuple[str, str], setting: tuple[str, str]) -> None:
     text, core = secret
     section, key = setting
-    assert core not in str(_secrets.mask_settings({section: {key: text}}))
-    assert core not in str(_secrets.mask_change("setting", ("node", section, key), None, text))
-    assert text in _secrets.setting_secrets({section: {key: text}})
+    assert core not in str(masking.mask_settings({section: {key: text}}))
+    assert core not in str(masking.mask_change("setting", ("node", section, key), None, text))
+    assert text in masking.setting_secrets({section: {key: text}})
 
 
 @PURE
 @given(secret=secrets(), words=st.sampled_from(["{} is wrong", "wrong: {}", "<{}>"]))
 def test_no_secret_that_a_server_repeats_is_shown(secret: tuple[str, str], words: str) -> None:
     text, core = secret
-    connection = _http.Connection("http://host/", _http.Options(username="admin", password=text))
+    connection = http.Connection("http://host/", http.Options(username="admin", password=text))
     for form in (text, quote(text, safe=""), connection.basic_authorization()):
-        shown = _secrets.mask_text(words.format(form), connection._secrets())
+        shown = masking.mask_text(words.format(form), connection._secrets())
         assert core not in shown
         assert form not in shown

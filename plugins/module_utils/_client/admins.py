@@ -9,10 +9,11 @@ import base64
 import re
 import typing as t
 
-from .. import _passwords, errors
-from .._dialect import LOCAL
-from .._http import session_cookie
-from .._names import check_admin_name
+from .. import errors
+from .._rules import passwords
+from .._rules.dialect import LOCAL
+from .._rules.names import check_admin_name
+from .http import session_cookie
 from .server import Headers, Server
 
 
@@ -36,7 +37,7 @@ class Admins(Server):
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
         check_admin_name(name)
-        hashed = _passwords.derive(password, **self.dialect.hashing(self.config(node=node, hthdrs=hthdrs)))
+        hashed = passwords.derive(password, **self.dialect.hashing(self.config(node=node, hthdrs=hthdrs)))
         self.set_admin(name, str(hashed), password, node=node, hthdrs=hthdrs)
         return True
 

@@ -10,8 +10,8 @@ import copy
 import typing as t
 
 from .. import errors
-from .._http import is_object, is_ok, side_by_side
-from .._security import check_security, merged_security
+from .._rules.security import check_security, merged_security
+from .http import is_object, is_ok, side_by_side
 
 if t.TYPE_CHECKING:
     from .server import Headers, Server

@@ -10,9 +10,9 @@ import typing as t
 from http.cookies import SimpleCookie
 
 from .. import errors
-from .._http import is_list, side_by_side
-from .._names import check_database_name
+from .._rules.names import check_database_name
 from .database import Database as _Database
+from .http import is_list, side_by_side
 from .server import Headers, Server
 
 _DBS_INFO_KEYS = 100

@@ -10,11 +10,12 @@ import re
 import time
 import typing as t
 
-from .. import _documents, errors
-from .._http import is_object, is_ok, side_by_side
+from .. import errors
+from .._rules import documents as rules
 from .database import Database as _Database
 from .database import bare, docpath
 from .databases import Databases
+from .http import is_object, is_ok, side_by_side
 from .server import Headers
 
 _FIRST_PAUSE = 0.2
@@ -58,7 +59,7 @@ class DesignDatabase(_Database):
         They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
         their text and refuses the document at the first that fails.
         """
-        functions = _documents.functions(document)
+        functions = rules.functions(document)
         if not functions or not self.client.dialect.compiles_views:
             return
         views = {name: {"map": code} for name, code in functions.items()}
@@ -87,19 +88,19 @@ class DesignDatabase(_Database):
         the views aren't built after ``wait_timeout`` seconds, TimedOut is raised; the document with
         C(-staged) stays, so that the next call goes on where this one ended.
         """
-        staging = _documents.staging(document)
+        staging = rules.staging(document)
         with self._must_be_there(), _files_named(files or {}):
             # Not after hours of building.
             self._compile(document, hthdrs)
             held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
-        wanted = _documents.merged(staging, held, "replace")
+        wanted = rules.merged(staging, held, "replace")
         rev = wanted.get("_rev")
-        if not _documents.same(wanted, held):
+        if not rules.same(wanted, held):
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
-        self.build_views(document["_id"] + _documents.STAGED, _documents.views(document), wait_timeout, hthdrs)
+        self.build_views(document["_id"] + rules.STAGED, rules.views(document), wait_timeout, hthdrs)
         written = self.put_design_document(document, files, hthdrs)
         # CouchDB closes an index, and fails the queries of it, when the only document by which it was asked is deleted.
-        self.build_views(document["_id"], _documents.views(document), wait_timeout, hthdrs)
+        self.build_views(document["_id"], rules.views(document), wait_timeout, hthdrs)
         self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
         return written
 
@@ -162,7 +163,7 @@ class DesignDatabase(_Database):
         https://docs.couchdb.org/en/stable/api/database/shard.html#get--db-_shards
         """
         answer = self._ask("GET", "_shards", hthdrs=hthdrs, expect=lambda body: is_object(body) and "shards" in body)
-        return _documents.partitions(answer["shards"])
+        return rules.partitions(answer["shards"])
 
     def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
         """Whether a view answers before the timeout of a request: then it is built."""

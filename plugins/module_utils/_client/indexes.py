@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from .. import _indexes, errors
-from .._http import is_ok, side_by_side
+from .. import errors
+from .._rules import indexes as rules
 from .database import Database as _Database
 from .database import bare, docpath
 from .databases import Databases
+from .http import is_ok, side_by_side
 from .server import Headers
 
 
@@ -67,7 +68,7 @@ class IndexedDatabase(_Database):
         Raises NotFound when it is not there, Conflict when the design document was written at the same time.
         """
         docid = f"_design/{bare(ddoc)}"
-        left = _indexes.without(self._ask("GET", *docpath(docid), hthdrs=hthdrs), kind, name)
+        left = rules.without(self._ask("GET", *docpath(docid), hthdrs=hthdrs), kind, name)
         if left is None:
             raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
         self.put_document(left, hthdrs)

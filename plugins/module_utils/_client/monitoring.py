@@ -10,7 +10,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from .. import errors
-from .._dialect import LOCAL
+from .._rules.dialect import LOCAL
 from .server import Headers, Server
 
 _UUIDS_AT_ONCE = 1000

@@ -9,10 +9,11 @@ import contextlib
 import time
 import typing as t
 
-from .. import _replications, errors
-from .._http import split_address
+from .. import errors
+from .._rules import replications as rules
 from .database import Database as _Database
 from .databases import Databases
+from .http import split_address
 from .monitoring import Monitoring
 from .server import Headers
 
@@ -90,7 +91,7 @@ class Replications(Databases, Monitoring):
                 rows[names[0]] = self.request("GET", ("_scheduler", "docs", replicator, names[0])).body
         elif names:
             rows = {row["doc_id"]: row for row in self._scheduled("docs", replicator)}
-        return {name: _replications.state(rows.get(name, {})) for name in names}
+        return {name: rules.state(rows.get(name, {})) for name in names}
 
     def await_replications(
         self,
@@ -110,12 +111,12 @@ class Replications(Databases, Monitoring):
             # Asked only where it matters: a state doesn't tell whether a replication has reached its ends.
             doubtful = any(row["state"] == "running" and not row["info"] for row in rows.values())
             started = self.started_replications() if doubtful else ()
-            verdicts = {name: _replications.verdict(row, continuous[name], started) for name, row in rows.items()}
+            verdicts = {name: rules.verdict(row, continuous[name], started) for name, row in rows.items()}
             broken = [name for name, verdict in verdicts.items() if verdict == "broken"]
             late = [name for name, verdict in verdicts.items() if verdict == "open"]
             left = begun + timeout - time.monotonic()
             if broken or (late and left <= 0):
-                raise _replications.problem({name: rows[name] for name in broken or late}, None if broken else timeout)
+                raise rules.problem({name: rows[name] for name in broken or late}, None if broken else timeout)
             if not late:
                 return
             time.sleep(max(0, min(pause, left)))
@@ -172,11 +173,9 @@ class Replications(Databases, Monitoring):
             option: end.name if isinstance(end, _Database) else end
             for option, end in (("source", source), ("target", target))
         }
-        parts = {option: _replications.endpoint(end, option) for option, end in ends.items()}
+        parts = {option: rules.endpoint(end, option) for option, end in ends.items()}
         here = self.replication_here()
-        written = {
-            option: _replications.written_endpoint(end, here, option, lasting=False) for option, end in parts.items()
-        }
+        written = {option: rules.written_endpoint(end, here, option, lasting=False) for option, end in parts.items()}
         return self.send_replication({**written, **options}, timeout, hthdrs)
 
     def replicate_once(self, document: t.Mapping[str, t.Any], timeout: float) -> dict[str, t.Any]:
@@ -185,7 +184,7 @@ class Replications(Databases, Monitoring):
         Raises TimedOut, saying so, when it takes more than ``timeout`` seconds; the server may go on with it.
         """
         try:
-            return _replications.copied(self.send_replication(document, timeout))
+            return rules.copied(self.send_replication(document, timeout))
         except errors.TimedOut as error:
             raise errors.TimedOut(
                 f"{error}, which is wait_timeout; the server may go on with the replication",
@@ -216,7 +215,7 @@ class Replications(Databases, Monitoring):
         answer = self.request("POST", path, body=body, hthdrs=hthdrs, repeatable=False, timeout=timeout)
         return t.cast("dict[str, t.Any]", answer.body)
 
-    def replication_here(self, local_url: str | None = None) -> _replications.Here:
+    def replication_here(self, local_url: str | None = None) -> rules.Here:
         """This server as its own replications reach it: at ``local_url``, or at this client's address.
 
         Raises InvalidInput, naming C(local_url), for what is no address, or one with a login.
@@ -234,7 +233,7 @@ class Replications(Databases, Monitoring):
             username = password = None
         elif self._http.cookie:
             headers = {"Cookie": self._http.cookie if "=" in self._http.cookie else f"AuthSession={self._http.cookie}"}
-        return _replications.Here(self.dialect, url, username, password, headers)
+        return rules.Here(self.dialect, url, username, password, headers)
 
 
 def _replication(name: str | None, database: str | None, row: dict[str, t.Any]) -> dict[str, t.Any]:

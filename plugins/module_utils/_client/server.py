@@ -12,10 +12,10 @@ import typing as t
 from dataclasses import fields
 from http.cookies import SimpleCookie
 
-from .. import _dialect, errors
-from .._dialect import LOCAL
-from .._http import Answer, Connection, Options, is_text, side_by_side, split_address
-from .._settings import setting_text
+from .. import errors
+from .._rules.config import setting_text
+from .._rules.dialect import LOCAL, Dialect, of_welcome
+from .http import Answer, Connection, Options, is_text, side_by_side, split_address
 
 DEFAULT_URL = "http://localhost:5984/"
 
@@ -48,7 +48,7 @@ class Server:
         self._others: dict[str, t.Any] = {}
         self._settings_lock = threading.Lock()
         self._present: bool | None = None
-        self._dialect: _dialect.Dialect | None = None
+        self._dialect: Dialect | None = None
         self._welcome: dict[str, t.Any] | None = None
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class Server:
         https://docs.couchdb.org/en/stable/api/server/common.html#get--
         """
         welcome = self.request("GET", hthdrs=hthdrs).body
-        self._dialect = _dialect.of_welcome(welcome, self.url)
+        self._dialect = of_welcome(welcome, self.url)
         self._welcome = t.cast("dict[str, t.Any]", welcome)
         return self._welcome
 
@@ -106,11 +106,11 @@ class Server:
         return self() if self._welcome is None else self._welcome
 
     @property
-    def dialect(self) -> _dialect.Dialect:
+    def dialect(self) -> Dialect:
         """How this server wants to be spoken to; asked once, remembered."""
         if self._dialect is None:
             self()
-        return t.cast(_dialect.Dialect, self._dialect)
+        return t.cast(Dialect, self._dialect)
 
     def version(self) -> str:
         """The server's version, such as C(3.4.3). Asked once, remembered."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from .. import errors
-from .._users import PREFIX
+from .._rules.users import PREFIX
 from .admins import Admins
 from .databases import Databases
 from .server import Headers

@@ -8,12 +8,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .. import _admins, _passwords
 from .._client.admins import Admins
-from .._dialect import Dialect
-from .._module import LOGIN_PASSWORD, Resource
-from .._names import check_admin_name
-from .._plan import ASK, DONT, Change, Plan, node_shortfall
+from .._engine.module import LOGIN_PASSWORD, Resource
+from .._engine.plan import ASK, DONT, Change, Plan, node_shortfall
+from .._rules import admins as rules
+from .._rules import passwords
+from .._rules.dialect import Dialect
+from .._rules.names import check_admin_name
 from ..errors import CouchDBError, InvalidInput
 
 _ADMIN: dict[str, t.Any] = {
@@ -72,7 +73,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
         where = "" if given is params else f"admins[{number}]."
         admin = {**given, **{option: given[option] or params[option] for option in ("state", "update_password")}}
         check_admin_name(admin["name"], f"{where}name")
-        _passwords.check_given(admin, where)
+        passwords.check_given(admin, where)
         if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
             raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
         if admin["name"] in desired:
@@ -95,8 +96,8 @@ def observe(client: Admins, desired: Desired) -> Observed:
 
 def plan(desired: Desired, observed: Observed) -> Plan:
     """On which nodes the admins must be written or removed. Derivations, which take time, are done side by side."""
-    hashes = _passwords.side_by_side(
-        lambda admin: _admins.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
+    hashes = passwords.side_by_side(
+        lambda admin: rules.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
         list(desired.admins.values()),
     )
     changes: list[Change] = []
@@ -105,7 +106,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         for node, admins in predicted.items():
             held = admins.pop(name, None)
             if held != wanted:
-                changes.append(_admins.change(admin, node, held, wanted, observed.own, observed.party))
+                changes.append(rules.change(admin, node, held, wanted, observed.own, observed.party))
             if wanted is not None:
                 admins[name] = wanted
     for node, admins in predicted.items():
@@ -134,14 +135,14 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
         if held and admin["state"] == "absent":
             nodes = ", ".join(held)
             raise CouchDBError(f"{name} is still an admin of {nodes}, whose files name it: take it out of there")
-        stored = _admins.shown(next(iter(held.values()), None))
+        stored = rules.shown(next(iter(held.values()), None))
         shown.append(
             {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)}
         )
     return {
         "admins": shown,
         **({"admin": shown[0]} if desired.single else {}),
-        "nodes": _admins.by_node(list(desired.admins), observed.admins, changes),
+        "nodes": rules.by_node(list(desired.admins), observed.admins, changes),
         "nodes_down": observed.down,
     }
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .. import _cluster
-from .._client.members import Members
-from .._cluster import COPIES, Member, Server, given_members
-from .._module import Resource
-from .._plan import Change, Plan
-from .._secrets import mask_url, url_secrets
+from .._client.cluster import Members
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import cluster as rules
+from .._rules.cluster import COPIES, Member, Server, given_members
+from .._rules.secrets import mask_url, url_secrets
 from ..errors import CouchDBError, InvalidInput, NotConnected
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -152,7 +152,7 @@ def wait(client: Members, desired: Desired, observed: Observed) -> Observed:
     except NotConnected as error:
         apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
         shards = client.shards() if apart else {}
-        advice = [_cluster.advice(name, _cluster.held_by(shards, name)) for name in apart]
+        advice = [rules.advice(name, rules.held_by(shards, name)) for name in apart]
         raise NotConnected(". ".join([str(error), *advice])) from None
     return replace(observed, members=told["cluster_nodes"], connected=told["all_nodes"])
 
@@ -171,7 +171,7 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
         raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
     all_members = {*observed.members, *desired.names}
     problems = {
-        name: _cluster.problem(
+        name: rules.problem(
             name, own, found, all_members, connected=name in observed.members and name in observed.connected
         )
         for name, found in observed.found.items()
@@ -179,11 +179,11 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
     if any(problems.values()):
         raise InvalidInput("members", "; ".join(f"{name}: {text}" for name, text in problems.items() if text))
     for name in leaving if not desired.force else []:
-        held = _cluster.held_by(own.shards, name)
+        held = rules.held_by(own.shards, name)
         if held:
             raise InvalidInput(
                 "exclusive",
-                f"{name} still holds shards of {_cluster.listed(held)}: move them to other members before it leaves, or "
+                f"{name} still holds shards of {rules.listed(held)}: move them to other members before it leaves, or "
                 "set force=true to lose what no other member holds",
             )
 
@@ -194,7 +194,7 @@ def _unmet(observed: Observed) -> InvalidInput | None:
     for name, found in observed.found.items():
         away = isinstance(found, CouchDBError)
         if name not in observed.members or not (away or name in observed.connected):
-            lacks[name] = _cluster.lack(observed.server, found)
+            lacks[name] = rules.lack(observed.server, found)
     texts = [f"{name}: {text}" for name, text in lacks.items() if text]
     return InvalidInput("members", "; ".join(texts)) if texts else None
 
@@ -230,8 +230,8 @@ def _creation(name: str, desired: Desired) -> Change:
 def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
     """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
     return NotConnected(
-        f"{_cluster.listed(missing)} not created, as copies would be placed on members that are not connected: "
-        f"{_cluster.listed(absent)}; start them, or take them out with exclusive=true"
+        f"{rules.listed(missing)} not created, as copies would be placed on members that are not connected: "
+        f"{rules.listed(absent)}; start them, or take them out with exclusive=true"
     )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .. import _databases
 from .._client.databases import Databases
-from .._databases import Wanted
-from .._dialect import Dialect
-from .._module import Resource
-from .._plan import Change, Plan
-from .._security import given_security, merged_security
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import databases as rules
+from .._rules.databases import Wanted
+from .._rules.dialect import Dialect
+from .._rules.security import given_security, merged_security
 from ..errors import InvalidInput
 
 _DATABASE: dict[str, t.Any] = {
@@ -51,7 +51,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     """The databases by name, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
     desired: dict[str, Wanted] = {}
     for given, where in _given(params):
-        wanted = _databases.wanted(given, where)
+        wanted = rules.wanted(given, where)
         if where and wanted.name in desired:
             raise InvalidInput(f"{where}name", f"{wanted.name} is there twice")
         if given["security"] is not None:
@@ -66,14 +66,14 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     for wanted in present:
         with wanted.named():
             client.dialect.check_databases([wanted.name], revs_limit=wanted.revs_limit, **wanted.creation)
-    found = {name: _databases.record(name, info) for name, info in client.dbs_info(list(desired)).items()}
+    found = {name: rules.record(name, info) for name, info in client.dbs_info(list(desired)).items()}
     there = [wanted for wanted in present if found[wanted.name]["exists"]]
     for name, security in client.securities([it.name for it in there if it.security is not None]).items():
         found[name]["security"] = security
     for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
         found[name]["revs_limit"] = limit
     # How many copies there can be is asked only where that matters: of what is to be created, or has others than wanted.
-    bounded = any(_databases.copies_matter(wanted, found[wanted.name]) for wanted in present)
+    bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
     return Observed(found, client.dialect, len(client.membership()["cluster_nodes"]) if bounded else 1)
 
 
@@ -84,22 +84,20 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
     predicted: dict[str, dict[str, t.Any]] = {}
     for name, wanted in desired.items():
         held = observed.databases[name]
-        predicted[name] = database = dict(held) if wanted.present else _databases.record(name, None)
+        predicted[name] = database = dict(held) if wanted.present else rules.record(name, None)
         if not wanted.present:
-            changes += _databases.deletion(held)
+            changes += rules.deletion(held)
             continue
         if held["exists"]:
-            warnings += _databases.unchangeable(wanted, held, observed.nodes)
+            warnings += rules.unchangeable(wanted, held, observed.nodes)
         else:
-            changes.append(_databases.creation(wanted, database, observed.dialect, observed.nodes))
+            changes.append(rules.creation(wanted, database, observed.dialect, observed.nodes))
         if wanted.security is not None:
             merged = merged_security(database["security"], wanted.security)
-            changes += _databases.adjustment(
-                "security", held, database, merged, "merge_security", given=wanted.security
-            )
+            changes += rules.adjustment("security", held, database, merged, "merge_security", given=wanted.security)
         if wanted.revs_limit is not None:
             limit = wanted.revs_limit
-            changes += _databases.adjustment("revs_limit", held, database, limit, "set_revs_limit", limit=limit)
+            changes += rules.adjustment("revs_limit", held, database, limit, "set_revs_limit", limit=limit)
     return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings))
 
 

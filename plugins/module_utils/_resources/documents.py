@@ -8,12 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .. import _documents
 from .._client.documents import Documents
-from .._documents import STAGED, Key, Wanted, rev_of
-from .._module import Resource
-from .._plan import Change, Plan
-from .._secrets import document_secrets
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import documents as rules
+from .._rules.documents import STAGED, Key, Wanted, rev_of
+from .._rules.secrets import document_secrets
 from ..errors import InvalidInput
 
 _DATABASE: dict[str, t.Any] = {
@@ -73,7 +73,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
         where = "" if options is params else f"databases[{number}]."
         names = ("state", "mode", "build", "staged")
         common = {name: params[name] if options[name] is None else options[name] for name in names}
-        for one in _documents.declared({**options, **common}, where):
+        for one in rules.declared({**options, **common}, where):
             if one.key in wanted:
                 places = f"{wanted[one.key].where} and {one.where}"
                 raise InvalidInput(f"{where}documents", f"the document {one.id} has two sources: {places}")
@@ -86,14 +86,12 @@ def desire(params: dict[str, t.Any]) -> Desired:
 def observe(client: Documents, desired: Desired) -> Observed:
     """The documents in bulk. Of those that are as desired only the revision is kept."""
     wanted = desired.wanted
-    portions = client.documents(
-        _documents.reading(wanted.values()), lambda *portion: _documents.compared(wanted, *portion)
-    )
+    portions = client.documents(rules.reading(wanted.values()), lambda *portion: rules.compared(wanted, *portion))
     revs = {key: rev for found in portions for key, rev in found.revs.items()}
     differing = {key: held for found in portions for key, held in found.differing.items()}
-    unsure = [(*key, name) for key, held in differing.items() for name in _documents.undecided(wanted[key], held)]
+    unsure = [(*key, name) for key, held in differing.items() for name in rules.undecided(wanted[key], held)]
     for (database, docid, name), content in zip(unsure, client.attachments(unsure)):
-        differing[database, docid]["_attachments"][name]["digest"] = _documents.digest(content)
+        differing[database, docid]["_attachments"][name]["digest"] = rules.digest(content)
     missing = frozenset(found.database for found in portions if found.missing)
     return Observed(revs, differing, missing, client.max_document_size() if differing else None)
 
@@ -104,7 +102,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     revs = {key: rev_of(held) for key, held in observed.differing.items()}
     for key, held in observed.differing.items():
         one = desired.wanted[key]
-        document = _documents.to_write(one, held, observed.limit)
+        document = rules.to_write(one, held, observed.limit)
         if document is not held:
             revs[key] = None
             changes += _changes(one, held, document, observed, desired.wait_timeout)
@@ -124,7 +122,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 def wait(client: Documents, desired: Desired, observed: Observed) -> Observed:
     """What there is once the views that are waited for are built."""
     building = [one for one in desired.wanted.values() if one.is_design and one.present and (one.build or one.staged)]
-    client.build_views([(*one.key, _documents.views(one.document)) for one in building], desired.wait_timeout)
+    client.build_views([(*one.key, rules.views(one.document)) for one in building], desired.wait_timeout)
     return observed
 
 
@@ -155,16 +153,16 @@ def _changes(
     may check the others.
     """
     action = "create" if held is None else "update" if document else "delete"
-    shown = (_documents.shown(held), _documents.shown(document))
+    shown = (rules.shown(held), rules.shown(document))
     stage = 0 if one.database in observed.missing else 1 if one.is_design else 2
     if one.is_design and document:
         arguments = {"document": document, "files": one.files}
         call = "put_design_document"
-        if one.staged and _documents.needs_building(document, held):
+        if one.staged and rules.needs_building(document, held):
             call, arguments["wait_timeout"] = "switch_design_document", wait_timeout
         yield Change(action, "document", one.key, *shown, call, arguments, database=one.database, stage=stage)
         return
-    for sent in [document] if document else _documents.deletions(held or {}):
+    for sent in [document] if document else rules.deletions(held or {}):
         yield Change(
             action,
             "document",
@@ -175,7 +173,7 @@ def _changes(
             database=one.database,
             stage=stage,
             bulk=True,
-            size=_documents.sent_size(sent),
+            size=rules.sent_size(sent),
         )
 
 

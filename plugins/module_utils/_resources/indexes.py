@@ -8,13 +8,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .. import _indexes
 from .._client.indexes import Indexes
-from .._dialect import Dialect
-from .._indexes import Design, Index, Wanted
-from .._module import Resource
-from .._names import check_database_name
-from .._plan import Change, Plan
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import indexes as rules
+from .._rules.dialect import Dialect
+from .._rules.indexes import Design, Index, Wanted
+from .._rules.names import check_database_name
 from ..errors import InvalidInput
 
 _INDEX: dict[str, t.Any] = {
@@ -66,8 +66,8 @@ def desire(params: dict[str, t.Any]) -> list[Wanted]:
         if database is None:
             raise InvalidInput(f"{where}database", "must be given")
         check_database_name(database, f"{where}database")
-        desired.append(_indexes.wanted(index, database, state, where))
-    _indexes.check_once(desired)
+        desired.append(rules.wanted(index, database, state, where))
+    rules.check_once(desired)
     return desired
 
 
@@ -78,12 +78,12 @@ def observe(client: Indexes, desired: list[Wanted]) -> Observed:
     for item in desired:
         wanted[item.database] += [item.ddoc] if item.ddoc else []
     documents = client.design_documents(wanted)
-    indexes = {name: _indexes.held(designs or []) for name, designs in documents.items()}
-    infos = client.dbs_info(_indexes.undecided(desired, indexes))
+    indexes = {name: rules.held(designs or []) for name, designs in documents.items()}
+    infos = client.dbs_info(rules.undecided(desired, indexes))
     partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}
     return Observed(
-        {name: _indexes.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
-        {name: _indexes.designs(designs or []) for name, designs in documents.items()},
+        {name: rules.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
+        {name: rules.designs(designs or []) for name, designs in documents.items()},
         partitioned,
         [item.database for item in desired if item.present and documents[item.database] is None],
         client.dialect,
@@ -102,8 +102,8 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
     indexes = {database: list(there) for database, there in observed.indexes.items()}
     designs = {database: dict(there) for database, there in observed.designs.items()}
     predicted = replace(observed, indexes=indexes, designs=designs, missing=[])
-    for item, mine in zip(desired, _indexes.claimed(desired, observed.indexes)):
-        for before, after in _indexes.steps(item, mine):
+    for item, mine in zip(desired, rules.claimed(desired, observed.indexes)):
+        for before, after in rules.steps(item, mine):
             if before is not None:
                 indexes[item.database].remove(before)
             if after is not None:
@@ -111,7 +111,7 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
                 place.append(_writing(item, before, after, predicted))
                 indexes[item.database].append(after)
                 if after.ddoc:
-                    designs[item.database].setdefault(after.ddoc, Design(_indexes.MANGO, item.partitioned))
+                    designs[item.database].setdefault(after.ddoc, Design(rules.MANGO, item.partitioned))
             elif before is not None:
                 removed.append(_removal(item, before))
     begin = len(doomed)
@@ -122,14 +122,14 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
 
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The indexes in the order of the task."""
-    found = zip(desired, _indexes.claimed(desired, observed.indexes))
-    return {"indexes": [_indexes.shown(item, mine) for item, mine in found]}
+    found = zip(desired, rules.claimed(desired, observed.indexes))
+    return {"indexes": [rules.shown(item, mine) for item, mine in found]}
 
 
 def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:
     """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
     design = there.designs[item.database].get(after.ddoc or "")
-    _indexes.check_place(item, after, design, there.partitioned.get(item.database))
+    rules.check_place(item, after, design, there.partitioned.get(item.database))
     # CouchDB refuses what isn't word for word what the design document says of it.
     partitioned = design.partitioned if design else item.partitioned
     named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .. import _replications
 from .._client.replications import Replications
-from .._module import Resource
-from .._plan import Change, Plan
-from .._replications import Here, Replication
-from .._secrets import url_secrets
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import replications as rules
+from .._rules.replications import Here, Replication
+from .._rules.secrets import url_secrets
 from ..errors import InvalidInput, NotFound
 
 _REPLICATION: dict[str, t.Any] = {
@@ -42,7 +42,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "persistent": {"type": "bool", "default": True},
     "wait": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
-    "replicator": {"type": "str", "default": _replications.REPLICATOR},
+    "replicator": {"type": "str", "default": rules.REPLICATOR},
     "local_url": {"type": "str"},
     "replications": {"type": "list", "elements": "dict", "options": _REPLICATION},
 }
@@ -79,14 +79,14 @@ class Observed:
 
 def desire(params: dict[str, t.Any]) -> Desired:
     """The replications, checked. Raises InvalidInput for what can't be one, and for a name given twice."""
-    _replications.check_replicator(params["replicator"])
+    rules.check_replicator(params["replicator"])
     if params["wait_timeout"] < 1:
         raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more seconds")
     if params["replications"] is None:
-        found = [_replications.declared(params, params)]
+        found = [rules.declared(params, params)]
     else:
         items = enumerate(params["replications"])
-        found = [_replications.declared(each, params, f"replications[{number}].") for number, each in items]
+        found = [rules.declared(each, params, f"replications[{number}].") for number, each in items]
     labels: set[str] = set()
     for each in found:
         if each.label in labels:
@@ -97,7 +97,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 def observe(client: Replications, desired: Desired) -> Observed:
     """The documents and their states and, where it matters, what runs without one, and which databases are there."""
-    _replications.check_dialect(desired.replicator, client.dialect)
+    rules.check_dialect(desired.replicator, client.dialect)
     persistent = [each for each in desired.replications if each.persistent]
     documents = _documents(client, desired.replicator, persistent)
     observed = Observed(client.replication_here(desired.local_url), documents)
@@ -126,7 +126,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         elif not each.present:
             jobs = [job for job in jobs if job is not _job(each, observed)]
         elif each.continuous:
-            jobs.append(_replications.new_job(found[-1].arguments["document"]))
+            jobs.append(rules.new_job(found[-1].arguments["document"]))
     predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
     return Plan(tuple(changes), predicted, unmet=unmet)
 
@@ -143,7 +143,7 @@ def wait(client: Replications, desired: Desired, observed: Observed) -> Observed
         asked += 1
         believed = asked > _OLD_FOR
         return {
-            label: _replications.NOTHING if not believed and _is_old(each, first, observed) else _state(each, observed)
+            label: rules.NOTHING if not believed and _is_old(each, first, observed) else _state(each, observed)
             for label, each in waited.items()
         }
 
@@ -160,7 +160,7 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
 def secrets(params: dict[str, t.Any]) -> set[str]:
     """The passwords in endpoints, proxies and other options."""
     given = [params, *(params["replications"] or [])]
-    return url_secrets(params["local_url"] or "").union(*(_replications.secrets(each) for each in given))
+    return url_secrets(params["local_url"] or "").union(*(rules.secrets(each) for each in given))
 
 
 def _documents(
@@ -195,12 +195,12 @@ def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Ch
 
 def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change | None:
     document = each.document(observed.here)
-    told = _replications.told_document(document)
+    told = rules.told_document(document)
     job = _job(each, observed)
     if not each.present:
         if job is None and observed.jobs is not None:
             return None
-        arguments = {"document": {**document, **_replications.suffixes(job)}}
+        arguments = {"document": {**document, **rules.suffixes(job)}}
         void = {"cancelled": False}
         return Change("delete", "replication", (each.label,), told, None, "cancel_replication", arguments, void_if=void)
     if each.continuous:
@@ -229,16 +229,16 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
 def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
     held, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
-    if held == wanted or (held and wanted and _replications.same(held, wanted)):
+    if held == wanted or (held and wanted and rules.same(held, wanted)):
         return
-    before = held and _replications.told_document(held)
-    locked = held is not None and _replications.is_locked(held, observed.here.dialect)
+    before = held and rules.told_document(held)
+    locked = held is not None and rules.is_locked(held, observed.here.dialect)
     if held is not None and (wanted is None or locked):
         gone = {"document": held["_id"], "rev": held["_rev"]}
         yield Change("delete", "replication", path, before, None, "delete", gone, database=replicator)
     if wanted is None:
         return
-    action, after = "update", _replications.told_document(wanted)
+    action, after = "update", rules.told_document(wanted)
     kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not locked}
     if held is None or locked:
         action, before = "create", None
@@ -251,14 +251,14 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
 def _job(each: Replication, observed: Observed) -> dict[str, t.Any] | None:
     """The job without a document that fits a replication."""
     document = each.document(observed.here)
-    return next((job for job in observed.jobs or [] if _replications.fits_job(document, job)), None)
+    return next((job for job in observed.jobs or [] if rules.fits_job(document, job)), None)
 
 
 def _state(each: Replication, observed: Observed) -> dict[str, t.Any]:
     """What has become of a replication."""
     if each.persistent:
-        return observed.states.get(each.label, _replications.NOTHING)
-    return _job(each, observed) or _replications.GONE
+        return observed.states.get(each.label, rules.NOTHING)
+    return _job(each, observed) or rules.GONE
 
 
 def _is_old(each: Replication, first: Observed, observed: Observed) -> bool:
@@ -272,18 +272,18 @@ def _told(each: Replication, observed: Observed, copied: dict[str, t.Any] | None
     if each.persistent:
         document, state = observed.documents[each.label], _state(each, observed)
     elif each.present and not each.continuous:
-        done = {**_replications.NOTHING, "state": "completed", "info": copied}
-        document, state = each.document(observed.here), done if copied else _replications.NOTHING
+        done = {**rules.NOTHING, "state": "completed", "info": copied}
+        document, state = each.document(observed.here), done if copied else rules.NOTHING
     else:
         job = _job(each, observed)
-        document, state = (each.document(observed.here), job) if job else (None, _replications.NOTHING)
+        document, state = (each.document(observed.here), job) if job else (None, rules.NOTHING)
     return {
         "name": each.name,
         "exists": bool(document) and (each.persistent or each.continuous or not each.present),
         "state": state["state"],
-        "source": _replications.told_end(document["source"]) if document else None,
-        "target": _replications.told_end(document["target"]) if document else None,
-        "info": _replications.told_info(state["info"]),
+        "source": rules.told_end(document["source"]) if document else None,
+        "target": rules.told_end(document["target"]) if document else None,
+        "info": rules.told_info(state["info"]),
     }
 
 

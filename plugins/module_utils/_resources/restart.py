@@ -8,11 +8,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._client.restarts import Restarts
-from .._dialect import LOCAL
-from .._module import Resource
-from .._plan import DONT, Change, Plan
-from .._restart import Cluster
+from .._client.restart import Restarts
+from .._engine.module import Resource
+from .._engine.plan import DONT, Change, Plan
+from .._rules.dialect import LOCAL
+from .._rules.restart import Cluster
 from ..errors import InvalidInput, NodeDown
 
 ARGUMENT_SPEC: dict[str, t.Any] = {

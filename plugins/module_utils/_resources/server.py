@@ -11,9 +11,9 @@ from .._client.documents import Documents
 from .._client.indexes import Indexes
 from .._client.replications import Replications
 from .._client.users import Users
-from .._composition import Composition, Part
+from .._engine.composition import Composition, Part
 from ..database import Database as _Database
-from . import admins, databases, documents, indexes, replications, settings, users
+from . import admins, config, databases, documents, indexes, replications, users
 
 
 class Declarer(Documents, Indexes, Replications, Users):
@@ -45,7 +45,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 # What a part needs of another is made by one before it: settings say what a server takes, databases hold documents.
 RESOURCE = Composition(
     {
-        "settings": Part(settings.RESOURCE, {"settings": "settings", "nodes": "nodes"}),
+        "settings": Part(config.RESOURCE, {"settings": "settings", "nodes": "nodes"}),
         "admins": Part(admins.RESOURCE, {"admins": "admins"}),
         "databases": Part(databases.RESOURCE, {"databases": "databases"}),
         "users": Part(users.RESOURCE, {"users": "users"}),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .. import _passwords, _users
 from .._client.users import Users
-from .._dialect import Dialect
-from .._module import LOGIN_PASSWORD, Resource
-from .._names import check_user_name
-from .._plan import Change, Plan
-from .._secrets import document_secrets
+from .._engine.module import LOGIN_PASSWORD, Resource
+from .._engine.plan import Change, Plan
+from .._rules import passwords
+from .._rules import users as rules
+from .._rules.dialect import Dialect
+from .._rules.names import check_user_name
+from .._rules.secrets import document_secrets
 from ..errors import InvalidInput
 
 _USER: dict[str, t.Any] = {
@@ -57,8 +58,8 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     for number, user in enumerate(given):
         where = "" if user is params else f"users[{number}]."
         check_user_name(user["name"], f"{where}name")
-        _passwords.check_given(user, where)
-        _users.check_fields(user, where)
+        passwords.check_given(user, where)
+        rules.check_fields(user, where)
         if user["name"] in desired:
             raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
         common = {option: user[option] or params[option] for option in ("state", "update_password")}
@@ -74,7 +75,7 @@ def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
 
 def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
     """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
-    wanted = dict(zip(desired, _passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
+    wanted = dict(zip(desired, passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
     changes = tuple(
         _change(name, observed.documents[name], document)
         for name, document in wanted.items()
@@ -87,7 +88,7 @@ def report(
     desired: dict[str, dict[str, t.Any]], observed: Observed, changes: list[Change]
 ) -> dict[str, list[dict[str, t.Any]]]:
     """The users in the order of the task."""
-    return {"users": [_users.shown(name, observed.documents[name]) for name in desired]}
+    return {"users": [rules.shown(name, observed.documents[name]) for name in desired]}
 
 
 def secrets(params: dict[str, t.Any]) -> set[str]:
@@ -100,16 +101,16 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
     if user["state"] == "absent":
         return None
     held = observed.documents[user["name"]]
-    document = _users.merged(user, held)
+    document = rules.merged(user, held)
     asked = user["password"] is not None or user["password_hash"] is not None
     if not asked or (held is not None and user["update_password"] == "on_create"):
         return document
-    stored = list(filter(None, [_passwords.parse_user(document)]))
-    wanted = _passwords.settle(stored, user["password"], user["password_hash"], observed.hashing)
+    stored = list(filter(None, [passwords.parse_user(document)]))
+    wanted = passwords.settle(stored, user["password"], user["password_hash"], observed.hashing)
     problem = observed.dialect.hash_problem(wanted, stored)
     if problem:
         raise InvalidInput(f"{user['where']}password_hash", problem)
-    return document if wanted in stored else _users.with_hash(document, wanted)
+    return document if wanted in stored else rules.with_hash(document, wanted)
 
 
 def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._composition import Composition
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.composition import Composition
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 ROOMS = {
@@ -23,94 +24,15 @@ MODULES = sorted((PLUGINS / "modules").glob("*.py"))
 RESOURCES = [path for room, path in sorted(ROOMS.items()) if room.startswith("_resources/")]
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
-# What each room may import of ours, besides errors. A room that is not here may import none.
-BELOW: dict[str, set[str]] = {
-    "_cluster": {"_names"},
-    "_passwords": {"_names"},
-    "_settings": {"_names"},
-    "_users": {"_names", "_passwords", "_secrets"},
-    "_replications": {"_dialect", "_names", "_secrets", "_selectors"},
-    "_documents": {"_couchapp", "_names"},
-    "_plan": {"_secrets"},
-    "_admins": {"_dialect", "_passwords", "_plan"},
-    "_databases": {"_dialect", "_names", "_plan"},
-    "_dialect": {"_passwords"},
-    "_indexes": {"_selectors"},
-    "_http": {"_secrets"},
-    "_rolling": {"_client/restarts", "_dialect", "_restart"},
-    "_client/server": {"_dialect", "_http", "_settings"},
-    "_client/admins": {"_client/server", "_dialect", "_http", "_names", "_passwords"},
-    "_client/monitoring": {"_client/server", "_dialect"},
-    "_client/restarts": {"_client/server", "_dialect", "_http", "_restart", "_rolling"},
-    "_client/database": {"_client/server", "_http", "_security"},
-    "_client/databases": {"_client/database", "_client/server", "_http", "_names"},
-    "_client/documents": {"_client/database", "_client/databases", "_client/server", "_documents", "_http"},
-    "_client/indexes": {"_client/database", "_client/databases", "_client/server", "_http", "_indexes"},
-    "_client/members": {
-        "_client/database",
-        "_client/databases",
-        "_client/server",
-        "_cluster",
-        "_dialect",
-        "_http",
-    },
-    "_client/replications": {
-        "_client/database",
-        "_client/databases",
-        "_client/monitoring",
-        "_client/server",
-        "_http",
-        "_replications",
-    },
-    "_client/users": {"_client/admins", "_client/databases", "_client/server", "_users"},
-    "database": {"_client/database", "_client/documents", "_client/indexes"},
-    "client": {
-        "_client/documents",
-        "_client/indexes",
-        "_client/members",
-        "_client/replications",
-        "_client/restarts",
-        "_client/server",
-        "_client/users",
-        "database",
-    },
-    "_module": {"_client/server", "_http", "_plan", "_secrets"},
-    "_composition": {"_client/server", "_module", "_plan"},
-    "_resources/server": {
-        "_client/documents",
-        "_client/indexes",
-        "_client/replications",
-        "_client/users",
-        "_composition",
-        "_resources/admins",
-        "_resources/databases",
-        "_resources/documents",
-        "_resources/indexes",
-        "_resources/replications",
-        "_resources/settings",
-        "_resources/users",
-        "database",
-    },
-}
-PURE = {
-    "_admins",
-    "_cluster",
-    "_couchapp",
-    "_databases",
-    "_dialect",
-    "_documents",
-    "_indexes",
-    "_names",
-    "_passwords",
-    "_plan",
-    "_replications",
-    "_restart",
-    "_secrets",
-    "_security",
-    "_selectors",
-    "_settings",
-    "_users",
-}
+# The layers, from the top: a file imports what stands in its own folder or in one below it.
+LAYERS = ("_resources", "_engine", "_client", "_rules", "errors")
+PURE = sorted(room for room in ROOMS if room.startswith("_rules/"))
+
+
+def layer(room: str) -> int:
+    """The number of the layer of a room, 0 at the top; what is public and no layer of its own is made of the client's."""
+    folder = room.partition("/")[0]
+    return LAYERS.index({"client": "_client", "database": "_client"}.get(folder, folder))
 
 
 def imported(path: Path) -> set[str]:
@@ -134,18 +56,28 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_point_down(room: str) -> None:
     ours = imported(ROOMS[room]) & set(ROOMS)
-    # A resource knows the engine, the parts of the client and the pure rooms; no other resource but those it is made of.
-    parts = {"_module", *PURE, *(other for other in ROOMS if other.startswith("_client/"))}
-    below = BELOW.get(room, parts if room.startswith("_resources/") else set())
-    assert ours - {"errors"} <= below
+    assert {other for other in ours if layer(other) < layer(room)} == set()
 
 
-def test_no_room_of_the_list_is_gone() -> None:
-    assert {*BELOW, *PURE, *(room for below in BELOW.values() for room in below)} <= set(ROOMS)
+def test_nothing_is_imported_in_a_circle() -> None:
+    above = {room: imported(path) & set(ROOMS) for room, path in ROOMS.items()}
+    list(graphlib.TopologicalSorter(above).static_order())
 
 
-@pytest.mark.parametrize("room", sorted(PURE))
-def test_pure_rooms_touch_no_network_and_no_ansible(room: str) -> None:
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_no_resource_knows_another_unless_it_is_made_of_others(path: Path) -> None:
+    others = {room for room in imported(path) if room.startswith("_resources/")}
+    composed = isinstance(importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE, Composition)
+    assert bool(others) == composed
+
+
+def test_every_module_has_a_resource_of_its_own() -> None:
+    used = [room for path in MODULES for room in imported(path) if room.startswith("_resources/")]
+    assert sorted(used) == sorted(room for room in ROOMS if room.startswith("_resources/"))
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_rules_touch_no_network_and_no_ansible(room: str) -> None:
     assert not imported(ROOMS[room]) & {"requests", "ansible", "socket", "urllib3"}
 
 
@@ -153,12 +85,12 @@ def test_pure_rooms_touch_no_network_and_no_ansible(room: str) -> None:
 def test_a_module_is_its_documentation_and_one_call(path: Path) -> None:
     ours = imported(path)
     (resource,) = (room for room in ours if room.startswith("_resources/"))
-    assert ours - {"__future__", resource} in ({"_module"}, {"_composition"})
+    assert ours - {"__future__", resource} in ({"_engine/module"}, {"_engine/composition"})
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
-    assert not imported(path) & {"requests", "ansible", "_http"}
+    assert not imported(path) & {"requests", "ansible", "_client/http"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
@@ -166,18 +98,18 @@ def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None
 
 def test_an_action_plugin_does_nothing_but_read_files() -> None:
     for path in (PLUGINS / "action").glob("*.py"):
-        assert imported(path) & {*ROOMS, "requests"} <= {"_couchapp", "errors"}
+        assert imported(path) & {*ROOMS, "requests"} <= {"_rules/couchapp", "errors"}
         assert path.stem in {module.stem for module in MODULES}
 
 
 def test_only_the_engine_knows_ansible() -> None:
     knowing = [room for room in ROOMS if "ansible" in imported(ROOMS[room])]
-    assert sorted(knowing) == ["_composition", "_module"]
+    assert sorted(knowing) == ["_engine/composition", "_engine/module"]
 
 
 def test_only_http_knows_requests() -> None:
     knowing = [room for room in ROOMS if "requests" in imported(ROOMS[room])]
-    assert knowing == ["_http"]
+    assert knowing == ["_client/http"]
 
 
 # What a module is sent with: Ansible sends all that it imports, and each task reads and compiles that anew.
@@ -186,15 +118,46 @@ NEEDLESS = {
         "client",
         "database",
         "_client/databases",
-        "_cluster",
-        "_couchapp",
-        "_documents",
-        "_replications",
+        "_rules/cluster",
+        "_rules/couchapp",
+        "_rules/documents",
+        "_rules/replications",
     },
-    "couchdb_database": {"client", "database", "_couchapp", "_documents", "_indexes", "_replications", "_rolling"},
-    "couchdb_user": {"client", "database", "_couchapp", "_documents", "_indexes", "_replications", "_rolling"},
-    "couchdb_document": {"client", "database", "_cluster", "_indexes", "_replications", "_rolling"},
-    "couchdb_replication": {"client", "database", "_cluster", "_couchapp", "_documents", "_indexes", "_rolling"},
+    "couchdb_database": {
+        "client",
+        "database",
+        "_rules/couchapp",
+        "_rules/documents",
+        "_rules/indexes",
+        "_rules/replications",
+        "_client/rolling",
+    },
+    "couchdb_user": {
+        "client",
+        "database",
+        "_rules/couchapp",
+        "_rules/documents",
+        "_rules/indexes",
+        "_rules/replications",
+        "_client/rolling",
+    },
+    "couchdb_document": {
+        "client",
+        "database",
+        "_rules/cluster",
+        "_rules/indexes",
+        "_rules/replications",
+        "_client/rolling",
+    },
+    "couchdb_replication": {
+        "client",
+        "database",
+        "_rules/cluster",
+        "_rules/couchapp",
+        "_rules/documents",
+        "_rules/indexes",
+        "_client/rolling",
+    },
 }
 
 
@@ -205,7 +168,7 @@ def test_a_task_is_sent_with_what_it_needs(module: str, needless: set[str]) -> N
         new = (imported(waiting.pop()) & set(ROOMS)) - sent
         sent |= new
         waiting += [ROOMS[room] for room in new]
-    assert {"_module", "_http", "_client/server"} <= sent
+    assert {"_engine/module", "_client/http", "_client/server"} <= sent
     assert not needless & sent
 
 
@@ -231,7 +194,9 @@ def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Pa
         kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
         assert all(issubclass(resource.client._KIND, kind) for kind in kinds)
         return
-    calls = calls_of(path).union(*(calls_of(ROOMS[room]) for room in imported(path) & {"_admins", "_databases"}))
+    calls = calls_of(path).union(
+        *(calls_of(ROOMS[room]) for room in imported(path) & {"_rules/admins", "_rules/databases"})
+    )
     assert calls or resource.plan is None
     kinds = (resource.client, getattr(resource.client, "_KIND", None))
     assert {name for name in calls if not any(hasattr(kind, name) for kind in kinds)} == set()

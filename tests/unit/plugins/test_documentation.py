@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.couchpy.couchdb.plugins.module_utils._module import CONNECTION
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import CONNECTION
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = "ansible_collections.couchpy.couchdb.plugins"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.couchpy.couchdb.plugins.filter.password_hash import FilterModule
-from ansible_collections.couchpy.couchdb.plugins.module_utils import _passwords
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 
 password_hash = FilterModule().filters()["password_hash"]
 FILTERS = Path(__file__).parents[4] / "plugins" / "filter"
@@ -35,7 +35,7 @@ FILTERS = Path(__file__).parents[4] / "plugins" / "filter"
 )
 def test_it_is_the_hash_that_couchdb_makes(given: dict[str, t.Any], text: str) -> None:
     assert password_hash(**given) == text
-    assert _passwords.verify(given["password"], _passwords.parse(text))
+    assert passwords.verify(given["password"], passwords.parse(text))
 
 
 @pytest.mark.parametrize(

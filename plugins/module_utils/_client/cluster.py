@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Members: the nodes of a cluster, joined, taken out, waited for, and what they hold."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from dataclasses import replace
+
+from .. import errors
+from .._rules import cluster as rules
+from .._rules.dialect import LOCAL
+from .database import Database as _Database
+from .databases import Databases
+from .http import is_ok, side_by_side
+from .server import Headers, Server
+
+LOOK_AT = (
+    "Look at these: does its name resolve on the other nodes to the address that it listens at, do all have the same "
+    "Erlang cookie, and are port 4369 and those of Erlang's distribution (inet_dist_listen_min to _max) open between them"
+)
+"""What keeps a node from connecting, which nothing over HTTP can tell apart."""
+
+_SHARDS_PAGE = 1000
+
+_POLL = 0.25
+"""Seconds between two questions while something is waited for."""
+
+_SETTLING = 5
+"""Seconds that a server may take, at most, until its list of members shows what was written."""
+
+
+class Members(Databases):
+    """The part of Client for the members of a cluster."""
+
+    def shards(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, rules.Placement]:
+        """Where the shards of every database are, by the database's name, as a node knows it. For server admins.
+
+        Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#updating-cluster-metadata-to-reflect-the-new-target-shard-s
+        """
+        path = self.dialect.shard_map(node)
+        found: dict[str, rules.Placement] = {}
+        after: dict[str, t.Any] = {}
+        while True:
+            query = {"include_docs": True, "limit": _SHARDS_PAGE, **after}
+            rows = self.request("GET", path, query=query, hthdrs=hthdrs).body["rows"]
+            found.update(
+                (row["id"], rules.placement(row["doc"])) for row in rows if not row["id"].startswith("_design/")
+            )
+            if len(rows) < _SHARDS_PAGE:
+                return found
+            after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
+
+    def cluster_nodes(self, hthdrs: Headers = None) -> tuple[list[rules.Node], dict[str, rules.Placement]]:
+        """The members and who else is connected, what is known of each, and where the shards of every database are.
+
+        Each connected node is asked through this one, side by side, whether it is in maintenance. Before CouchDB 3.0
+        nothing is known of shards, and on 1.x there is one node. For server admins.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        membership = self.membership(hthdrs)
+        members, connected = membership["cluster_nodes"], membership["all_nodes"]
+        knows_shards = self.dialect.has_shard_map
+        shards = self.shards(hthdrs=hthdrs) if knows_shards else {}
+        held = rules.copies(shards)
+
+        def ask(name: str) -> rules.Node:
+            node = rules.Node(name, name in members, name in connected, held.get(name, 0) if knows_shards else None)
+            if not node.connected or not self.dialect.clustered:
+                return node
+            try:
+                mode = self.config("couchdb", node=name, hthdrs=hthdrs).get("maintenance_mode", "false")
+            except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
+                return replace(node, problem=error.reason or str(error))
+            return replace(node, maintenance_mode=mode)
+
+        names = [*members, *(name for name in connected if name not in members)]
+        return side_by_side(ask, names), shards
+
+    def server(self, closely: bool = False) -> rules.Server:
+        """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.
+
+        ``closely``: all its settings, its members and its shards as well, which takes two requests more. For server admins.
+        """
+        node, version = self.local_node(), self.version()
+        if not closely or not self.dialect.clustered:
+            return rules.Server(node, version, {"cluster": self.config("cluster")})
+        return rules.Server(node, version, self.config(), self.membership()["cluster_nodes"], self.shards())
+
+    def servers(
+        self, urls: t.Mapping[str, str], closely: t.Collection[str] = ()
+    ) -> dict[str, rules.Server | errors.CouchDBError]:
+        """What answers at some addresses, asked side by side with the credentials of this client: a name each → its address.
+
+        ``closely`` are the names of those that are asked for all. Where no good answer comes, it is the error that is given.
+        """
+
+        def ask(name: str) -> rules.Server | errors.CouchDBError:
+            try:
+                return self.at(urls[name]).server(closely=name in closely)
+            except errors.CouchDBError as error:
+                return error
+
+        names = list(urls)
+        return dict(zip(names, side_by_side(ask, names)))
+
+    def join_node(
+        self, name: str, node: str = LOCAL, wait_timeout: float | None = None, hthdrs: Headers = None
+    ) -> dict[str, t.Any]:
+        """Make a node a member of the cluster, as the list of ``node`` has it, and wait until it is connected.
+
+        When it is not within ``wait_timeout`` seconds, it is taken out again and NotConnected raised, so that no
+        name stays behind that CouchDB would place shards on. Without a timeout nothing is waited for. Raises Conflict
+        when it is a member already.
+
+        https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
+        """
+        answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
+        if wait_timeout is None or self._comes_about(lambda: self._is_connected(name, hthdrs), wait_timeout):
+            return t.cast("dict[str, t.Any]", answer.body)
+        outcome = "was taken out again"
+        try:
+            self.leave_node(name, node, hthdrs)
+        except errors.NotFound:
+            pass
+        except errors.CouchDBError as error:
+            outcome = f"could not be taken out again ({error})"
+        raise errors.NotConnected(f"{name} did not connect within {wait_timeout:g} s and {outcome}. {LOOK_AT}")
+
+    def _is_connected(self, name: str, hthdrs: Headers) -> bool:
+        membership = self.membership(hthdrs)
+        return name in membership["all_nodes"] and name in membership["cluster_nodes"]
+
+    def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None) -> bool:
+        """Take a node out of the cluster, out of the list of ``node``, which spreads. True when it is done.
+
+        What it holds is not moved. It goes on listing the members itself. Raises NotFound when it is no member.
+
+        https://docs.couchdb.org/en/stable/cluster/nodes.html#removing-a-node
+        """
+        path = self.dialect.member(node, name)
+        rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
+        left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs, expect=is_ok).body)
+        # The list of members follows a moment later; who asks for it next would still find the node there.
+        self._comes_about(lambda: name not in self.membership(hthdrs)["cluster_nodes"], _SETTLING)
+        return left
+
+    def await_members(
+        self, names: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60, exclusive: bool = False
+    ) -> dict[str, list[str]]:
+        """Wait until these nodes are members and connected, and with ``exclusive`` nobody else is a member.
+
+        This server is asked, and each of ``urls`` with the same credentials, until all say so. Gives this server's
+        membership. Raises NotConnected, with what each said last, when that takes more than ``wait_timeout`` seconds.
+        """
+        clients = list({client.url: client for client in [*(self.at(url) for url in urls), self]}.values())
+        told: dict[str, dict[str, list[str]] | str] = {}
+        problems: list[str] = []
+
+        def agreed() -> bool:
+            told.update((client.url, answer) for client, answer in zip(clients, side_by_side(_membership, clients)))
+            problems[:] = rules.disagreements(names, told, exclusive=exclusive)
+            return not problems
+
+        if not self._comes_about(agreed, wait_timeout):
+            said = "; ".join(problems)
+            raise errors.NotConnected(f"the nodes did not agree on the members within {wait_timeout:g} s: {said}")
+        return t.cast("dict[str, list[str]]", told[self.url])
+
+    def put_system_database(
+        self, name: str, members: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60
+    ) -> _Database:
+        """Create one of CouchDB's own databases once its members agree, so that each can get a copy.
+
+        Raises NotConnected when they don't in time, AlreadyExists when it is there.
+
+        https://docs.couchdb.org/en/stable/setup/cluster.html#cluster-setup-api
+        """
+        self.await_members(members, urls, wait_timeout)
+        return self.put(name)
+
+    @staticmethod
+    def _comes_about(condition: t.Callable[[], bool], wait_timeout: float) -> bool:
+        """Whether a condition becomes true within some seconds; asked at once, then again and again."""
+        deadline = time.monotonic() + wait_timeout
+        while not condition():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
+
+def _membership(client: Server) -> dict[str, list[str]] | str:
+    """What a server says of the members, or why it says nothing now. Raises when it refuses the login."""
+    try:
+        return client.membership()
+    except (errors.Unreachable, errors.ServerError, errors.NotFound) as error:
+        return str(error)

@@ -1,0 +1,688 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HTTP with one CouchDB: address, credentials, TLS, timeouts, retries, JSON, errors.
+
+All requests of the collection go through :class:`Connection`. It knows HTTP and nothing of what
+CouchDB's paths mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import ipaddress
+import json
+import os
+import re
+import socket
+import ssl
+import time
+import traceback
+import typing as t
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse, RemoteDisconnected
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote, unquote, urlsplit
+
+from .. import errors
+from .._rules.secrets import is_secret_header, mask_text, mask_url
+
+REQUESTS_IMPORT_ERROR: str | None
+try:
+    import requests
+    import urllib3
+    from requests import adapters, exceptions
+    from urllib3 import connection
+    from urllib3.util.ssl_ import create_urllib3_context
+except ImportError:
+    REQUESTS_IMPORT_ERROR = traceback.format_exc()
+else:
+    REQUESTS_IMPORT_ERROR = None
+
+SIDE_BY_SIDE = 8
+"""How many requests go out at the same time, at most."""
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""How many bytes an answer may have, unpacked. What is larger is not read to its end: it would fill the memory."""
+
+_SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
+_GATEWAY_FAILURES = frozenset([502, 503, 504])
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_CHUNK = 65536
+_SHORTEST_SECRET = 4
+_CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
+_STRANGER = "this is no CouchDB, or something stands before it"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
+
+if REQUESTS_IMPORT_ERROR is None:
+
+    class _Response(HTTPResponse):
+        """An answer whose head and body are read within the timeout of the connection, however slowly they drip."""
+
+        def __init__(self, sock: t.Any, *arguments: t.Any, **options: t.Any) -> None:
+            super().__init__(sock, *arguments, **options)
+            timeout = sock.gettimeout()
+            if timeout is not None:
+                self.fp = io.BufferedReader(_InTime(self.fp.detach(), sock, time.monotonic() + timeout))
+
+    class _InTime(io.RawIOBase):
+        """What is read from a socket until a deadline."""
+
+        def __init__(self, raw: t.Any, sock: t.Any, deadline: float) -> None:
+            super().__init__()
+            self._raw = raw
+            self._sock = sock
+            self._deadline = deadline
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: t.Any) -> int | None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise socket.timeout("the answer did not end in time")
+            self._sock.settimeout(left)
+            return t.cast("int | None", self._raw.readinto(buffer))
+
+        def close(self) -> None:
+            super().close()
+            self._raw.close()
+
+    class _HTTPConnection(connection.HTTPConnection):
+        response_class = _Response
+
+    class _HTTPSConnection(connection.HTTPSConnection):
+        response_class = _Response
+
+    class _HTTPPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = _HTTPConnection
+
+    class _HTTPSPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = _HTTPSConnection
+
+    class _Adapter(adapters.HTTPAdapter):
+        """Connections whose answers are read in time, with a TLS context when there is a client certificate."""
+
+        def __init__(self, context: ssl.SSLContext | None) -> None:
+            self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
+            super().__init__(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
+
+        def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
+            super().init_poolmanager(*arguments, **{**options, **self._context})
+            self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+        def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
+            manager = super().proxy_manager_for(*arguments, **{**options, **self._context})
+            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+            return manager
+
+
+_Item = t.TypeVar("_Item")
+_Result = t.TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text, bytes or None)."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    body: t.Any
+
+
+@dataclass
+class Options:
+    """How to reach a server: the connection options, as the module documentation describes them.
+
+    ``timeout`` is in seconds and bounds one request from its start to the end of its answer;
+    ``retries`` is how often a request may be sent again.
+    """
+
+    username: str | None = None
+    password: str | None = None
+    cookie: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    validate_certs: bool = True
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    client_key_passphrase: str | None = None
+    timeout: float = 30
+    retries: int = 3
+
+
+def split_address(url: str) -> tuple[str, str | None, str | None]:
+    """An address without credentials and with a slash at its end, and the credentials that were in it.
+
+    Raises InvalidInput, naming ``url``, when it is no http or https address of a server.
+    """
+    shown = mask_url(url)
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise errors.InvalidInput(
+            "url", f"{shown} is no address; characters such as / : @ # in a password must be percent-encoded"
+        ) from None
+    if parts.scheme not in ("http", "https"):
+        raise errors.InvalidInput("url", f"{shown} must begin with http:// or https://")
+    if not parts.hostname:
+        raise errors.InvalidInput("url", f"{shown} names no host")
+    if port == 0:
+        raise errors.InvalidInput("url", f"{shown} has port 0, which is no port")
+    if parts.query or parts.fragment:
+        raise errors.InvalidInput("url", f"{shown} must not have a query or a fragment")
+    if re.search(r"[\s\x00-\x1f]", parts.netloc + parts.path):
+        raise errors.InvalidInput("url", f"{shown} holds a space or a control character")
+    username = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/"
+    return address, username, password
+
+
+@dataclass(frozen=True)
+class Outcome(t.Generic[_Result]):
+    """What became of one piece of work: its result, or its error."""
+
+    result: _Result | None = None
+    error: errors.CouchDBError | None = None
+
+
+def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
+    """Do the work for each item, several at a time, and give the results in the order of the items.
+
+    The first error is raised, once the work that had begun has ended; what had not begun is left out.
+    """
+    outcomes = attempt_side_by_side(work, items)
+    for outcome in outcomes:
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
+    return [t.cast(_Result, outcome.result) for outcome in outcomes if outcome is not None]
+
+
+def attempt_side_by_side(
+    work: t.Callable[[_Item], _Result],
+    items: t.Sequence[_Item],
+    harmless: tuple[type[errors.CouchDBError], ...] = (),
+) -> list[Outcome[_Result] | None]:
+    """Like side_by_side, but give the outcome for each item: None for those not begun because another had failed.
+
+    ``harmless`` errors leave the others alone.
+    """
+    outcomes: list[Outcome[_Result] | None] = [None] * len(items)
+    failed = False
+
+    def one(index: int) -> None:
+        nonlocal failed
+        if failed:
+            return
+        try:
+            outcomes[index] = Outcome(work(items[index]))
+        except errors.CouchDBError as error:
+            failed = failed or not isinstance(error, harmless)
+            outcomes[index] = Outcome(error=error)
+
+    if len(items) < 2:
+        for index in range(len(items)):
+            one(index)
+    else:
+        # Imported here, as most tasks send nothing side by side and the import is not free.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items))) as pool:
+            list(pool.map(one, range(len(items))))
+    return outcomes
+
+
+class Connection:
+    """One server's address and how to talk to it. Safe to use from several threads.
+
+    Raises ImportError when the library C(requests) is missing, and InvalidInput when an option
+    can't work.
+    """
+
+    def __init__(self, url: str, options: Options) -> None:
+        if REQUESTS_IMPORT_ERROR is not None:
+            raise ImportError("couchpy.couchdb needs the Python library requests")
+        self.url, url_username, url_password = split_address(url)
+        self.username = options.username if options.username is not None else url_username
+        self.password = options.password if options.password is not None else url_password
+        self.cookie = options.cookie
+        self.timeout = options.timeout
+        self.retries = options.retries
+        self.headers = dict(options.headers)
+        self.last_asked = "none"
+        self.validates = options.validate_certs
+        self._check(options)
+        self._session = self._make_session(options)
+
+    def _check(self, options: Options) -> None:
+        if self.username is not None and ":" in self.username:
+            raise errors.InvalidInput("username", "holds a colon, which Basic authentication can't carry; use a cookie")
+        if options.timeout <= 0:
+            raise errors.InvalidInput("timeout", f"is {options.timeout}, and must be more than 0 seconds")
+        if options.retries < 0:
+            raise errors.InvalidInput("retries", f"is {options.retries}, and must be 0 or more")
+        if options.client_key and not options.client_cert:
+            raise errors.InvalidInput("client_key", "is of no use without client_cert")
+        if options.client_key_passphrase and not options.client_cert:
+            raise errors.InvalidInput("client_key_passphrase", "is of no use without client_cert")
+        for option in ("ca_path", "client_cert", "client_key"):
+            path = getattr(options, option)
+            if path and not os.path.exists(path):
+                raise errors.InvalidInput(option, f"there is no file {path}")
+        _check_headers(self.headers)
+        if not _HEADER_VALUE.match(self.cookie or ""):
+            raise errors.InvalidInput("cookie", "holds characters that a header can't carry")
+
+    def _make_session(self, options: Options) -> requests.Session:
+        session = requests.Session()
+        # Neither .netrc nor the environment may add credentials; proxies and the CA bundle are read once, here.
+        session.trust_env = False
+        session.proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
+        bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        session.verify = (bundle or True) if options.validate_certs else False
+        # The cookie is kept by this class: a jar would lose it behind a name such as localhost.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(_client_certificate(options))
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests carry a name, a cookie, or a header that says who is asking."""
+        return self.username is not None or bool(self.cookie) or any(map(is_secret_header, self.headers))
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.url}>"
+
+    def address(self, path: t.Sequence[str] = ()) -> str:
+        """The URL of a path, each part of it encoded, without credentials."""
+        for part in path:
+            if part in (".", ".."):
+                raise errors.InvalidInput("name", f"{part!r} can't be part of an address")
+            if any("\ud800" <= character <= "\udfff" for character in part):
+                raise errors.InvalidInput("name", f"{part!r} holds half of a surrogate pair, which is no character")
+        return self.url + "/".join(quote(part, safe="@:") if part else "" for part in path)
+
+    def request(
+        self,
+        method: str,
+        path: t.Sequence[str] = (),
+        *,
+        query: t.Mapping[str, t.Any] | None = None,
+        body: t.Any = None,
+        headers: t.Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        text: bool = False,
+        raw: bool = False,
+        accept: t.Collection[int] = (),
+        anonymous: bool = False,
+        timeout: float | None = None,
+        retries: int | None = None,
+        expect: t.Callable[[t.Any], bool] | None = None,
+    ) -> Answer:
+        """Send one request and give its answer.
+
+        ``path`` is a sequence of parts, each encoded here. ``query`` values are sent as they are, True and
+        False as CouchDB spells them, None not at all. ``body`` is sent as JSON unless it is None.
+        ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
+        a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
+        rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here.
+        ``anonymous`` leaves the credentials out. ``timeout`` (seconds) and ``retries`` are those of this request, instead
+        of the connection's. ``expect(body)`` says whether a good answer has the form
+        that CouchDB gives it.
+
+        Raises Unreachable, TimedOut, TooLarge, NotCouchDB, or the error of the answer's status.
+        """
+        _check_headers(headers or {})
+        if repeatable is None:
+            repeatable = method in _SAFE_TO_REPEAT
+        send: dict[str, t.Any] = {
+            "method": method,
+            "url": self.address(path),
+            "params": {name: _spelling(value) for name, value in (query or {}).items() if value is not None},
+            "data": None if body is None else _written(body),
+            "headers": self._request_headers(headers, body is not None, anonymous),
+        }
+        self.last_asked = f"{method} {send['url']}"
+        limit = self.timeout if timeout is None else timeout
+        most = self.retries if retries is None else retries
+        for attempt in range(most + 1):
+            try:
+                response, content = self._send(send, limit)
+                if response.status_code < 300 or response.status_code in accept:
+                    body = content if raw else _parsed(response, content, send, text)
+                    answer = Answer(response.status_code, response.headers, body)
+                    if expect and response.status_code < 300 and not expect(answer.body):
+                        raise _not_as_expected(answer.status, send)
+                    return answer
+                raise self._refusal(response, content, send, limit)
+            except _NoGoodAnswer as failure:
+                if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
+                    raise failure.error from None
+                pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) if failure.pause is None else failure.pause
+                time.sleep(pause)
+        raise AssertionError("a request ends with an answer or an error")
+
+    def _refusal(
+        self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float
+    ) -> _NoGoodAnswer:
+        """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
+        error = _error_of(response, content, send, self._secrets())
+        overloaded = response.status_code == 429
+        pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
+        patient = pause is None or pause <= limit
+        if not patient:
+            error.args = (f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",)
+        return _NoGoodAnswer(
+            error,
+            worth_another=patient and (overloaded or response.status_code in _GATEWAY_FAILURES),
+            # With 429 the server says that it has not done what was asked.
+            sent=not overloaded,
+            pause=pause,
+        )
+
+    def _send(self, send: dict[str, t.Any], limit: float) -> tuple[requests.Response, bytes]:
+        deadline = time.monotonic() + limit
+        try:
+            # One timeout for connecting and answering together; _Response sees to it that a head can't drip past it.
+            timeout: t.Any = urllib3.Timeout(total=limit)
+            response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
+            content = self._read(response, deadline, send)
+        except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _failure_of(error, send, limit) from error
+        if self.cookie:
+            # CouchDB renews a cookie that is about to end.
+            self.cookie = session_cookie(response.headers) or self.cookie
+        return response, content
+
+    def basic_authorization(self) -> str:
+        """The value of the header Authorization for the name and password of this connection."""
+        pair = f"{self.username}:{self.password or ''}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def _secrets(self) -> list[str]:
+        """What this connection sends that no error may show: as it is, as it is encoded, the longest first."""
+        found = {self.cookie or "", (self.cookie or "").partition("=")[2], self.password or ""}
+        if self.username is not None:
+            found |= {self.basic_authorization().partition(" ")[2], quote(self.password or "", safe="")}
+        return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+    def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if self.cookie and not anonymous:
+            headers["Cookie"] = self.cookie if "=" in self.cookie else f"AuthSession={self.cookie}"
+        elif self.username is not None and not anonymous:
+            headers["Authorization"] = self.basic_authorization()
+        for source in (self.headers, extra or {}):
+            for name, value in source.items():
+                for known in [known for known in headers if known.lower() == name.lower()]:
+                    del headers[known]
+                headers[name] = str(value)
+        return headers
+
+    @staticmethod
+    def _read(response: requests.Response, deadline: float, send: dict[str, t.Any]) -> bytes:
+        # The timeout of requests bounds the wait for each piece; a server that drips would never hit it.
+        pieces = []
+        size = int(response.headers["Content-Length"]) if _tells_its_length(response, send) else 0
+        for piece in response.iter_content(_CHUNK) if size <= LARGEST_ANSWER else ():
+            pieces.append(piece)
+            size += len(piece) if not _tells_its_length(response, send) else 0
+            if size > LARGEST_ANSWER:
+                break
+            if time.monotonic() > deadline:
+                response.close()
+                raise exceptions.ReadTimeout()
+        if size > LARGEST_ANSWER:
+            response.close()
+            raise _too_large(response, send)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+
+def _check_headers(headers: t.Mapping[str, t.Any]) -> None:
+    """Raise InvalidInput, without showing the value, for a header that can't be sent as it is."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.match(name):
+            raise errors.InvalidInput("headers", f"{name.strip()!r} can't be the name of a header")
+        if not _HEADER_VALUE.match(str(value)):
+            raise errors.InvalidInput(
+                "headers", f"the value of {name} begins with a space, or holds what no header can"
+            )
+
+
+def _client_certificate(options: Options) -> ssl.SSLContext | None:
+    """A TLS context with the client certificate, None without one. Raises InvalidInput when it can't be used.
+
+    OpenSSL asks at the terminal for a passphrase that it isn't given: it is always given one.
+    """
+    if not options.client_cert:
+        return None
+    context = create_urllib3_context()
+    passphrase = options.client_key_passphrase or ""
+    asked: list[bool] = []
+
+    def give() -> str:
+        asked.append(True)
+        return passphrase
+
+    try:
+        context.load_cert_chain(options.client_cert, options.client_key, give)
+    except (OSError, ValueError) as error:
+        key = options.client_key or options.client_cert
+        if asked:
+            what = "is not the passphrase of" if passphrase else "must be given for the key in"
+            raise errors.InvalidInput("client_key_passphrase", f"{what} {key}") from None
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise errors.InvalidInput(
+            "client_key" if options.client_key else "client_cert",
+            f"{options.client_cert} and {key} hold no certificate and its key in PEM ({reason})",
+        ) from None
+    return context
+
+
+def is_text(body: t.Any) -> bool:
+    """Whether an answer is a text."""
+    return isinstance(body, str)
+
+
+def is_list(body: t.Any) -> bool:
+    """Whether an answer is a list."""
+    return isinstance(body, list)
+
+
+def is_object(body: t.Any) -> bool:
+    """Whether an answer is an object."""
+    return isinstance(body, dict)
+
+
+def is_ok(body: t.Any) -> bool:
+    """Whether an answer says that what was asked is done."""
+    return isinstance(body, dict) and body.get("ok") is True
+
+
+def is_loopback(url: str) -> bool:
+    """Whether what is sent to this address stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def session_cookie(headers: t.Mapping[str, str]) -> str | None:
+    """The C(AuthSession=...) that a Set-Cookie header sets, or None when it sets none or clears it."""
+    found = re.search(r"AuthSession=([^;,\s]+)", headers.get("Set-Cookie", ""))
+    return f"AuthSession={found.group(1)}" if found else None
+
+
+class _NoGoodAnswer(Exception):
+    """A request without a good answer: the error to raise, and what a retry must know."""
+
+    def __init__(
+        self, error: errors.CouchDBError, *, worth_another: bool, sent: bool, pause: float | None = None
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.worth_another = worth_another
+        self.sent = sent
+        self.pause = pause
+
+
+def _written(body: t.Any) -> bytes:
+    """A body as JSON. Raises InvalidInput for what JSON can't hold; modules refuse that earlier, and name the option."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise errors.InvalidInput("body", "holds something that JSON can't, such as NaN or Infinity") from None
+
+
+def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any], text: bool) -> t.Any:
+    """The body of a good answer."""
+    method, url = send["method"], send["url"]
+    if method == "HEAD" or not content:
+        return None
+    if text:
+        return content.decode("utf-8", "replace")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise errors.NotCouchDB(
+            f"{method} {url} answered {response.status_code} with {_kind_of(response)} instead of JSON: {_STRANGER}",
+            status=response.status_code,
+            method=method,
+            url=url,
+        ) from None
+
+
+def _not_as_expected(status: int, send: dict[str, t.Any]) -> errors.NotCouchDB:
+    method, url = send["method"], send["url"]
+    message = f"{method} {url} answered {status} with other JSON than CouchDB does: {_STRANGER}"
+    return errors.NotCouchDB(message, status=status, method=method, url=url)
+
+
+def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.TooLarge:
+    method, url = send["method"], send["url"]
+    message = (
+        f"{method} {url} answered {response.status_code} with more than {LARGEST_ANSWER >> 20} MB, which is not read"
+    )
+    return errors.TooLarge(message, status=response.status_code, method=method, url=url)
+
+
+def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bool:
+    """Whether the length in the answer's head is that of what will be read."""
+    told = response.headers.get("Content-Length", "")
+    return send["method"] != "HEAD" and told.isdigit() and "Content-Encoding" not in response.headers
+
+
+def _retry_after(headers: t.Mapping[str, str]) -> float | None:
+    """The seconds that a Retry-After header asks to wait; None when there is none that can be understood."""
+    told = headers.get("Retry-After", "").strip()
+    if re.match(r"[0-9]{1,9}\Z", told):
+        return float(told)
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _error_of(
+    response: requests.Response, content: bytes, send: dict[str, t.Any], secrets: t.Collection[str]
+) -> errors.CouchDBError:
+    """The error that an answer from 300 on stands for, without ``secrets``, which a server may repeat."""
+    status, method, url = response.status_code, send["method"], send["url"]
+    known: dict[str, t.Any] = {"status": status, "method": method, "url": url}
+    message = f"{method} {url} answered {status}"
+    if 300 <= status < 400:
+        target = mask_url(response.headers.get("Location", "nowhere"))
+        return errors.NotCouchDB(
+            f"{message}, a redirection to {target}; it is not followed, as credentials must not be: "
+            "give the address of the CouchDB itself",
+            **known,
+        )
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, dict):
+        error = body.get("error") or body.get("name")
+        reason = body.get("reason") or body.get("message")
+        said_reason = reason if isinstance(reason, str) else json.dumps(reason)
+        known["error"] = mask_text(error, secrets) if isinstance(error, str) else None
+        known["reason"] = mask_text(said_reason, secrets) if reason else None
+        said = ": ".join(known[part] for part in ("error", "reason") if known[part])
+        return errors.of_answer(status, known["error"], known["reason"])(f"{message} {said}".rstrip(), **known)
+    if method == "HEAD" or not content:
+        return errors.of_answer(status)(message, **known)
+    message += f" with {_kind_of(response)} instead of JSON"
+    if status in (401, 403) or status >= 500:
+        return errors.of_answer(status)(message, **known)
+    return errors.NotCouchDB(f"{message}: {_STRANGER}", **known)
+
+
+def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:
+    """What it means that no answer came: which error, whether it is worth another try, whether it was sent."""
+    method, url = send["method"], send["url"]
+    causes = list(_causes(error))
+    begun = isinstance(error, exceptions.ChunkedEncodingError)
+
+    def unreachable(message: str, *, worth_another: bool = False, sent: bool = True) -> _NoGoodAnswer:
+        unreachable_error = errors.Unreachable(message, method=method, url=url)
+        unreachable_error.sent = sent
+        return _NoGoodAnswer(unreachable_error, worth_another=worth_another, sent=sent)
+
+    if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
+        late = errors.TimedOut(f"no whole answer from {url} to {method} within {timeout:g} s", method=method, url=url)
+        return _NoGoodAnswer(late, worth_another=False, sent=True)
+    if isinstance(error, exceptions.SSLError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return unreachable(f"no trusted TLS connection to {url}: {mask_text(str(causes[-1]))}", sent=False)
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return unreachable(f"nothing answers at {url}: connection refused", worth_another=True, sent=False)
+    if begun:
+        return unreachable(f"the answer of {url} to {method} was cut short")
+    if any(isinstance(cause, _CLOSED) for cause in causes):
+        return unreachable(f"the connection to {url} was closed before the answer to {method}", worth_another=True)
+    return unreachable(f"no answer from {url} to {method}: {mask_text(_innermost(causes))}")
+
+
+def _spelling(value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _kind_of(response: requests.Response) -> str:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return {"text/html": "an HTML page", "text/plain": "plain text"}.get(kind, kind or "something")
+
+
+def _causes(error: BaseException) -> t.Iterator[BaseException]:
+    """An error and what lies below it: requests and urllib3 wrap the system's error several times."""
+    seen: list[BaseException] = []
+    waiting: list[t.Any] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if isinstance(current, BaseException) and not any(current is known for known in seen):
+            seen.append(current)
+            yield current
+            waiting.extend([*current.args, getattr(current, "reason", None), current.__cause__, current.__context__])
+
+
+def _innermost(causes: list[BaseException]) -> str:
+    """The words of the system's own error, such as a name that does not resolve."""
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return str(causes[-1]) or type(causes[-1]).__name__

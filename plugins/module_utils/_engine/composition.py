@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""run_all(): a module that is made of several resources, carried out one after the other over one connection."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .. import errors
+from .._client.server import Server
+from .module import CONNECTION, Module, Params, Progress, Resource, failure
+from .plan import Change
+
+_TOLD = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
+"""What failure() tells of a part that is told of the whole as well."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the resources that a module carries out one after the other.
+
+    ``options``: the module's option → that of the resource. The first is the declaration itself: where it is empty,
+    there is nothing to do.
+    """
+
+    resource: Resource
+    options: dict[str, str]
+
+    def given(self, params: Params) -> Params:
+        """The resource's options that a task gives; none when it declares nothing of it."""
+        if not params[next(iter(self.options))]:
+            return {}
+        return {own: params[name] for name, own in self.options.items() if params[name] is not None}
+
+    def desired(self, params: Params) -> t.Any:
+        """What the resource's options want. Raises InvalidInput, with the name that the module has for an option."""
+        try:
+            return self.resource.desire(params)
+        except errors.InvalidInput as error:
+            for name, own in self.options.items():
+                if re.match(rf"{own}\b", error.option):
+                    raise errors.InvalidInput(name + error.option[len(own) :], error.problem) from error
+            raise
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a module manages that is made of several resources: its parts in their order, and the client of them all."""
+
+    parts: dict[str, Part]
+    client: type[Server]
+    options: Params
+
+
+def run_all(composition: Composition) -> None:
+    """Run a module from its options to its end. All options are checked before anything is sent."""
+    given: dict[str, Params] = {}
+
+    def secrets(params: Params) -> t.Iterator[str]:
+        """What is secret in each part's options, which are checked for that, and kept."""
+        for name, part in composition.parts.items():
+            options = part.given(params)
+            if options:
+                result = ArgumentSpecValidator(part.resource.options, **part.resource.constraints).validate(options)
+                yield from result._no_log_values
+                if result.error_messages:
+                    raise errors.InvalidInput(name, "; ".join(result.error_messages))
+                given[name] = result.validated_parameters
+                yield from part.resource.secrets(given[name])
+
+    module = Module(secrets, {**CONNECTION, **composition.options})
+    try:
+        desired = {name: composition.parts[name].desired(options) for name, options in given.items()}
+        client = module.client(composition.client)
+    except errors.CouchDBError as error:
+        module.fail_json(**failure(error, Progress()))
+    result = _carry_out(composition, desired, client, module)
+    if "msg" in result:
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def _carry_out(composition: Composition, desired: Params, client: Server, module: Module) -> Params:
+    """What the module returns, with C(msg) when it failed.
+
+    What fails ends a run. In check mode it doesn't where an earlier part would have changed something, as that may be
+    just what it lacks: the part is told as failed, and warnings of such parts are not told.
+    """
+    parts: dict[str, Params] = {}
+    diffs: list[t.Any] = []
+    done: list[Change] = []
+    failed: Params = {}
+    for name, wanted in desired.items():
+        pending = module.check_mode and any(part["changed"] for part in parts.values())
+        result, changes = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
+        done += changes
+        diffs += [result.pop("diff")] if "diff" in result else []
+        parts[name] = {"failed": False, **result}
+        if parts[name]["failed"] and not pending:
+            failed = {told: result[told] for told in _TOLD if told in result}
+            failed["msg"] = f"{name}: {result['msg']}"
+            if done:
+                failed["changes_done"] = [str(change) for change in done]
+            break
+    return {
+        **failed,
+        "changed": any(part["changed"] for part in parts.values()),
+        "parts": parts,
+        "unchanged": [name for name, part in parts.items() if not part["changed"] and not part["failed"]],
+        **({"diff": diffs} if module._diff else {}),
+    }

@@ -1,0 +1,434 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""run(): from an Ansible module's options to its result, the same way for every module.
+
+    desire → observe → plan → apply → observe again → (wait) → report
+
+Here is the one place that applies a plan, the one that reports, and the one that fails. A module
+gives the functions of its Resource and nothing else; so check mode, diff mode and idempotence
+are not features of a module, they come with the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import typing as t
+import warnings
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from .. import errors
+from .._client.http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, is_loopback, split_address
+from .._client.server import DEFAULT_URL, Server
+from .._rules.secrets import MASK, is_secret_header, url_secrets
+from .plan import DONT, TRY, Change, Plan, diff, units
+
+CONNECTION: dict[str, dict[str, t.Any]] = {
+    "url": {"type": "str"},
+    "username": {"type": "str", "aliases": ["login_user"]},
+    "password": {"type": "str", "aliases": ["login_password"], "no_log": True},
+    "cookie": {"type": "str", "no_log": True},
+    "headers": {"type": "dict", "default": {}},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
+    "client_key_passphrase": {"type": "str", "no_log": True},
+    "timeout": {"type": "int", "default": 30},
+    "retries": {"type": "int", "default": 3},
+}
+"""The argument spec that every module has; the documentation fragment C(connection) says the same.
+
+What stands in the environment is not looked up by Ansible but by make_client(): it is weaker than what
+stands in the address, and Ansible would warn of it beside an alias.
+"""
+
+LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True}
+"""The option to log in with, of modules whose own C(password) is that of somebody whom they manage."""
+
+_TRIES = 5
+"""How often a plan is made anew when somebody else changed the server in the meantime."""
+
+_PAUSE = 1.0
+"""Seconds between tries when a node went down."""
+
+_OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
+
+Params = t.Dict[str, t.Any]
+_Server = t.TypeVar("_Server", bound=Server)
+
+
+def _no_secrets(params: Params) -> t.Iterable[str]:
+    return ()
+
+
+def _no_waiting(client: Server, desired: t.Any, observed: t.Any) -> t.Any:
+    return observed
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a module manages, as functions that run() calls in this order.
+
+    * ``desire(params)`` gives what is wanted, or raises InvalidInput. Pure.
+    * ``observe(client, desired)`` gives what there is. Only reads.
+    * ``plan(desired, observed)`` gives the Plan. Pure. A module that only reads has none.
+    * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
+      changes, or in check mode from what was predicted. Pure.
+
+    ``wait(client, desired, observed)``, of modules that can wait, is called in a real run once the server is as
+    desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
+    raises a CouchDBError when it does not come about.
+
+    ``client`` is the part of Client that these functions and the changes of the plan need. Ansible sends what a module
+    imports along with it, and each task compiles it anew; so a part that is not needed costs nothing.
+
+    ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
+    may show.
+
+    ``options`` is the argument spec beside CONNECTION, ``constraints`` are those of AnsibleModule, such as
+    C(mutually_exclusive).
+    """
+
+    desire: t.Callable[[Params], t.Any]
+    observe: t.Callable[[t.Any, t.Any], t.Any]
+    report: t.Callable[[t.Any, t.Any, list[Change]], dict[str, t.Any]]
+    plan: t.Callable[[t.Any, t.Any], Plan] | None = None
+    wait: t.Callable[[t.Any, t.Any, t.Any], t.Any] = _no_waiting
+    secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
+    client: type[Server] = Server
+    options: Params = field(default_factory=dict)
+    constraints: Params = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
+
+    A change is unsure when it was sent and no answer came that tells.
+    """
+
+    done: list[Change] = field(default_factory=list)
+    undone: list[Change] = field(default_factory=list)
+    unsure: list[Change] = field(default_factory=list)
+    failed: list[Change] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """What run() reports: the changes that were made, or would be, and what the module returns.
+
+    ``shortfall`` is the error to end with all the same, for what the plan had to leave out.
+    """
+
+    changes: list[Change]
+    returned: dict[str, t.Any]
+    warnings: list[str]
+    shortfall: errors.CouchDBError | None = None
+
+
+class Interrupted(Exception):
+    """A plan that stopped: the error that stopped it, and how far it had come."""
+
+    def __init__(self, error: errors.CouchDBError, progress: Progress) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.progress = progress
+
+
+def run(resource: Resource) -> None:
+    """Run a module from its options to its end: main() of every module that manages one thing."""
+    module = Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
+    try:
+        desired = resource.desire(module.params)
+        client = module.client(resource.client)
+    except errors.CouchDBError as error:
+        module.fail_json(**failure(error, Progress()))
+    result, _changes = module.carry_out(resource, desired, client)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def make_client(params: Params, kind: type[_Server]) -> _Server:
+    """The client that the connection options describe. Raises InvalidInput for a name without a password.
+
+    Name and password are taken from the options, else from the address, else from the environment.
+    """
+    environment = {name: os.environ.get(f"COUCHDB_{name.upper()}") or None for name in ("url", "username", "password")}
+    url = params["url"] or environment["url"] or DEFAULT_URL
+    _address, url_username, url_password = split_address(url)
+    username = params["username"] or url_username or environment["username"]
+    # Where a module has a password of its own, the one to log in with is another option; elsewhere that is an alias.
+    option = "login_password" if "login_password" in params else "password"
+    password = params[option] or None
+    if password is None:
+        password = url_password if username == url_username else environment["password"]
+    if username and password is None and not params["cookie"]:
+        raise errors.InvalidInput(option, "must be given with username: without it, the login would fail")
+    names = (
+        "validate_certs",
+        "ca_path",
+        "client_cert",
+        "client_key",
+        "client_key_passphrase",
+        "timeout",
+        "retries",
+    )
+    options = {**{name: params[name] for name in names}, "username": username, "password": password}
+    return kind(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
+
+
+def connection_warnings(client: Server) -> t.Iterator[str]:
+    """What to tell of how the server is reached. The same words in every task, so that Ansible tells them once."""
+    if client.sends_in_clear and not is_loopback(client.url):
+        yield f"credentials go to {client.url} in clear text, for everybody on the way to read: use https"
+    if client.trusts_anybody:
+        yield f"validate_certs is false: whoever answers at {client.url} is trusted, and gets the credentials"
+
+
+@contextlib.contextmanager
+def _understanding(client: Server) -> t.Iterator[None]:
+    """Turn what goes wrong with an answer of another shape than CouchDB's into an error that says so."""
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # The words of such an error may hold what the server said: its kind and its place are enough.
+        raise errors.NotCouchDB(
+            f"an answer of {client.url} can't be understood ({type(error).__name__}; the last request was "
+            f"{client.last_asked}): this is no CouchDB, or something stands before it, or couchpy.couchdb has a fault",
+            status=200,
+        ) from error
+
+
+def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode: bool) -> Outcome:
+    """Observe, plan, and unless in check mode apply, until the server is as desired.
+
+    When somebody else changed the server between reading and writing, it is read and planned anew, a
+    bounded number of times. Raises Interrupted for an error after changes were made or sent, to tell which.
+    """
+    done: list[Change] = []
+    try:
+        with _understanding(client):
+            return _carried_out(resource, desired, client, check_mode, done)
+    except errors.CouchDBError as error:
+        if not done:
+            raise
+        raise Interrupted(error, Progress(done)) from error
+
+
+def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode: bool, done: list[Change]) -> Outcome:
+    """What carry_out() does; ``done`` becomes the changes that are made, whatever happens after them."""
+    # First of all, and with one request: is this a CouchDB, and does it let us in?
+    client.welcome()
+    make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
+    for attempt in range(1, _TRIES + 1):
+        observed = resource.observe(client, desired)
+        plan = make_plan(desired, observed)
+        if check_mode:
+            return _outcome(resource, desired, plan, plan.predicted, done + list(plan.changes))
+        if plan.unmet is not None:
+            raise plan.unmet
+        progress, error = apply(plan, client)
+        done += progress.done
+        if error is None:
+            after = _settled(resource, desired, client, plan)
+            if any(change.may_be_void for change in done):
+                done[:] = _effective(done, make_plan(desired, after))
+            return _outcome(resource, desired, plan, after, done)
+        if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
+            raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
+        if isinstance(error, errors.NodeDown):
+            # A node that goes down is listed as connected for a moment longer; one that restarts is soon back.
+            time.sleep(_PAUSE)
+    raise AssertionError("the last try ends with an outcome or an error")
+
+
+def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, changes: list[Change]) -> Outcome:
+    returned = resource.report(desired, after, changes)
+    warnings = [*plan.warnings, *([f"{plan.unmet} (a real run would fail)"] if plan.unmet else [])]
+    return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
+
+
+def _settled(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
+    """What there is once the changes are made and what is waited for has come about."""
+    after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
+    return resource.wait(client, desired, after)
+
+
+def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | None]:
+    """Send a plan: stage after stage, the changes of one stage side by side. Stops at the first error, and gives it."""
+    progress = Progress()
+    first_error: errors.CouchDBError | None = None
+    for changes in plan.stages():
+        if first_error is not None:
+            progress.undone += changes
+            continue
+        sent = list(units(changes))
+        # A node that is down has nothing to do with what the others are sent.
+        outcomes = attempt_side_by_side(lambda unit: send(unit, client), sent, harmless=(errors.NodeDown,))
+        for unit, outcome in zip(sent, outcomes):
+            if outcome is None:
+                progress.undone += unit
+                continue
+            answers = [(None, outcome.error)] * len(unit) if outcome.result is None else outcome.result
+            for change, (result, error) in zip(unit, answers):
+                if change.may_be_void and isinstance(error, errors.NotFound) and not isinstance(error, errors.NodeDown):
+                    # It is gone already, or is a default that can't be deleted: observing again tells which.
+                    continue
+                first_error = first_error or error
+                place = progress.done if error is None else progress.unsure if error.unsure else progress.failed
+                place.append(replace(change, result=result))
+    return progress, first_error
+
+
+def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDBError | None]]:
+    """Send one change, or several in bulk: call the method of the Client, or of the Database, that they name.
+
+    Gives for each what the call gave, and what went wrong with it, None for those that are done.
+    """
+    first = unit[0]
+    target: t.Any = client
+    if first.database is not None:
+        target = target.Database(first.database)
+    call = getattr(target, first.call)
+    with _understanding(client):
+        if not first.bulk:
+            return [(call(**first.arguments), None)]
+        (name,) = first.arguments
+        rows = call(**{name: [change.arguments[name] for change in unit]})
+        return [(row, errors.of_row(row)) for row in rows]
+
+
+def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
+    """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
+    changed = not all(change.is_void for change in progress.done)
+    result: dict[str, t.Any] = {"msg": str(error), "changed": changed, **errors.describe(error)}
+    failed = progress.failed + progress.unsure
+    if progress.done or failed:
+        for name in ("done", "failed", "unsure", "undone"):
+            result[f"changes_{name}"] = [str(change) for change in getattr(progress, name)]
+    if failed:
+        result["msg"] = f"{failed[0]}: {result['msg']}"
+        if isinstance(error, errors.Conflict):
+            result["msg"] += f" (somebody else changed it at each of {_TRIES} tries: run the task again)"
+        if progress.done or progress.undone:
+            left = progress.undone + progress.failed
+            result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', left)})"
+        if progress.unsure:
+            result["msg"] += f" ({_listed('sent without an answer to tell whether they were made', progress.unsure)})"
+    return result
+
+
+def _listed(what: str, changes: list[Change]) -> str:
+    names = ", ".join(str(change) for change in changes[:10])
+    more = f" and {len(changes) - 10} more" if len(changes) > 10 else ""
+    return f"{len(changes)} changes {what}{': ' if names else ''}{names}{more}"
+
+
+def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
+    if plan.afterwards == DONT:
+        return plan.predicted
+    try:
+        return resource.observe(client, desired)
+    except errors.Unreachable:
+        if plan.afterwards == TRY:
+            return plan.predicted
+        raise
+
+
+def _effective(done: list[Change], left: Plan) -> list[Change]:
+    """The changes that changed something, with what they led to.
+
+    A change that may be void and is planned again led to what that plan finds, not to what it was meant to.
+    """
+    found = {(change.action, change.path): change.before for change in left.changes}
+    effective = []
+    for change in done:
+        if change.may_be_void and (change.action, change.path) in found:
+            change = replace(change, after=found[change.action, change.path])
+        if change.before != change.after:
+            effective.append(change)
+    return effective
+
+
+class Module(AnsibleModule):
+    """An AnsibleModule that carries out resources, and hides the secrets which no option of its own holds.
+
+    ``secrets(params)`` gives these, of options that Ansible has accepted. It may raise InvalidInput, which ends the module.
+    """
+
+    def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
+        self._secrets = secrets
+        self._options_accepted = False
+        super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
+        # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
+        if not self._options_accepted:
+            self._accept_options()
+        if REQUESTS_IMPORT_ERROR:
+            self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+        # They go to standard error, once for each request; connection_warnings() says the same in a better place.
+        warnings.filterwarnings("ignore", "Unverified HTTPS request")
+
+    def client(self, kind: type[_Server]) -> _Server:
+        """The client that the options describe. Warns of how it reaches the server. Raises InvalidInput."""
+        client = make_client(self.params, kind)
+        for warning in connection_warnings(client):
+            self.warn(warning)
+        return client
+
+    def carry_out(
+        self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True
+    ) -> tuple[Params, list[Change]]:
+        """Carry out one resource: what a module returns of it, and the changes that were made, or in check mode would be.
+
+        C(failed) is true in what fail_json gets.
+        """
+        try:
+            outcome = carry_out(resource, desired, client, check_mode=self.check_mode)
+        except Interrupted as stop:
+            return {"failed": True, **failure(stop.error, stop.progress)}, stop.progress.done
+        except errors.CouchDBError as error:
+            return {"failed": True, **failure(error, Progress())}, []
+        for warning in outcome.warnings if warn else []:
+            self.warn(warning)
+        result: Params = {"changed": bool(outcome.changes), **outcome.returned}
+        if self._diff and resource.plan:
+            result["diff"] = diff(outcome.changes)
+        if outcome.shortfall is not None:
+            result.update(failure(outcome.shortfall, Progress(outcome.changes)), failed=True)
+        return result, outcome.changes
+
+    def _log_invocation(self) -> None:
+        # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
+        self._accept_options()
+        super()._log_invocation()
+
+    def _accept_options(self) -> None:
+        try:
+            self.no_log_values.update(secret for secret in self._hidden() if secret)
+        except errors.InvalidInput as error:
+            self.fail_json(**failure(error, Progress()))
+        self._options_accepted = True
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
+        # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
+        if not self._options_accepted:
+            kwargs.setdefault("invocation", {"module_args": MASK})
+        super().fail_json(msg, **kwargs)
+        raise AssertionError("fail_json ends the module")
+
+    def _hidden(self) -> t.Iterator[str]:
+        for secret in (self.params.get("login_password"), self.params["password"]):
+            if secret:
+                yield quote(secret, safe="")
+        # Addresses are given in the place of nodes' names, too.
+        for address in (self.params["url"] or "", *(self.params.get("nodes") or [])):
+            yield from url_secrets(address)
+        yield from (str(value) for name, value in self.params["headers"].items() if is_secret_header(name))
+        yield from self._secrets(self.params)

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Change and Plan: what is to be done, as plain data. Pure.
+
+A plan is made from what a server has and what it should have. Check mode shows it, a real run
+sends it; nothing is decided in between.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from .._rules.secrets import mask_change
+from ..errors import CouchDBError, NodeDown
+
+ASK, TRY, DONT = "ask", "try", "don't"
+
+_LISTED = 10
+"""How many things one message names."""
+
+BULK = 500
+"""How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
+
+BULK_BYTES = 8 * 1024 * 1024
+"""How many bytes go out together, at most; a change that is larger than that goes out alone."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One request that changes the server.
+
+    ``action`` is C(create), C(update) or C(delete), ``what`` the kind of thing, ``path`` where it stands
+    in the diff, such as ``("orders", "security")``. ``before`` and ``after`` are what is there and
+    what will be; None means nothing. ``call`` names the method that sends it, of the database
+    ``database`` if that is given, else of the Client, with the keyword ``arguments``.
+
+    Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
+    ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
+    an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does. ``size`` is about how
+    many bytes an item takes.
+    ``may_be_void`` marks a request that the server may accept without anything changing. ``void_if`` is what the result of
+    the call holds when it has changed nothing. ``result`` is what the call gave, once it was made.
+    """
+
+    action: str
+    what: str
+    path: tuple[str, ...]
+    before: t.Any
+    after: t.Any
+    call: str
+    arguments: dict[str, t.Any] = field(default_factory=dict)
+    database: str | None = None
+    stage: int = 0
+    bulk: bool = False
+    size: int = 0
+    may_be_void: bool = False
+    void_if: t.Mapping[str, t.Any] | None = None
+    result: t.Any = field(default=None, compare=False)
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the call was made and has changed nothing."""
+        if self.void_if is None or self.result is None:
+            return False
+        return all(self.result.get(name) == value for name, value in self.void_if.items())
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.what} {'/'.join(self.path)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes, and ``predicted``: what observing the server again would show once they are done.
+
+    ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
+    can't log in any more. ``shortfall`` is the error for what the plan must leave out; the task ends with it once all
+    else is done. ``unmet`` is the error for what must be there before anything is sent; in check mode it is a warning, as
+    an earlier task may be what brings it.
+    """
+
+    changes: tuple[Change, ...] = ()
+    predicted: t.Any = None
+    warnings: tuple[str, ...] = ()
+    afterwards: str = ASK
+    shortfall: CouchDBError | None = None
+    unmet: CouchDBError | None = None
+
+    def stages(self) -> t.Iterator[list[Change]]:
+        """The changes in the order in which they must be done; those of one list may go side by side."""
+        for stage in sorted({change.stage for change in self.changes}):
+            yield [change for change in self.changes if change.stage == stage]
+
+
+def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown | None:
+    """The shortfall of a plan for nodes that are down: who they are, and what they missed; None when there are none."""
+    if not down:
+        return None
+    more = f" and {len(missed) - _LISTED} more" if len(missed) > _LISTED else ""
+    return NodeDown(
+        f"{', '.join(down)}: down, and missed {', '.join(missed[:_LISTED])}{more}. The other nodes are done; run the task "
+        "again once every node is back"
+    )
+
+
+def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
+    """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) or C(BULK_BYTES) at most."""
+    together: dict[tuple[str, str | None], list[Change]] = {}
+    sizes: dict[tuple[str, str | None], int] = {}
+    for change in changes:
+        if not change.bulk:
+            yield [change]
+            continue
+        kind = (change.call, change.database)
+        if kind in together and (len(together[kind]) == BULK or sizes[kind] + change.size > BULK_BYTES):
+            yield together.pop(kind)
+            sizes[kind] = 0
+        together.setdefault(kind, []).append(change)
+        sizes[kind] = sizes.get(kind, 0) + change.size
+    yield from together.values()
+
+
+def diff(changes: t.Iterable[Change]) -> dict[str, t.Any]:
+    """What Ansible's diff mode shows: C(before) and C(after) of what the changes touch, secrets masked.
+
+    A thing that is not there has no entry on that side.
+    """
+    before: dict[str, t.Any] = {}
+    after: dict[str, t.Any] = {}
+    for change in changes:
+        shown_before, shown_after = mask_change(change.what, change.path, change.before, change.after)
+        if shown_before is not None:
+            _inner(before, change.path).setdefault(change.path[-1], shown_before)
+        if shown_after is not None:
+            _inner(after, change.path)[change.path[-1]] = shown_after
+    return {"before": before, "after": after}
+
+
+def _inner(tree: dict[str, t.Any], path: tuple[str, ...]) -> dict[str, t.Any]:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    return tree

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Settings of nodes: what couchdb_config declares, finds, changes and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._client.server import Server
+from .._engine.module import Resource
+from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
+from .._rules.config import (
+    LISTENER_CHANGES,
+    LISTENER_KEYS,
+    check_setting,
+    comment_warning,
+    is_listener,
+    needs_restart,
+    same_setting,
+    setting_text,
+)
+from .._rules.secrets import mask_setting, setting_secrets
+from ..errors import InvalidInput
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "settings": {"type": "dict"},
+    "section": {"type": "str"},
+    "key": {"type": "str", "no_log": False},
+    "value": {"type": "raw"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "nodes": {"type": "list", "elements": "str", "default": ["all"]},
+}
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The settings as (section, key) → text, None for those that are to be absent, and the names of the nodes."""
+
+    settings: dict[tuple[str, str], str | None]
+    nodes: list[str]
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options as CouchDB will spell them. Raises InvalidInput for what can't be set."""
+    wanted: dict[tuple[str, str], str | None] = {}
+    for section, key, value, options in _given(params):
+        absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
+        text = None if absent else setting_text(value, options["value"])
+        check_setting(section, key, text, options)
+        wanted[section, key] = text
+    return Desired(wanted, params["nodes"])
+
+
+def observe(client: Server, desired: Desired) -> dict[str, t.Any]:
+    """All settings of each node: node → section → key → value; None for a node that is down."""
+    return client.config_of_nodes(desired.nodes)
+
+
+def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
+    """What must be set and deleted on which node."""
+    changes: list[Change] = []
+    predicted: dict[str, t.Any] = {}
+    for node, held_settings in observed.items():
+        if held_settings is None:
+            predicted[node] = None
+            continue
+        others = len(changes)
+        predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
+        for (section, key), text in desired.settings.items():
+            held = held_settings.get(section, {}).get(key)
+            if not same_setting(text, held):
+                changes.append(_change(node, section, key, held, text))
+                predicted[node].setdefault(section, {})[key] = text
+        if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
+            raise InvalidInput(
+                "settings",
+                f"{node} would have to open its listener more than {LISTENER_CHANGES} times at once, and CouchDB stops "
+                f"then: change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
+            )
+    return Plan(
+        tuple(changes),
+        predicted,
+        tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
+        afterwards=TRY if any(is_listener(*change.path[1:]) for change in changes) else ASK,
+        shortfall=node_shortfall(_down(observed), ["/".join(name) for name in desired.settings]),
+    )
+
+
+def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
+    """The named settings of each node, as they are and as they were, and whether a restart is needed."""
+    settings: dict[str, dict[str, dict[str, t.Any]]] = {}
+    settings_before: dict[str, dict[str, dict[str, t.Any]]] = {}
+    for node, held_settings in observed.items():
+        if held_settings is not None:
+            shown = {
+                name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings
+            }
+            settings[node], settings_before[node] = _by_section(shown), _by_section(shown)
+    # The first change of a setting knows what was there at first.
+    for change in reversed(changes):
+        node, section, key = change.path
+        settings_before.setdefault(node, {}).setdefault(section, {})[key] = mask_setting(section, key, change.before)
+    return {
+        "settings": settings,
+        "settings_before": settings_before,
+        "nodes_down": _down(observed),
+        "restart_required": any(needs_restart(*change.path[1:]) for change in changes),
+    }
+
+
+def secrets(params: dict[str, t.Any]) -> set[str]:
+    """The values of settings that are secret by their name, or hold an address with a password."""
+    settings = (
+        {params["section"]: {params["key"]: params["value"]}} if params["settings"] is None else params["settings"]
+    )
+    return setting_secrets(settings)
+
+
+def _down(observed: dict[str, t.Any]) -> list[str]:
+    return [node for node, held_settings in observed.items() if held_settings is None]
+
+
+def _by_section(values: dict[tuple[str, str], t.Any]) -> dict[str, dict[str, t.Any]]:
+    found: dict[str, dict[str, t.Any]] = {}
+    for (section, key), value in values.items():
+        found.setdefault(section, {})[key] = value
+    return found
+
+
+def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[str, str]]]:
+    """Each setting of the options: its section, key and value, and how errors call these."""
+    if params["settings"] is None:
+        yield params["section"], params["key"], params["value"], {name: name for name in ("section", "key", "value")}
+        return
+    for section, keys in params["settings"].items():
+        name = f"settings.{section}"
+        if not isinstance(keys, dict):
+            raise InvalidInput(name, "must be a mapping of keys to values")
+        for key, value in keys.items():
+            yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
+
+
+def _change(node: str, section: str, key: str, held: t.Any, text: str | None) -> Change:
+    # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there.
+    wanted: dict[str, t.Any] = {"delete": True} if text is None else {"value": text}
+    return Change(
+        action="delete" if text is None else "create" if held is None else "update",
+        what="setting",
+        path=(node, section, key),
+        before=held,
+        after=text,
+        call="config",
+        arguments={"node": node, "section": section, "key": key, **wanted},
+        stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else 0,
+        may_be_void=text is None,
+    )
+
+
+RESOURCE = Resource(
+    desire,
+    observe,
+    report,
+    plan,
+    secrets=secrets,
+    options=ARGUMENT_SPEC,
+    constraints={
+        "mutually_exclusive": [("settings", "section"), ("settings", "key"), ("settings", "value")],
+        "required_together": [("section", "key")],
+        "required_one_of": [("settings", "section")],
+        "required_if": [("state", "present", ("settings", "value"), True)],
+    },
+)

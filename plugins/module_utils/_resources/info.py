@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a server tells of itself: what couchdb_info is asked for, finds and tells."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._client.admins import Admins
+from .._client.cluster import Members
+from .._client.replications import Replications
+from .._engine.module import Resource
+from .._engine.plan import Change
+from .._rules import passwords, secrets
+from .._rules.cluster import health as cluster_health
+from .._rules.names import check_database_name
+from ..errors import Forbidden, InvalidInput, NodeDown, NotFound, Unauthorized, Unsupported
+
+
+class Reader(Admins, Members, Replications):
+    """What this module asks a server with."""
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The names of what to gather, those of them that the task names itself, and what of it."""
+
+    subsets: list[str]
+    named: set[str]
+    databases: list[str] | None
+    node: str
+
+
+def _databases(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
+    infos = client.dbs_info(desired.databases)
+    return [{"name": name, "exists": info is not None, "info": info} for name, info in infos.items()]
+
+
+def _admins(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
+    found = []
+    for name, text in client.admins(node=desired.node).items():
+        try:
+            stored = passwords.parse(text)
+            found.append({"name": name, "scheme": stored.scheme, "iterations": stored.iterations})
+        except ValueError:
+            found.append({"name": name, "scheme": None, "iterations": None})
+    return found
+
+
+def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
+    nodes, shards = client.cluster_nodes()
+    health = cluster_health(nodes, shards)
+    return {
+        "members": [node.name for node in nodes if node.member],
+        "connected": [node.name for node in nodes if node.connected],
+        "nodes": [
+            {
+                "name": node.name,
+                "member": node.member,
+                "connected": node.connected,
+                "shards": node.shards,
+                "maintenance": node.in_maintenance,
+            }
+            for node in nodes
+        ],
+        "health": health.word,
+        "problems": health.problems,
+    }
+
+
+SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
+    "server": lambda client, desired: client.welcome(),
+    "databases": _databases,
+    "config": lambda client, desired: secrets.mask_settings(client.config(node=desired.node)),
+    "admins": _admins,
+    "stats": lambda client, desired: client.stats(node=desired.node),
+    "system": lambda client, desired: client.system(desired.node),
+    "active_tasks": lambda client, desired: secrets.mask_document(client.active_tasks()),
+    "cluster": _cluster,
+    "replications": lambda client, desired: secrets.mask_document(client.replications()),
+    "session": lambda client, desired: client.authsession(),
+    "log": lambda client, desired: secrets.mask_text(client.log()),
+}
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "gather_subset": {
+        "type": "list",
+        "elements": "str",
+        "choices": [sign + name for sign in ("", "!") for name in ("all", *SUBSETS)],
+        "default": ["server", "databases"],
+    },
+    "databases": {"type": "list", "elements": "str"},
+    "node": {"type": "str", "default": "_local"},
+}
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """What to gather. Raises InvalidInput for database names that CouchDB doesn't take."""
+    for name in params["databases"] or []:
+        check_database_name(name, "databases")
+    named = {name for name in params["gather_subset"] if name in SUBSETS}
+    taken = {name[1:] for name in params["gather_subset"] if name.startswith("!")}
+    asked = set(SUBSETS) if "all" in params["gather_subset"] or not (named or "all" in taken) else named
+    left = [name for name in SUBSETS if name in asked and name not in taken and ("all" not in taken or name in named)]
+    return Desired(left, named, params["databases"], params["node"])
+
+
+def observe(client: Reader, desired: Desired) -> dict[str, t.Any]:
+    """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
+    return {name: _gathered(name, client, desired) for name in desired.subsets}
+
+
+def _gathered(name: str, client: Reader, desired: Desired) -> t.Any:
+    try:
+        return SUBSETS[name](client, desired)
+    except NodeDown as error:
+        raise InvalidInput("node", error.reason or str(error)) from None
+    except (Unsupported, NotFound, Unauthorized, Forbidden):
+        if name in desired.named:
+            raise
+    return None
+
+
+def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
+    """All that was found."""
+    return observed
+
+
+RESOURCE = Resource(desire, observe, report, client=Reader, options=ARGUMENT_SPEC)

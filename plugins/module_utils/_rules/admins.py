@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server admin as it is declared: the hash that every node should hold, and the change that brings it there. Pure.
+
+https://docs.couchdb.org/en/stable/config/auth.html#server-administrators
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._engine.plan import Change
+from ..errors import InvalidInput
+from . import passwords
+from .dialect import Dialect
+
+
+def wanted_hash(
+    admin: t.Mapping[str, t.Any],
+    held: t.Mapping[str, t.Mapping[str, str]],
+    hashing: t.Mapping[str, t.Any],
+    dialect: Dialect,
+) -> str | None:
+    """The hash that every node should hold, None for no admin. ``held`` are those of now by node and name.
+
+    Raises InvalidInput for a prepared hash that the server should not be given.
+    """
+    if admin["state"] == "absent":
+        return None
+    texts = list(dict.fromkeys(admins[admin["name"]] for admins in held.values() if admin["name"] in admins))
+    if texts and admin["update_password"] == "on_create":
+        return texts[0]
+    stored = list(filter(None, map(passwords.parse_or_none, texts)))
+    wanted = passwords.settle(stored, admin["password"], admin["password_hash"], hashing)
+    problem = dialect.hash_problem(wanted, stored)
+    if problem:
+        raise InvalidInput(f"{admin['where']}password_hash", problem)
+    return str(wanted)
+
+
+def change(
+    admin: t.Mapping[str, t.Any],
+    node: str,
+    held: str | None,
+    wanted: str | None,
+    own: tuple[str, str] | None,
+    party: bool,
+) -> Change:
+    """The change that sets or removes an admin on a node.
+
+    ``own`` is the node that answers and the admin that the task goes on as; at an admin ``party`` it is nobody yet.
+    """
+    name = admin["name"]
+    is_own = (node, name) == own
+    if wanted is None:
+        call, arguments = "deladmin", {"name": name, "node": node}
+    else:
+        password = admin["password"] if is_own else None
+        call, arguments = "set_admin", {"name": name, "hashed": wanted, "password": password, "node": node}
+    return Change(
+        action="delete" if wanted is None else "create" if held is None else "update",
+        what="admin",
+        path=(node, name),
+        before=held and shown(held),
+        after=wanted and shown(wanted),
+        call=call,
+        arguments=arguments,
+        # The one that the task goes on as changes last: with the old password the node answers nothing more. At an admin
+        # party it changes first: the node then answers nobody else.
+        stage=1 if is_own else 2 if party else 0,
+        may_be_void=wanted is None,
+    )
+
+
+def shown(text: str | None) -> dict[str, t.Any]:
+    """A hash as a diff may hold it: the diff masks the password."""
+    stored = passwords.parse_or_none(text or "")
+    return {"scheme": stored and stored.scheme, "iterations": stored and stored.iterations, "password": text}
+
+
+def by_node(
+    names: t.Sequence[str], held: t.Mapping[str, t.Mapping[str, str]], changes: t.Iterable[Change]
+) -> dict[str, dict[str, t.Any]]:
+    """What each node had and has of the admins: node → name → C(before) and C(after). ``held`` are the hashes of now."""
+    told: dict[str, dict[str, t.Any]] = {}
+    for node, admins in held.items():
+        after = {name: _told(admins.get(name)) for name in names}
+        told[node] = {name: {"before": after[name], "after": after[name]} for name in names}
+    # The first change of an admin knows what was there at first.
+    for made in reversed(list(changes)):
+        node, name = made.path
+        if node in told:
+            told[node][name]["before"] = made.before and _told(made.before["password"])
+    return told
+
+
+def _told(text: str | None) -> dict[str, t.Any] | None:
+    """A hash as a result may hold it, None for no admin."""
+    return None if text is None else {name: value for name, value in shown(text).items() if name != "password"}

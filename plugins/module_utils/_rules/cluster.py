@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a cluster is made of: members, what they must have alike, who holds which shards, how it is. Pure.
+
+How CouchDB's clusters are set up: https://docs.couchdb.org/en/stable/setup/cluster.html
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ..errors import CouchDBError, InvalidInput, Unreachable
+from .names import check_node_name
+
+COPIES = 3
+"""How many copies of a shard CouchDB's cluster setup makes at most."""
+
+HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
+
+ALIKE = (("couchdb", "uuid"), ("chttpd_auth", "secret"))
+"""The settings that every node of a cluster must have alike, so that sessions and replications outlive a change of node."""
+
+_LISTED = 10
+
+Settings = t.Mapping[str, t.Mapping[str, str]]
+Membership = t.Mapping[str, t.Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node that is to be a member: its name, and the address at which it answers, with credentials if need be."""
+
+    name: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the shards of a database are: range → names of nodes.
+
+    ``origin`` tells databases of one name apart that were created independently of one another.
+    """
+
+    ranges: dict[str, list[str]]
+    origin: str = ""
+
+
+Shards = t.Mapping[str, Placement]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a node tells of itself at its address: its name, its version, and when it was asked closely all else.
+
+    Without that, ``settings`` are those of the section C(cluster), and nothing is known of members and shards.
+    """
+
+    node: str
+    version: str
+    settings: Settings = field(default_factory=dict)
+    members: t.Sequence[str] = ()
+    shards: Shards = field(default_factory=dict)
+
+
+def given_members(given: t.Sequence[t.Any]) -> list[Member]:
+    """The members that an option lists, names or mappings of C(name) and C(url). Raises InvalidInput."""
+    members: list[Member] = []
+    for entry in given:
+        row = entry if isinstance(entry, t.Mapping) else {"name": entry}
+        unknown = sorted(str(key) for key in row if key not in ("name", "url"))
+        if unknown:
+            raise InvalidInput("members", f"a member has a name and a url, and no {', '.join(unknown)}")
+        name, url = row.get("name"), row.get("url")
+        if not isinstance(name, str):
+            raise InvalidInput("members", "must be names of nodes, or mappings with name and url")
+        check_node_name(name, "members")
+        if url is not None and not (isinstance(url, str) and url):
+            raise InvalidInput("members", f"the url of {name} is no address")
+        if any(member.name == name for member in members):
+            raise InvalidInput("members", f"{name} is listed twice")
+        members.append(Member(name, url))
+    if not members:
+        raise InvalidInput("members", "names no node")
+    return members
+
+
+def placement(document: t.Mapping[str, t.Any]) -> Placement:
+    """Where the shards of a database are, from its document in C(_dbs)."""
+    suffix = "".join(chr(code) for code in document.get("shard_suffix") or [])
+    first = (document.get("changelog") or [[]])[0]
+    ranges = {name: list(nodes) for name, nodes in (document.get("by_range") or {}).items()}
+    return Placement(ranges, "/".join([suffix, *(str(part) for part in first)]))
+
+
+def held_by(shards: Shards, node: str) -> list[str]:
+    """The databases that have a copy of a shard on this node."""
+    return [name for name, placed in shards.items() if any(node in nodes for nodes in placed.ranges.values())]
+
+
+def copies(shards: Shards) -> dict[str, int]:
+    """How many copies of shards each node holds; nodes that hold none are left out."""
+    counted: dict[str, int] = {}
+    for placed in shards.values():
+        for nodes in placed.ranges.values():
+            for node in nodes:
+                counted[node] = counted.get(node, 0) + 1
+    return counted
+
+
+def clashes(ours: Shards, theirs: Shards) -> list[str]:
+    """The databases of one name that were created on both sides: of these CouchDB would keep one and lose the other."""
+    return [name for name, placed in theirs.items() if name in ours and ours[name].origin != placed.origin]
+
+
+def unlike(ours: Settings, theirs: Settings) -> list[str]:
+    """What two nodes must have alike and have not, in words that show no secret."""
+    found = [
+        f"the setting {section}/{key}"
+        for section, key in ALIKE
+        if ours.get(section, {}).get(key) != theirs.get(section, {}).get(key)
+    ]
+    our_admins, their_admins = ours.get("admins", {}), theirs.get("admins", {})
+    for name in sorted({*our_admins, *their_admins}):
+        if our_admins.get(name) != their_admins.get(name):
+            both = name in our_admins and name in their_admins
+            found.append(f"the password hash of the admin {name}" if both else f"the admin {name}, whom only one has")
+    return found
+
+
+def problem(
+    name: str, ours: Server, found: Server | CouchDBError, members: t.Collection[str], connected: bool
+) -> str | None:
+    """Why a node can't be a member of our cluster, by what answered at its address, or None.
+
+    ``members`` are those that there are and are to be. Of a member that is ``connected`` only its name is looked at: a
+    cluster that is upgraded node by node holds two versions for a while. That nothing answers is no problem here: see lack().
+    """
+    if isinstance(found, CouchDBError):
+        return None if isinstance(found, Unreachable) else str(found)
+    if not connected and found.version.split(".")[:2] != ours.version.split(".")[:2]:
+        return f"it is CouchDB {found.version}, and {ours.node} is {ours.version}"
+    if found.node != name:
+        return f"the node that answers at its url is {found.node}"
+    strangers = [member for member in found.members if member not in members]
+    if strangers and not connected:
+        return f"it belongs to a cluster with {listed(strangers)}"
+    return None
+
+
+def lack(ours: Server, found: Server | CouchDBError) -> str | None:
+    """What a node lacks before it can join our cluster, which may still be brought to it, or None when it lacks nothing."""
+    if isinstance(found, CouchDBError):
+        return str(found)
+    different = unlike(ours.settings, found.settings)
+    if different:
+        return (
+            f"it differs from {ours.node} in what all members must have alike: {listed(different)}; set these with "
+            "couchdb_config and couchdb_admin first"
+        )
+    clashing = clashes(ours.shards, found.shards)
+    if clashing:
+        return (
+            f"it has databases of its own that {ours.node} has too, of which CouchDB would lose one each: {listed(clashing)}; "
+            "move what is in them and delete them on one side first"
+        )
+    return None
+
+
+def advice(name: str, held: t.Sequence[str]) -> str:
+    """What to do about a member that is not connected, by the databases of which it holds shards."""
+    if held:
+        return f"{name} holds shards of {listed(held)}: it is down, start it"
+    return f"{name} holds no shards: start it, or if there is no such node take it out with exclusive=true and without it in members"
+
+
+def disagreements(names: t.Collection[str], told: t.Mapping[str, Membership | str], *, exclusive: bool) -> list[str]:
+    """Where the nodes do not agree yet that these are the members, in words; empty once all do.
+
+    ``told``: who was asked → its membership, or why it gave none. ``exclusive``: nobody else may be a member.
+    """
+    found = []
+    for place, membership in told.items():
+        if isinstance(membership, str):
+            found.append(f"{place}: {membership}")
+            continue
+        unlisted = [name for name in names if name not in membership["cluster_nodes"]]
+        apart = [name for name in names if name not in membership["all_nodes"] and name not in unlisted]
+        others = [name for name in membership["cluster_nodes"] if name not in names] if exclusive else []
+        for problem, nodes in (
+            ("does not list", unlisted),
+            ("is not connected with", apart),
+            ("still lists", others),
+        ):
+            if nodes:
+                found.append(f"{place} {problem} {', '.join(nodes)}")
+    return found
+
+
+def listed(names: t.Sequence[str]) -> str:
+    """Names for a message, the first of them when there are many."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+@dataclass(frozen=True)
+class Node:
+    """What is known of a node. ``shards`` and ``maintenance_mode`` are None when they can't be known.
+
+    ``problem`` says why a node that is connected could not be asked.
+    """
+
+    name: str
+    member: bool = True
+    connected: bool = True
+    shards: int | None = None
+    maintenance_mode: str | None = None
+    problem: str | None = None
+
+    @property
+    def in_maintenance(self) -> bool | None:
+        """Whether load balancers are told to leave it out; None when that can't be known."""
+        return None if self.maintenance_mode is None else self.maintenance_mode in ("true", "nolb")
+
+    @property
+    def serves(self) -> bool:
+        """Whether its copies of shards are read and written; with C(nolb) they are."""
+        return self.connected and not self.problem and self.maintenance_mode != "true"
+
+
+@dataclass(frozen=True)
+class Health:
+    """A word for how a cluster is, C(healthy), C(degraded) or C(down), and what is wrong, a sentence each."""
+
+    word: str = HEALTHY
+    problems: list[str] = field(default_factory=list)
+
+
+def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
+    """How a cluster is.
+
+    Healthy: every member is connected and in service, and every copy of every shard is on one of them. Down: a shard
+    has no copy there, so that what is in it can be neither read nor written. Degraded: anything between.
+    """
+    problems = []
+    for node in nodes:
+        if not node.connected:
+            problems.append(f"{node.name} is a member and is not connected")
+        elif not node.member:
+            problems.append(
+                f"{node.name} is connected and is no member: stop it, as what is created on it spreads here"
+            )
+        elif node.problem:
+            problems.append(f"{node.name} is connected and could not be asked: {node.problem}")
+        elif node.in_maintenance:
+            problems.append(f"{node.name} is in maintenance ({node.maintenance_mode})")
+    serving = {node.name for node in nodes if node.serves}
+    known = {node.name for node in nodes}
+    lost, fewer, strange = [], [], []
+    for name, placed in shards.items():
+        serving_copies = [len(serving.intersection(holders)) for holders in placed.ranges.values()]
+        if not all(serving_copies):
+            lost.append(name)
+        elif any(count < len(holders) for count, holders in zip(serving_copies, placed.ranges.values())):
+            fewer.append(name)
+        if not known.issuperset(holder for holders in placed.ranges.values() for holder in holders):
+            strange.append(name)
+    if lost:
+        problems.append(f"no copy of some shard is in service: {listed(lost)}")
+    if fewer:
+        problems.append(f"some copy of a shard is not in service: {listed(fewer)}")
+    if strange:
+        problems.append(f"shards are placed on nodes that are neither members nor connected: {listed(strange)}")
+    return Health(DOWN if lost else DEGRADED if problems else HEALTHY, problems)

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a setting of CouchDB can be: its spelling, what is refused, what needs a restart. Pure.
+
+See https://docs.couchdb.org/en/stable/config/intro.html and
+https://docs.couchdb.org/en/stable/api/server/configuration.html.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import typing as t
+
+from ..errors import InvalidInput
+from .names import key_problem, section_problem, text_problem
+
+_REFUSED_OVER_HTTP = frozenset(
+    [
+        "daemons",
+        "external",
+        "feature_flags",
+        "httpd_db_handlers",
+        "httpd_design_handlers",
+        "httpd_global_handlers",
+        "native_query_servers",
+        "os_daemons",
+        "query_servers",
+    ]
+)
+
+_LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
+
+_AUTHENTICATION = frozenset(["chttpd_auth", "couch_httpd_auth"])
+_AUTHENTICATION_CHOICES = {
+    "password_scheme": ("pbkdf2", "simple"),
+    "pbkdf2_prf": ("sha", "sha224", "sha256", "sha384", "sha512"),
+}
+
+LISTENER_KEYS = ("backlog", "server_options", "bind_address", "port")
+"""The keys that open a listener anew, in the order in which to change them: what moves it goes last."""
+
+LISTENER_CHANGES = 3
+"""How often a node opens its listener anew within ten seconds; with the fourth time it gives up and stops."""
+
+_AT_RESTART = frozenset(
+    [
+        ("couchdb", "database_dir"),
+        ("couchdb", "view_index_dir"),
+        ("couchdb", "uuid"),
+        ("couchdb", "max_couch_server_shards"),
+        ("chttpd_auth_lockout", "max_objects"),
+        ("chttpd_auth_lockout", "max_lifetime"),
+    ]
+)
+
+
+def setting_text(value: t.Any, option: str = "value") -> str:
+    """A value as CouchDB spells it: true and false, numbers, texts without outer spaces.
+
+    Raises InvalidInput, naming ``option``, for what a setting can't hold: lists, mappings, nothing,
+    control characters, line ends, characters beyond Latin-1.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if not isinstance(value, str):
+        kind = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "no text")
+        raise InvalidInput(option, f"is {kind}; a setting is a text, a number or a boolean")
+    text = value.strip(" \t")
+    problem = text_problem(text)
+    if problem:
+        raise InvalidInput(option, problem)
+    return text
+
+
+def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:
+    """Raise InvalidInput for a setting that can't, or must not, be written over HTTP.
+
+    ``text`` is the value as setting_text gives it, None for one that is to be absent. ``options`` says
+    how errors call the C(section), the C(key) and the C(value).
+    """
+    if section == "admins":
+        raise InvalidInput(options["section"], "server admins are managed with the module couchdb_admin, not here")
+    if section in _REFUSED_OVER_HTTP:
+        raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP: use its files")
+    for what, name, problem in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
+        if problem:
+            raise InvalidInput(options[what], f"CouchDB can't hold the {what} {name!r}: it {problem}")
+    if text is not None:
+        _check_fatal(section, key, text, options["value"])
+
+
+def _check_fatal(section: str, key: str, text: str, option: str) -> None:
+    """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
+    if section in _LISTENERS and key == "port":
+        wanted = "a port (1 to 65535)"
+        fine = bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
+    elif section in _LISTENERS and key == "bind_address":
+        wanted = "an IP address or any"
+        fine = text == "any" or _is_address(text)
+    elif section in _AUTHENTICATION and key in _AUTHENTICATION_CHOICES:
+        choices = _AUTHENTICATION_CHOICES[key]
+        wanted = "one of " + ", ".join(choices)
+        fine = text in choices
+    else:
+        return
+    if not fine:
+        raise InvalidInput(option, f"{text!r} would stop the server: {section}/{key} must be {wanted}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def ini_text(settings: t.Any) -> str:
+    """The text of an ini file with these settings (section → key → value), without keys whose value is None.
+
+    Raises InvalidInput for what such a file can't hold, and for what would keep CouchDB from starting.
+
+    https://docs.couchdb.org/en/stable/config/intro.html#configuration-files
+    """
+    lines: list[str] = []
+    for section, keys in _sections(settings):
+        problem = section_problem(section)
+        if problem:
+            raise InvalidInput(section, f"a section's name {problem}, which an ini file can't hold")
+        pairs = [_ini_line(section, key, value) for key, value in sorted(keys.items()) if value is not None]
+        if pairs:
+            lines += [f"[{section}]", *pairs, ""]
+    return "\n".join(lines[:-1])
+
+
+def _sections(settings: t.Any) -> list[tuple[str, t.Mapping[str, t.Any]]]:
+    if not isinstance(settings, t.Mapping):
+        raise InvalidInput("settings", "must be a mapping of sections to mappings of keys to values")
+    for section, keys in settings.items():
+        if not isinstance(keys, t.Mapping):
+            raise InvalidInput(str(section), "must be a mapping of keys to values")
+    return sorted((str(section), keys) for section, keys in settings.items())
+
+
+def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
+    option = f"{section}/{key}"
+    key = str(key)
+    text = setting_text(value, option)
+    problem = key_problem(key)
+    if problem:
+        raise InvalidInput(option, f"the key {problem}")
+    if comment_warning(section, key, text):
+        raise InvalidInput(option, "holds a semicolon after a space, where an ini file has a comment")
+    if section != "admins":
+        _check_fatal(section, key, text, option)
+    return f"{key} = {text}"
+
+
+def is_listener(section: str, key: str) -> bool:
+    """Whether this setting says where or how the server listens, so that a change opens it anew at once."""
+    return section in _LISTENERS and key in LISTENER_KEYS
+
+
+def same_setting(wanted: str | None, held: t.Any) -> bool:
+    """Whether the server holds what is wanted. ``held`` is what it answered, None when it has no such setting.
+
+    An empty text is kept until the next restart only, so there is no difference between it and none.
+    PouchDB Server answers with JSON values rather than texts.
+    """
+    if held is None or held == "":
+        return not wanted
+    if wanted is None:
+        return False
+    if isinstance(held, str):
+        return held.strip(" \t") == wanted
+    try:
+        return bool(json.loads(wanted) == held)
+    except ValueError:
+        return False
+
+
+def needs_restart(section: str, key: str) -> bool:
+    """Whether CouchDB takes a change of this setting only at its next start."""
+    return section == "ssl" or (section, key) in _AT_RESTART
+
+
+def comment_warning(section: str, key: str, text: str) -> str | None:
+    """What to tell about a value that holds an ini comment: CouchDB keeps it in memory and cuts it in its file."""
+    if re.search(r"[ \t];", text):
+        return f"the value of {section}/{key} holds a semicolon after a space: CouchDB cuts it there when it restarts"
+    return None

@@ -1,0 +1,329 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documents from files: a JSON file, or a directory laid out as couchapps are. Pure, but for the files that it reads.
+
+A directory is a database, whose children are documents, or is one document, whose files are its fields:
+see read(). The mapping is that of the tools couchapp, erica and couchdb-compile.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+from ..errors import InvalidInput
+
+MOST_BYTES = 128 * 1024 * 1024
+"""How many bytes the files of one source may have together: all of them are held in memory."""
+
+_PACKED = "couchpy.couchdb documents"
+_PREFIXES = ("_design", "_local")
+_SECURITY = ("_security", "_security.json")
+_OF_DESIGNS = frozenset(["views", "lists", "shows", "updates", "filters", "validate_doc_update.js", "language"])
+
+# What JavaScript takes for space at the ends of a text: the peer tools trim files with it.
+_SPACE = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+# The types of attachments by the ending of their name. Python's own table differs between releases and hosts, and an
+# attachment must not change with the host that reads it.
+_TYPES = {
+    "atom": "application/atom+xml",
+    "appcache": "text/cache-manifest",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "css": "text/css",
+    "csv": "text/csv",
+    "eot": "application/vnd.ms-fontobject",
+    "gif": "image/gif",
+    "gz": "application/gzip",
+    "htm": "text/html",
+    "html": "text/html",
+    "ico": "image/vnd.microsoft.icon",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "js": "application/javascript",
+    "json": "application/json",
+    "less": "text/less",
+    "manifest": "text/cache-manifest",
+    "map": "application/json",
+    "md": "text/markdown",
+    "mjs": "application/javascript",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "ogg": "audio/ogg",
+    "otf": "font/otf",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "rss": "application/rss+xml",
+    "rtf": "application/rtf",
+    "svg": "image/svg+xml",
+    "tsv": "text/tab-separated-values",
+    "ttf": "font/ttf",
+    "txt": "text/plain",
+    "wasm": "application/wasm",
+    "webm": "video/webm",
+    "webmanifest": "application/manifest+json",
+    "webp": "image/webp",
+    "woff": "font/woff",
+    "woff2": "font/woff2",
+    "xhtml": "application/xhtml+xml",
+    "xml": "application/xml",
+    "yaml": "text/yaml",
+    "yml": "text/yaml",
+    "zip": "application/zip",
+}
+
+Load = t.Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document that was read: ``path`` is where, ``files`` tells for each field, such as C(views/by-date/map), its file."""
+
+    document: dict[str, t.Any]
+    path: str
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def read(path: str, load: Load | None = None) -> list[Source]:
+    """The documents of a JSON file or of a directory, in the order of their names.
+
+    A JSON file holds one document, a list of documents, or C({"docs": [...]}). A directory is one document
+    when it holds a file C(_id) or a directory C(_attachments), or stands in one called C(_design) or C(_local); every
+    other is a database. ``load`` reads a file; by default as it is.
+
+    Raises InvalidInput, naming the file, and for JSON its line, for what is none of these, and for two
+    sources of one document or field.
+    """
+    if not path:
+        raise InvalidInput("src", "is empty")
+    reader = _Reader(load or _load)
+    path = os.path.abspath(path)
+    if os.path.isfile(path):
+        found = reader.file(path)
+    elif not os.path.isdir(path):
+        raise InvalidInput("src", f"there is no file or directory {path}")
+    elif reader.is_document(path):
+        found = reader.document(path, _id_of(path))
+    else:
+        found = reader.database(path)
+    check_twice((source.document.get("_id"), source.path) for source in found)
+    return found
+
+
+def check_twice(documents: t.Iterable[tuple[t.Any, str]], option: str = "src") -> None:
+    """Raise InvalidInput, naming both, when two of the documents, given by their id and where they stand, are one."""
+    seen: dict[t.Any, str] = {}
+    for docid, where in documents:
+        if docid in seen:
+            raise InvalidInput(option, f"the document {docid} has two sources: {seen[docid]} and {where}")
+        seen[docid] = where
+
+
+def pack(sources: t.Sequence[Source]) -> str:
+    """Documents that were read on one host as a JSON text, which read() takes on another."""
+    return json.dumps({_PACKED: [vars(source) for source in sources]})
+
+
+class _Reader:
+    """Reads files, and keeps to a bounded number of bytes."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._bytes = 0
+
+    def file(self, path: str) -> list[Source]:
+        """The documents of a JSON file."""
+        value = self._json(path)
+        if isinstance(value, dict) and list(value) == [_PACKED]:
+            return [Source(**source) for source in value[_PACKED]]
+        if isinstance(value, dict) and set(value) in ({"docs"}, {"docs", "new_edits"}):
+            value = value["docs"]
+        if not isinstance(value, list):
+            return [self._of_json(path, value, _id_of(path))]
+        for number, document in enumerate(value):
+            if not isinstance(document, dict):
+                raise InvalidInput("src", f"{path}: number {number} of its list is no document")
+        return [Source(document, f"{path}[{number}]") for number, document in enumerate(value)]
+
+    def is_document(self, path: str) -> bool:
+        """Whether a directory that was asked for is one document rather than a database."""
+        names = [name for name in os.listdir(path) if not _is_hidden(name)]
+        if any(_key(name) == "_id" or name == "_attachments" for name in names):
+            return True
+        if os.path.basename(os.path.dirname(path)) in _PREFIXES:
+            return True
+        looks = sorted(_OF_DESIGNS.intersection(names))
+        if looks:
+            raise InvalidInput(
+                "src",
+                f"{path} holds {looks[0]}, as design documents do, but no file _id, and is not in a directory _design: "
+                "add the one or put it in the other",
+            )
+        return False
+
+    def database(self, path: str) -> list[Source]:
+        """The documents of a directory that is a database."""
+        found: list[Source] = []
+        for name, child in self._children(path, {os.path.realpath(path)}):
+            if name in _SECURITY:
+                # The security object is no document; couchdb_database sets it.
+                continue
+            if name in _PREFIXES and os.path.isdir(child):
+                for below, grandchild in self._children(child, {os.path.realpath(path), os.path.realpath(child)}):
+                    found += self._child(grandchild, f"{name}/{_stem(grandchild, below)}")
+            elif name.startswith("_"):
+                raise InvalidInput("src", f"{child} is no document: names with an underscore are CouchDB's own")
+            else:
+                found += self._child(child, _stem(child, name))
+        return found
+
+    def _child(self, path: str, docid: str) -> list[Source]:
+        if os.path.isdir(path):
+            return self.document(path, docid)
+        if path.endswith(".json"):
+            return [self._of_json(path, self._json(path), docid)]
+        hint = ": functions are not run to get a document" if path.endswith(".js") else ""
+        raise InvalidInput("src", f"{path} is no document: it is neither a JSON file nor a directory{hint}")
+
+    def document(self, path: str, docid: str) -> list[Source]:
+        """The document that a directory is; none when there are no files in it."""
+        above = {os.path.realpath(path)}
+        attachments = os.path.join(path, "_attachments")
+        files: dict[str, str] = {}
+        held = self._fields(path, "", files, above)
+        if os.path.isdir(attachments):
+            content = self._attachments(attachments, "", above | {os.path.realpath(attachments)})
+            if content:
+                held["_attachments"] = {**held.get("_attachments", {}), **content}
+        if not held:
+            return []
+        if not isinstance(held.get("_id", ""), str) or held.get("_id") == "":
+            raise InvalidInput("src", f"{files['_id']} holds no text, and must hold the id of the document")
+        return [Source({"_id": docid, **held}, path, files)]
+
+    def _fields(self, path: str, prefix: str, files: dict[str, str], above: set[str]) -> dict[str, t.Any]:
+        """The fields in a directory; where each stands is noted in ``files``."""
+        fields: dict[str, t.Any] = {}
+        sources: dict[str, str] = {}
+        for name, child in self._children(path, above):
+            if name == "_attachments" and not prefix and os.path.isdir(child):
+                continue
+            key = name if os.path.isdir(child) else _key(name)
+            if key in sources:
+                raise InvalidInput("src", f"the field {prefix}{key} has two sources: {sources[key]} and {child}")
+            if os.path.isdir(child):
+                inner = self._fields(child, f"{prefix}{key}/", files, above | {os.path.realpath(child)})
+                if not inner:
+                    continue
+                fields[key] = inner
+            else:
+                fields[key] = self._json(child) if name.endswith(".json") else self._text(child).strip(_SPACE)
+                files[prefix + key] = child
+            sources[key] = child
+        return fields
+
+    def _attachments(self, path: str, prefix: str, above: set[str]) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = {}
+        for name, child in self._children(path, above):
+            if os.path.isdir(child):
+                found.update(self._attachments(child, f"{prefix}{name}/", above | {os.path.realpath(child)}))
+            else:
+                data = base64.b64encode(self._content(child)).decode("ascii")
+                found[prefix + name] = {"content_type": _type(name), "data": data}
+        return found
+
+    def _of_json(self, path: str, value: t.Any, docid: str) -> Source:
+        if not isinstance(value, dict):
+            raise InvalidInput("src", f"{path} is no document: it must hold a JSON object")
+        return Source({"_id": docid, **value}, path)
+
+    def _json(self, path: str) -> t.Any:
+        def refuse(name: str) -> t.NoReturn:
+            raise InvalidInput("src", f"{path} is no JSON: it holds {name}")
+
+        try:
+            return json.loads(self._text(path), parse_constant=refuse)
+        except json.JSONDecodeError as error:
+            raise InvalidInput(
+                "src", f"{path} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+            ) from None
+        except RecursionError:
+            raise InvalidInput("src", f"{path} is nested too deeply") from None
+
+    def _text(self, path: str) -> str:
+        content = self._content(path)
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise InvalidInput("src", f"{path} is not UTF-8 text: line {line}") from None
+
+    def _content(self, path: str) -> bytes:
+        try:
+            self._bytes += os.path.getsize(path)
+            if self._bytes > MOST_BYTES:
+                raise InvalidInput(
+                    "src",
+                    f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source",
+                )
+            return self._load(path)
+        except OSError as error:
+            raise InvalidInput("src", f"{path} can't be read: {error.strerror}") from None
+
+    @staticmethod
+    def _children(path: str, above: set[str]) -> t.Iterator[tuple[str, str]]:
+        """What is in a directory, by name, without what is hidden. ``above`` are the directories that it lies in."""
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            raise InvalidInput("src", f"{path} can't be read: {error.strerror}") from None
+        for name in names:
+            if _is_hidden(name):
+                continue
+            child = os.path.join(path, name)
+            if os.path.isdir(child):
+                if os.path.realpath(child) in above:
+                    raise InvalidInput("src", f"{child} is a link to a directory that it lies in")
+            elif not os.path.exists(child):
+                raise InvalidInput("src", f"{child} is a link to nothing")
+            elif not stat.S_ISREG(os.stat(child).st_mode):
+                raise InvalidInput("src", f"{child} is neither a file nor a directory")
+            yield name, child
+
+
+def _load(path: str) -> bytes:
+    with open(path, "rb") as opened:
+        return opened.read()
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is the business of editors and version control: C(.git), C(map.js~)."""
+    return name.startswith(".") or name.endswith("~")
+
+
+def _key(name: str) -> str:
+    """The field that a file is: its name without its last ending."""
+    stem, dot, _ending = name.rpartition(".")
+    return stem if dot else name
+
+
+def _stem(path: str, name: str) -> str:
+    return name[: -len(".json")] if name.endswith(".json") and not os.path.isdir(path) else name
+
+
+def _id_of(path: str) -> str:
+    """The id of the document that a file or directory is, by its name and that of the directory it lies in."""
+    parent, name = os.path.split(path)
+    stem = _stem(path, name)
+    above = os.path.basename(parent)
+    return f"{above}/{stem}" if above in _PREFIXES else stem
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")

@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A database as it is declared: what can be set when it is created, what later, what never. Pure.
+
+https://docs.couchdb.org/en/stable/api/database/common.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from dataclasses import dataclass
+
+from .._engine.plan import Change
+from ..errors import InvalidInput
+from .dialect import Dialect
+from .names import check_database_name
+
+_AT_CREATION = ("shards", "replicas", "partitioned")
+
+Record = t.Dict[str, t.Any]
+"""A database as couchdb_database returns it: name, exists, info, security and revs_limit."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A database that is to be there, or not.
+
+    ``creation`` are the options that only a new one takes. ``where`` stands before the names of the options in errors.
+    """
+
+    name: str
+    present: bool
+    creation: dict[str, t.Any]
+    security: dict[str, dict[str, list[str]]] | None
+    revs_limit: int | None
+    where: str = ""
+
+    @contextlib.contextmanager
+    def named(self) -> t.Iterator[None]:
+        """Have errors of an option say which database it is of."""
+        try:
+            yield
+        except InvalidInput as error:
+            problem = str(error)[len(error.option) + len(": ") :]
+            raise InvalidInput(f"{self.where}{error.option}", problem) from None
+
+
+def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
+    """What is given for a database, checked but for its security object. Raises InvalidInput."""
+    check_database_name(given["name"], f"{where}name")
+    for option in ("shards", "replicas", "revs_limit"):
+        if given[option] is not None and given[option] < 1:
+            raise InvalidInput(f"{where}{option}", f"is {given[option]}, and must be 1 or more")
+    creation = {option: given[option] for option in _AT_CREATION}
+    return Wanted(given["name"], given["state"] == "present", creation, None, given["revs_limit"], where)
+
+
+def record(name: str, info: t.Mapping[str, t.Any] | None) -> Record:
+    """A database of which nothing but this is known."""
+    return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
+
+
+def copies_matter(wanted: Wanted, held: Record) -> bool:
+    """Whether it takes the number of nodes to tell how many copies there can be: of a new one, or one that has others."""
+    number = _copies(held)
+    return number is None or wanted.creation["replicas"] not in (None, number)
+
+
+def deletion(held: Record) -> t.Iterator[Change]:
+    """The change that deletes a database, if it is there."""
+    if held["exists"]:
+        name = held["name"]
+        yield Change("delete", "database", (name,), _shown(held), None, "delete_database", database=name)
+
+
+def creation(wanted: Wanted, database: Record, dialect: Dialect, nodes: int) -> Change:
+    """The change that creates a database; ``database`` becomes what it will be."""
+    name = wanted.name
+    database.update(exists=True, info=dialect.new_database(name, nodes, **wanted.creation))
+    if wanted.security is not None:
+        database["security"] = dialect.new_security
+    if wanted.revs_limit is not None:
+        database["revs_limit"] = dialect.new_revs_limit
+    given = {option: value for option, value in wanted.creation.items() if value is not None}
+    return Change("create", "database", (name,), None, _shown(database), "put", given, database=name)
+
+
+def adjustment(
+    what: str, held: Record, database: Record, value: t.Any, call: str, **arguments: t.Any
+) -> t.Iterator[Change]:
+    """The change that sets something of a database that is there by then; ``database`` becomes what it will be."""
+    name = database["name"]
+    if value != database[what]:
+        yield Change("update", what, (name, what), held[what], value, call, arguments, database=name, stage=1)
+        database[what] = value
+
+
+def unchangeable(wanted: Wanted, held: Record, nodes: int) -> list[str]:
+    """Raise InvalidInput where a database differs in what can't be changed, and give warnings for what it keeps."""
+    name, info, given = wanted.name, held["info"], wanted.creation
+    held_shards = info.get("cluster", {}).get("q")
+    if given["shards"] is not None and held_shards != given["shards"]:
+        raise InvalidInput(
+            f"{wanted.where}shards", f"{name} has {held_shards}, and CouchDB can't change that after creation"
+        )
+    held_partitioned = bool(info.get("props", {}).get("partitioned"))
+    if given["partitioned"] is not None and held_partitioned != given["partitioned"]:
+        is_or_not = "is" if held_partitioned else "is not"
+        raise InvalidInput(
+            f"{wanted.where}partitioned",
+            f"{name} {is_or_not} partitioned, and CouchDB can't change that after creation",
+        )
+    number = _copies(held)
+    if None not in (given["replicas"], number) and number != min(given["replicas"], nodes):
+        return [f"{name} keeps {number} copies of its shards: CouchDB doesn't change that number after creation"]
+    return []
+
+
+def _copies(database: Record) -> int | None:
+    number: int | None = (database["info"] or {}).get("cluster", {}).get("n")
+    return number
+
+
+def _shown(database: Record) -> dict[str, t.Any]:
+    info = database["info"]
+    return {name: info[name] for name in ("doc_count", "cluster", "props") if name in info}

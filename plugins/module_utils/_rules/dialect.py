@@ -1,0 +1,392 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which path and which form serves a call on which CouchDB. Nothing else knows versions. Pure.
+
+There are two dialects. CouchDB 1.x, and PouchDB Server which speaks like it, is one node with its
+settings at the root. CouchDB 2 and 3 are clusters, of one node or more; settings, statistics and
+restart belong to a node. See https://docs.couchdb.org/en/stable/whatsnew/index.html for what each version brought.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .. import errors
+from .passwords import MOST_ITERATIONS, PBKDF2, PasswordHash
+
+LOCAL = "_local"
+"""The node that answers the request."""
+
+Path = t.Tuple[str, ...]
+
+
+class Dialect:
+    """What the versions have in common, and what CouchDB 2 and 3 do.
+
+    ``product`` is C(CouchDB) or C(PouchDB Server), ``version`` the server's version as a text,
+    ``number`` the same as a tuple of three ints that compares.
+    """
+
+    clustered = True
+
+    def __init__(self, product: str, version: str) -> None:
+        self.product = product
+        self.version = version
+        digits = [int(part) for part in re.findall(r"\d+", version)[:3]]
+        self.number = tuple(([*digits, 0, 0, 0])[:3])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.product} {self.version}>"
+
+    def lacks(self, what: str) -> errors.Unsupported:
+        """The error for something that this server doesn't have."""
+        return errors.Unsupported(f"{self.product} {self.version} has no {what}")
+
+    # Where things are
+
+    def node(self, node: str) -> Path:
+        """A node itself, which tells its name."""
+        return ("_node", node)
+
+    def settings(self, node: str, *names: str) -> Path:
+        """The settings of a node, of a section, of a key."""
+        return ("_node", node, "_config", *names)
+
+    def statistics(self, node: str, *names: str) -> Path:
+        """The statistics of a node, or a part of them."""
+        return ("_node", node, "_stats", *names)
+
+    def system(self, node: str) -> Path:
+        """What the Erlang machine of a node tells of itself."""
+        return ("_node", node, "_system")
+
+    def restart(self, node: str) -> Path:
+        """The restart of a node. Raises Unsupported before CouchDB 2.3, which brought it."""
+        if self.number < (2, 3, 0):
+            raise self.lacks("restart call; it came back with 2.3: restart the service instead")
+        return ("_node", node, "_restart")
+
+    def member(self, node: str, name: str) -> Path:
+        """A member of the cluster as this node lists it. Raises Unsupported before CouchDB 3.0."""
+        self.check_cluster()
+        return ("_node", node, "_nodes", name)
+
+    def shard_map(self, node: str) -> Path:
+        """Where the shards of all databases are, as this node knows it. Raises Unsupported before CouchDB 3.0."""
+        self.check_cluster()
+        return ("_node", node, "_dbs", "_all_docs")
+
+    @property
+    def has_shard_map(self) -> bool:
+        """The databases C(_nodes) and C(_dbs) of a node, since 3.0; before, they are at a port of their own."""
+        return self.number >= (3, 0, 0)
+
+    def check_cluster(self) -> None:
+        """Raise Unsupported when this server's members can't be managed at its usual port, as before 3.0."""
+        if not self.has_shard_map:
+            raise self.lacks("members that can be managed at this port; it came with 3.0")
+
+    def log(self) -> Path:
+        """The log over HTTP. Raises Unsupported: CouchDB 2 and 3 have none."""
+        raise self.lacks("log over HTTP")
+
+    # What there is
+
+    @property
+    def has_dbs_info(self) -> bool:
+        """POST /_dbs_info, since 2.2."""
+        return self.number >= (2, 2, 0)
+
+    @property
+    def has_dbs_info_listing(self) -> bool:
+        """GET /_dbs_info, since 3.2."""
+        return self.number >= (3, 2, 0)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """GET /_scheduler/docs, since 2.1."""
+        return self.number >= (2, 1, 0)
+
+    lists_local_documents = True
+    """Whether _all_docs gives documents below C(_local/) when asked for them by their keys."""
+
+    tells_pending_updates = True
+    """Whether a design document's C(_info) tells how many updates its index has still to see."""
+
+    compiles_views = True
+    """Whether a design document is refused when a function of its views doesn't compile."""
+
+    @property
+    def max_document_size(self) -> int | None:
+        """The largest document, in bytes, that the server takes unless its settings say otherwise; since 3.0."""
+        return 8_000_000 if self.number >= (3, 0, 0) else None
+
+    @property
+    def deletes_what_is_not_there(self) -> bool:
+        """Whether deleting a database that isn't there is answered as if it had been."""
+        return self.product != "CouchDB"
+
+    @property
+    def needs_admin(self) -> bool:
+        """Whether the server doesn't start without a server admin, since 3.0."""
+        return self.number >= (3, 0, 0)
+
+    # How things are said
+
+    def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The function (``prf``) and ``iterations`` with which this server hashes new passwords.
+
+        ``settings`` are those of a node; what they don't say is this version's default. See
+        https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth/iterations
+        """
+        known = {**settings.get("couch_httpd_auth", {}), **settings.get("chttpd_auth", {})}
+        since_34 = self.number >= (3, 4, 0)
+        return {
+            "prf": known.get("pbkdf2_prf", "sha256") if since_34 else "sha",
+            "iterations": _iterations(known, 600000 if since_34 else 10),
+        }
+
+    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+        """Why this version should not be given the hash where it holds these, or None when it can."""
+        if self.number < (3, 4, 0):
+            if wanted.prf != "sha":
+                return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}; 3.4 brought them"
+            return None
+        if any(stored.salt == wanted.salt and stored != wanted for stored in held):
+            # Its cache of passwords that were right goes by name and salt.
+            return (
+                "has the salt of the password that is there, and CouchDB 3.4 and later would go on taking the old "
+                "password until it restarts: hash each password with a salt of its own"
+            )
+        return None
+
+    def check_databases(
+        self,
+        names: t.Iterable[str] = (),
+        *,
+        shards: int | None = None,
+        replicas: int | None = None,
+        partitioned: bool | None = None,
+        revs_limit: int | None = None,
+    ) -> None:
+        """Raise InvalidInput, naming the option, for what this version can't do with databases."""
+        if partitioned and self.number < (3, 0, 0):
+            raise errors.InvalidInput("partitioned", f"{self.product} {self.version} has none; they came with 3.0")
+
+    def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
+        """What ``PUT /db`` is asked with. Raises InvalidInput when this version has no such thing."""
+        self.check_databases(shards=shards, replicas=replicas, partitioned=partitioned)
+        return {"q": shards, "n": replicas, "partitioned": partitioned or None}
+
+    def new_database(
+        self, name: str, nodes: int, shards: int | None, replicas: int | None, partitioned: bool | None
+    ) -> dict[str, t.Any]:
+        """What ``GET /db`` will answer of a database that is still to be created, as far as it can be known."""
+        q = shards or (2 if self.number >= (3, 0, 0) else 8)
+        n = min(replicas or 3, nodes)
+        majority = n // 2 + 1
+        return {
+            "instance_start_time": "0",
+            "db_name": name,
+            "purge_seq": "0",
+            "update_seq": "0",
+            "sizes": {"file": 0, "external": 0, "active": 0},
+            "props": {"partitioned": True} if partitioned else {},
+            "doc_del_count": 0,
+            "doc_count": 0,
+            "disk_format_version": 8,
+            "compact_running": False,
+            "cluster": {"q": q, "n": n, "w": majority, "r": majority},
+        }
+
+    @property
+    def new_security(self) -> dict[str, t.Any]:
+        """The security object of a new database: since 3.0 it is for server admins only."""
+        if self.number >= (3, 0, 0):
+            return {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
+        return {}
+
+    new_revs_limit = 1000
+    """How many revisions a new database remembers."""
+
+    def check_indexes(self) -> None:
+        """Raise Unsupported when there are no Mango indexes."""
+
+    def index_problem(self, index: t.Mapping[str, t.Any], features: t.Collection[str]) -> tuple[str, str] | None:
+        """The option, and why this server can't have an index with it; None when it can.
+
+        ``index`` is what CouchDB is to be sent. ``features`` are those of its welcome object, which from 3.0 on tell
+        whether it has a full-text search.
+        """
+        kind = index["type"]
+        has = f"{self.product} {self.version} has no"
+        if "partitioned" in index and self.number < (3, 0, 0):
+            return "partitioned", f"{has} partitioned indexes; they came with 3.0"
+        if kind == "nouveau" and self.number < (3, 4, 0):
+            return "type", f"{has} indexes of the type nouveau; they came with 3.4"
+        if kind == "nouveau" and "nouveau" not in features:
+            return "type", "this CouchDB has no indexes of the type nouveau: its setting nouveau/enable is not true"
+        if kind == "text" and "search" not in features and self.number >= (3, 0, 0):
+            return "type", "this CouchDB has no indexes of the type text: no Clouseau is connected with it"
+        return None
+
+    replaces_indexes = True
+    """Whether an index that is made again with another definition takes it."""
+
+    @property
+    def takes_local_endpoints(self) -> bool:
+        """Whether a replication may name a database of this server without its address, as before 3.0."""
+        return self.number < (3, 0, 0)
+
+    @property
+    def takes_endpoint_auth(self) -> bool:
+        """Whether a replication endpoint may hold ``auth``, since 3.2; before, it holds a header."""
+        return self.number >= (3, 2, 0)
+
+
+class OneX(Dialect):
+    """CouchDB 1.x, and PouchDB Server: one node, and the settings at the root."""
+
+    clustered = False
+
+    def _only_node(self, node: str) -> None:
+        if node != LOCAL:
+            raise errors.NodeDown(
+                f"no such node: {node}; {self.product} {self.version} is one node, {LOCAL}",
+                status=404,
+                error="not_found",
+                reason=f"no such node: {node}",
+            )
+
+    def settings(self, node: str, *names: str) -> Path:
+        self._only_node(node)
+        return ("_config", *names)
+
+    def statistics(self, node: str, *names: str) -> Path:
+        self._only_node(node)
+        return ("_stats", *names)
+
+    def system(self, node: str) -> Path:
+        raise self.lacks("system information")
+
+    def restart(self, node: str) -> Path:
+        self._only_node(node)
+        return ("_restart",)
+
+    has_shard_map = False
+
+    def check_cluster(self) -> None:
+        raise self.lacks("cluster: it is one node")
+
+    def log(self) -> Path:
+        return ("_log",)
+
+    has_dbs_info = False
+    has_dbs_info_listing = False
+    has_scheduler = False
+    lists_local_documents = False
+    tells_pending_updates = False
+    compiles_views = False
+    max_document_size = None
+    needs_admin = False
+    takes_local_endpoints = True
+    takes_endpoint_auth = False
+
+    replaces_indexes = False
+
+    @property
+    def new_security(self) -> dict[str, t.Any]:
+        return {}
+
+    def check_indexes(self) -> None:
+        if self.product == "CouchDB":
+            raise self.lacks("Mango indexes; they came with 2.0")
+
+    def index_problem(self, index: t.Mapping[str, t.Any], features: t.Collection[str]) -> tuple[str, str] | None:
+        if index["type"] != "json":
+            return "type", f"{self.product} {self.version} has no indexes of the type {index['type']}"
+        if "partitioned" in index:
+            return "partitioned", f"{self.product} {self.version} doesn't divide its databases"
+        for option in ("ddoc", "name"):
+            if "/" in index.get(option, ""):
+                return option, f"{self.product} {self.version} can't use an index with a slash in it: {index[option]}"
+        return None
+
+    def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}
+
+    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+        if wanted.prf != "sha":
+            return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}"
+        if self.product != "CouchDB" and (wanted.scheme != PBKDF2 or not re.match(r"[0-9a-f]+\Z", wanted.salt)):
+            return f"{self.product} {self.version} knows only hashes with pbkdf2 and a salt of hex digits"
+        return None
+
+    def check_databases(
+        self,
+        names: t.Iterable[str] = (),
+        *,
+        shards: int | None = None,
+        replicas: int | None = None,
+        partitioned: bool | None = None,
+        revs_limit: int | None = None,
+    ) -> None:
+        for option, given in (("shards", shards), ("replicas", replicas), ("partitioned", partitioned)):
+            if given:
+                raise errors.InvalidInput(option, f"{self.product} {self.version} doesn't divide its databases")
+        if self.product == "CouchDB":
+            return
+        if revs_limit is not None:
+            raise errors.InvalidInput("revs_limit", f"{self.product} {self.version} has none")
+        for name in names:
+            if "/" in name:
+                raise errors.InvalidInput("name", f"{self.product} {self.version} drops the slash of {name}")
+
+    def new_database(
+        self, name: str, nodes: int, shards: int | None, replicas: int | None, partitioned: bool | None
+    ) -> dict[str, t.Any]:
+        if self.product == "CouchDB":
+            return {
+                "db_name": name,
+                "doc_count": 0,
+                "doc_del_count": 0,
+                "update_seq": 0,
+                "purge_seq": 0,
+                "compact_running": False,
+                "disk_size": 0,
+                "data_size": 0,
+                "instance_start_time": "0",
+                "disk_format_version": 6,
+                "committed_update_seq": 0,
+            }
+        return {
+            "db_name": name,
+            "doc_count": 0,
+            "update_seq": 0,
+            "instance_start_time": "0",
+            "auto_compaction": False,
+            "adapter": None,
+            "backend_adapter": None,
+        }
+
+
+def _iterations(settings: t.Mapping[str, t.Any], default: int) -> int:
+    text = str(settings.get("iterations", ""))
+    return min(int(text), MOST_ITERATIONS) if re.match(r"[1-9][0-9]*\Z", text) else default
+
+
+def of_welcome(welcome: t.Any, address: str) -> Dialect:
+    """The dialect of the server that answered ``GET /`` with this object. Raises NotCouchDB when it is none."""
+    if isinstance(welcome, dict):
+        version = welcome.get("version")
+        if "couchdb" in welcome and isinstance(version, str):
+            kind = OneX if version.startswith(("0.", "1.")) else Dialect
+            return kind("CouchDB", version)
+        if any(name in welcome for name in ("express-pouchdb", "pouchdb-server")):
+            return OneX("PouchDB Server", str(version or "of unknown version"))
+    raise errors.NotCouchDB(
+        f"what answers at {address} is no CouchDB: its welcome object names neither couchdb nor a version",
+        url=address,
+    )

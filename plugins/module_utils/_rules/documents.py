@@ -1,0 +1,458 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documents as they are declared: what is refused, what a write makes of them, when two are the same, how large they are. Pure.
+
+https://docs.couchdb.org/en/stable/api/document/common.html#special-fields
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import itertools
+import json
+import typing as t
+import zlib
+from dataclasses import dataclass, field
+
+from ..errors import InvalidInput
+from . import couchapp
+from .names import check_database_name
+
+DESIGN = "_design/"
+LOCAL = "_local/"
+STAGED = "-staged"
+
+_SERVERS = frozenset(["_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"])
+"""What CouchDB adds to a document that is read; a document that was read may be given as it is."""
+
+_FUNCTIONS = ("filters", "updates", "shows", "lists")
+_GZIP_LEVEL, _GZIP_WINDOW = 8, 31
+_PORTION = 1000
+_PORTION_BYTES = 16 * 1024 * 1024
+
+Document = t.Mapping[str, t.Any]
+Key = t.Tuple[str, str]
+"""The database and the id of a document."""
+
+_Item = t.TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A document that is declared to be there, or not to be there; then only its C(_id) counts.
+
+    ``where`` tells where that is said: an option or a file. ``files`` tells in which file a field of a design document stands.
+    ``left_over`` marks the document that an earlier task built views in and could not remove.
+    """
+
+    database: str
+    document: dict[str, t.Any]
+    present: bool
+    mode: str = "replace"
+    build: bool = False
+    staged: bool = False
+    where: str = "documents"
+    files: dict[str, str] = field(default_factory=dict)
+    left_over: bool = False
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return t.cast(str, self.document["_id"])
+
+    @property
+    def key(self) -> Key:
+        """What nothing but this document has."""
+        return self.database, self.id
+
+    @property
+    def is_design(self) -> bool:
+        """Whether it is a design document."""
+        return self.id.startswith(DESIGN)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How the documents of a database are: the revisions of those as wanted, None for none, and those that differ, whole."""
+
+    database: str
+    missing: bool
+    revs: dict[Key, str | None] = field(default_factory=dict)
+    differing: dict[Key, dict[str, t.Any] | None] = field(default_factory=dict)
+
+
+def declared(options: Document, where: str = "") -> t.Iterator[Wanted]:
+    """The documents that a task declares for one database, those of files too.
+
+    ``where`` stands before the names of the options in an error. Raises InvalidInput for what can't work.
+    """
+    database, present = options["database"], options["state"] == "present"
+    check_database_name(database, f"{where}database")
+    if options["ids"] is not None and present:
+        raise InvalidInput(f"{where}ids", "is of no use without state=absent")
+    common = {name: options[name] for name in ("mode", "build", "staged")}
+    given = [
+        couchapp.Source(document, f"{where}documents[{number}]")
+        for number, document in enumerate(options["documents"] or [])
+    ]
+    given += [
+        couchapp.Source({"_id": docid}, f"{where}ids[{number}]") for number, docid in enumerate(options["ids"] or [])
+    ]
+    if options["src"] is not None:
+        given += couchapp.read(options["src"])
+    for source in given:
+        if present:
+            check_document(source.document, source.path, database)
+        else:
+            check_id(source.document.get("_id"), source.path)
+        one = Wanted(database, source.document, present, where=source.path, files=source.files, **common)
+        yield one
+        if one.staged and one.is_design and present:
+            yield Wanted(database, {"_id": one.id + STAGED}, False, where=f"{source.path}, staged", left_over=True)
+
+
+def reading(wanted: t.Iterable[Wanted]) -> list[tuple[str, list[str]]]:
+    """The databases and ids to read, in portions of bounded size."""
+    by_database: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        by_database.setdefault(one.database, []).append(one)
+    return [
+        (database, [one.id for one in portion])
+        for database, documents in by_database.items()
+        for portion in portions(documents, lambda one: sent_size(one.document) if one.present else 0)
+    ]
+
+
+def compared(
+    wanted: t.Mapping[Key, Wanted], database: str, ids: t.Sequence[str], held: t.Mapping[str, t.Any] | None
+) -> Compared:
+    """How documents of a database are, read by their ids; ``held`` is None when there is no such database."""
+    found = Compared(database, held is None)
+    for docid in ids:
+        one, there = wanted[database, docid], (held or {}).get(docid)
+        if to_write(one, there) is there:
+            found.revs[one.key] = rev_of(there)
+        else:
+            found.differing[one.key] = there
+    return found
+
+
+def rev_of(held: Document | None) -> str | None:
+    """The revision of a document, None for none."""
+    return None if held is None else t.cast(str, held["_rev"])
+
+
+def deletions(held: Document) -> list[dict[str, t.Any]]:
+    """What is sent to delete a document, and with it those in conflict with it, of which one would be there next."""
+    revs = [held["_rev"], *held.get("_conflicts", [])]
+    return [{"_id": held["_id"], "_rev": rev, "_deleted": True} for rev in revs]
+
+
+def to_write(wanted: Wanted, held: Document | None, limit: int | None = None) -> Document | None:
+    """The document that there should be: what is held itself when nothing has to change, None for none.
+
+    Raises InvalidInput when it has more than ``limit`` bytes.
+    """
+    if not wanted.present:
+        return None
+    document = merged(wanted.document, held, wanted.mode, wanted.database, wanted.where)
+    if same(document, held, wanted.database):
+        return held
+    size = body_size(document)
+    if limit is not None and size > limit:
+        raise InvalidInput(
+            wanted.where,
+            f"the document {wanted.id} has {size} bytes, and the server takes {limit} at most (its setting "
+            "couchdb/max_document_size)",
+        )
+    return document
+
+
+def shown(document: Document | None) -> dict[str, t.Any] | None:
+    """A document as a diff shows it: without its revision, and of attachments only what they are."""
+    if document is None:
+        return None
+    fields = {name: value for name, value in document.items() if name not in _SERVERS}
+    if "_attachments" in fields:
+        fields["_attachments"] = {name: _shown_attachment(held) for name, held in fields["_attachments"].items()}
+    return fields
+
+
+def check_id(docid: t.Any, option: str) -> None:
+    """Raise InvalidInput, naming ``option``, unless this is an id that CouchDB takes.
+
+    https://docs.couchdb.org/en/stable/json-structure.html#couchdb-document
+    """
+    if docid is None or docid == "":
+        raise InvalidInput(option, "the document has no _id")
+    if not isinstance(docid, str):
+        raise InvalidInput(option, f"the _id {docid!r} is no text: write it in quotes")
+    if docid.startswith("_") and not (docid.startswith((DESIGN, LOCAL)) and docid.partition("/")[2]):
+        raise InvalidInput(
+            option, f"{docid!r} is no id for a document: with an underscore begin only _design/NAME and _local/NAME"
+        )
+    if any("\ud800" <= character <= "\udfff" for character in docid):
+        raise InvalidInput(option, f"{docid!r} holds half of a surrogate pair, which is no character")
+
+
+def check_document(document: t.Any, option: str, database: str) -> None:
+    """Raise InvalidInput, naming ``option``, for a document that CouchDB can't hold, or that is another module's."""
+    if not isinstance(document, t.Mapping):
+        raise InvalidInput(option, "is no document: it must be a mapping")
+    check_id(document.get("_id"), option)
+    docid: str = document["_id"]
+    for name in document:
+        known = name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database)
+        if name == "_deleted":
+            raise InvalidInput(option, f"{docid} holds _deleted: use state=absent")
+        if str(name).startswith("_") and not known:
+            raise InvalidInput(option, f"{docid} holds {name}, and fields with an underscore are CouchDB's own")
+    if document.get("password") is not None and _is(database, "_users") and not docid.startswith(DESIGN):
+        raise InvalidInput(option, f"{docid} holds a password, which CouchDB would hash: use couchdb_user")
+    try:
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(option, f"{docid} holds half of a surrogate pair, which is no character") from None
+    except (TypeError, ValueError):
+        raise InvalidInput(option, f"{docid} holds something that JSON can't, such as NaN or Infinity") from None
+    _check_attachments(document, option)
+
+
+def merged(
+    given: Document, held: Document | None, mode: str, database: str = "", where: str = "documents"
+) -> dict[str, t.Any]:
+    """The document to write so that there is what is given.
+
+    With the mode C(merge), fields and attachments that aren't given stay as they are held; a field that is
+    given is replaced as a whole. Attachments that are the same become the stubs that are held, so that
+    they are not sent again.
+
+    Raises InvalidInput, naming ``where``, for the stub of an attachment that isn't held.
+    """
+    fields = _own(given, database)
+    attachments = given.get("_attachments")
+    if held is None:
+        held = {}
+    elif mode == "merge":
+        fields = {**_own(held, database), **fields}
+        attachments = {**held.get("_attachments", {}), **(attachments or {})}
+    elif "owner" in held and _is(database, "_replicator"):
+        # CouchDB notes whose a replication is.
+        fields.setdefault("owner", held["owner"])
+    document = {"_id": given["_id"], **({"_rev": held["_rev"]} if "_rev" in held else {}), **fields}
+    if attachments:
+        document["_attachments"] = {
+            name: _attachment(f"{given['_id']}/{name}", attachment, held.get("_attachments", {}).get(name), where)
+            for name, attachment in attachments.items()
+        }
+    return document
+
+
+def same(document: Document, held: Document | None, database: str = "") -> bool:
+    """Whether writing this document, as merged() gives it, would change nothing of what is held."""
+    if held is None:
+        return False
+    return equal(_own(document, database), _own(held, database)) and equal(
+        document.get("_attachments") or {}, held.get("_attachments") or {}
+    )
+
+
+def equal(one: t.Any, other: t.Any) -> bool:
+    """Whether two JSON values are the same: 1 is 1.0, but is not true; the order of keys doesn't matter."""
+    if isinstance(one, t.Mapping) and isinstance(other, t.Mapping):
+        return one.keys() == other.keys() and all(equal(value, other[name]) for name, value in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def undecided(wanted: Wanted, held: Document | None) -> list[str]:
+    """The attachments of which a stub doesn't tell whether they are the same: their content must be read.
+
+    CouchDB compresses what is text, and its digest is then that of the compressed content. Any other
+    library than its own may compress to the same length and other bytes.
+    """
+    stubs = (held or {}).get("_attachments", {})
+    return [
+        name
+        for name, attachment in (wanted.document.get("_attachments") or {}).items()
+        if wanted.present
+        and name in stubs
+        and "data" in attachment
+        and _type(attachment) == stubs[name].get("content_type")
+        and _length(attachment) == stubs[name].get("length")
+        and stubs[name].get("digest") not in _digests(_content(attachment))
+    ]
+
+
+def digest(content: bytes) -> str:
+    """The digest of an attachment that is stored as it is, as CouchDB writes it."""
+    return "md5-" + base64.b64encode(hashlib.md5(content).digest()).decode("ascii")
+
+
+def body_size(document: Document) -> int:
+    """Bytes of a document's own fields, as CouchDB counts them for its setting C(couchdb/max_document_size)."""
+    own = {name: value for name, value in document.items() if not name.startswith("_")}
+    return len(json.dumps(own, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def sent_size(document: Document) -> int:
+    """About how many bytes it takes to send a document, attachments included."""
+    attachments = (document.get("_attachments") or {}).values()
+    return body_size(document) + sum(len(attachment.get("data", "")) for attachment in attachments)
+
+
+def portions(items: t.Sequence[_Item], size: t.Callable[[_Item], int]) -> t.Iterator[list[_Item]]:
+    """The items in portions of bounded number and bytes; an item that is larger than that stands alone."""
+    portion: list[_Item] = []
+    total = 0
+    for item in items:
+        if portion and (len(portion) == _PORTION or total + size(item) > _PORTION_BYTES):
+            yield portion
+            portion, total = [], 0
+        portion.append(item)
+        total += size(item)
+    if portion:
+        yield portion
+
+
+# Design documents
+
+
+def views(document: Document) -> list[str]:
+    """The names of the views of a design document; what they share, C(lib), is none."""
+    held = document.get("views")
+    return [name for name in held if name != "lib"] if isinstance(held, t.Mapping) else []
+
+
+def staging(document: Document) -> dict[str, t.Any]:
+    """The design document that is built beside this one: what its index goes by, and nothing that has an effect.
+
+    CouchDB keeps the index of views by their signature: that of their functions, options and language.
+    """
+    return {"_id": document["_id"] + STAGED, **_signed(document)}
+
+
+def needs_building(document: Document, held: Document | None) -> bool:
+    """Whether a design document has views that are not those of the one that is held."""
+    return bool(views(document)) and (held is None or not equal(_signed(document), _signed(held)))
+
+
+def partitions(shards: t.Iterable[str]) -> list[str]:
+    """The name of a partition in each of the ``shards``, which are given by their ranges, such as C(00000000-7fffffff).
+
+    CouchDB keeps a partition where the CRC of its name falls. https://docs.couchdb.org/en/stable/partitioned-dbs/index.html
+    """
+    ranges = [tuple(int(end, 16) for end in shard.split("-")) for shard in shards]
+    found: dict[tuple[int, ...], str] = {}
+    for name in map(str, itertools.count()):
+        if len(found) == len(ranges):
+            return [found[each] for each in ranges]
+        hashed = zlib.crc32(name.encode())
+        for low, high in ranges:
+            if low <= hashed <= high:
+                found.setdefault((low, high), name)
+    return []
+
+
+def functions(document: Document) -> dict[str, str]:
+    """Functions that CouchDB doesn't compile before it takes a design document, by where they stand in it."""
+    if document.get("language", "javascript") != "javascript":
+        return {}
+    found = {"validate_doc_update": document.get("validate_doc_update")}
+    for kind in _FUNCTIONS:
+        held = document.get(kind)
+        found.update({f"{kind}/{name}": code for name, code in held.items()} if isinstance(held, t.Mapping) else {})
+    return {name: code for name, code in found.items() if isinstance(code, str)}
+
+
+def _signed(document: Document) -> dict[str, t.Any]:
+    return {name: document[name] for name in ("language", "options", "views") if name in document}
+
+
+def _own(document: Document, database: str) -> dict[str, t.Any]:
+    """A document's own fields, without what CouchDB adds and without its attachments."""
+    return {
+        name: value
+        for name, value in document.items()
+        if not name.startswith("_")
+        or not (name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database))
+    }
+
+
+def _is_replications(name: str, database: str) -> bool:
+    """Whether a field is one in which CouchDB notes how a replication goes."""
+    return str(name).startswith("_replication_") and _is(database, "_replicator")
+
+
+def _is(database: str, system: str) -> bool:
+    return database == system or database.endswith("/" + system)
+
+
+# Attachments
+
+
+def _check_attachments(document: Document, option: str) -> None:
+    attachments = document.get("_attachments")
+    if attachments is None:
+        return
+    where = f"{document['_id']} holds"
+    if not isinstance(attachments, t.Mapping):
+        raise InvalidInput(option, f"{where} _attachments that are no mapping of names")
+    if attachments and document["_id"].startswith(LOCAL):
+        raise InvalidInput(option, f"{where} _attachments, which CouchDB doesn't keep in _local documents")
+    for name, attachment in attachments.items():
+        where = f"{document['_id']} holds the attachment {name}"
+        if not name or name.startswith("_"):
+            raise InvalidInput(option, f"{where}, and the name must not be empty or begin with an underscore")
+        if not isinstance(attachment, t.Mapping) or not (
+            isinstance(attachment.get("data"), str) or "stub" in attachment
+        ):
+            raise InvalidInput(option, f"{where} without data, its content in Base64")
+        if not isinstance(attachment.get("content_type", ""), str):
+            raise InvalidInput(option, f"{where} with a content_type that is no text")
+        try:
+            _content(attachment)
+        except (ValueError, binascii.Error):
+            raise InvalidInput(option, f"{where} whose data is no Base64") from None
+
+
+def _attachment(name: str, given: Document, held: Document | None, where: str) -> dict[str, t.Any]:
+    """An attachment as it is sent: the stub that is held when it is the same, else all of it."""
+    if "data" not in given:
+        if held is None:
+            raise InvalidInput(where, f"the attachment {name} is given as a stub, and the server doesn't hold it")
+        return dict(held)
+    if (
+        held is not None
+        and held.get("content_type") == _type(given)
+        and held.get("digest") in _digests(_content(given))
+    ):
+        return dict(held)
+    return {"content_type": _type(given), "data": given["data"]}
+
+
+def _shown_attachment(attachment: Document) -> dict[str, t.Any]:
+    length = _length(attachment) if "data" in attachment else attachment.get("length")
+    return {"content_type": _type(attachment), "length": length}
+
+
+def _type(attachment: Document) -> str:
+    return t.cast(str, attachment.get("content_type") or "application/octet-stream")
+
+
+def _content(attachment: Document) -> bytes:
+    return base64.b64decode("".join(attachment.get("data", "").split()), validate=True)
+
+
+def _length(attachment: Document) -> int:
+    return len(_content(attachment))
+
+
+def _digests(content: bytes) -> set[str]:
+    """The digests that CouchDB may keep of a content: as it is, and as it compresses what is text."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    return {digest(content), digest(compressor.compress(content) + compressor.flush())}

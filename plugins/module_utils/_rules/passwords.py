@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""CouchDB's password hashes: parse, verify, derive. Pure.
+
+An admin's hash is one text in the section C(admins); a user's is a handful of fields in the user's
+document. The forms, and the version that brought each:
+
+* ``-hashed-SHA1,salt``: SHA-1 over password and salt (before 1.3);
+* ``-pbkdf2-KEY,salt,iterations``: PBKDF2 with SHA-1 (1.3);
+* ``-pbkdf2:PRF-KEY,salt,iterations``: PBKDF2 with the named function, SHA-256 by default (3.4).
+
+The salt goes into the derivation as the text it is, not as the bytes its hex digits stand for.
+
+See https://docs.couchdb.org/en/stable/config/auth.html#admins and
+https://docs.couchdb.org/en/stable/intro/security.html#authentication-database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import InvalidInput
+from .names import check_json
+
+_Item = t.TypeVar("_Item")
+_Result = t.TypeVar("_Result")
+
+SIMPLE = "simple"
+MOST_ITERATIONS = 1_000_000_000
+"""CouchDB's own limit by default, chttpd_auth/max_iterations."""
+
+PBKDF2 = "pbkdf2"
+
+# CouchDB's names of the pseudo-random functions and hashlib's; "sha" is how CouchDB spells SHA-1.
+_HASHLIB_NAME = {
+    "sha": "sha1",
+    "sha224": "sha224",
+    "sha256": "sha256",
+    "sha384": "sha384",
+    "sha512": "sha512",
+}
+
+_SIMPLE_TEXT = re.compile(r"^-hashed-(?P<key>[0-9a-f]{40}),(?P<salt>[^,\s]+)\Z", re.IGNORECASE)
+_PBKDF2_TEXT = re.compile(
+    r"^-pbkdf2(:(?P<prf>[a-z0-9]+))?-(?P<key>[0-9a-f]+),(?P<salt>[^,\s]+),(?P<iterations>[1-9][0-9]*)\Z",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class PasswordHash:
+    """A parsed hash: ``scheme`` simple or pbkdf2, ``prf`` in CouchDB's spelling, ``key`` in hex digits."""
+
+    scheme: str
+    prf: str
+    key: str
+    salt: str
+    iterations: int | None = None
+
+    def __str__(self) -> str:
+        """The text that the section C(admins) holds."""
+        if self.scheme == SIMPLE:
+            return f"-hashed-{self.key},{self.salt}"
+        prf = "" if self.prf == "sha" else ":" + self.prf
+        return f"-pbkdf2{prf}-{self.key},{self.salt},{self.iterations}"
+
+    def __repr__(self) -> str:
+        return f"<PasswordHash {self.scheme} {self.prf} {self.iterations}>"
+
+    def user_fields(self) -> dict[str, t.Any]:
+        """The fields that a user's document holds for this hash."""
+        if self.scheme == SIMPLE:
+            return {"password_scheme": SIMPLE, "password_sha": self.key, "salt": self.salt}
+        fields = {
+            "password_scheme": PBKDF2,
+            "derived_key": self.key,
+            "salt": self.salt,
+            "iterations": self.iterations,
+        }
+        if self.prf != "sha":
+            fields["pbkdf2_prf"] = self.prf
+        return fields
+
+
+def parse(text: str) -> PasswordHash:
+    """Read a hash as the section C(admins) holds it. Raises ValueError when it is none that CouchDB knows."""
+    found = _SIMPLE_TEXT.match(text)
+    if found:
+        return PasswordHash(SIMPLE, "sha", found.group("key").lower(), found.group("salt"))
+    found = _PBKDF2_TEXT.match(text)
+    if not found:
+        raise ValueError("not a password hash of CouchDB")
+    prf = (found.group("prf") or "sha").lower()
+    if int(found.group("iterations")) > MOST_ITERATIONS:
+        raise ValueError("a password hash with more iterations than can be computed")
+    if prf not in _HASHLIB_NAME:
+        raise ValueError(f"a password hash with the function {prf}, which CouchDB doesn't know")
+    key = found.group("key").lower()
+    if len(key) != 2 * hashlib.new(_HASHLIB_NAME[prf]).digest_size:
+        raise ValueError(f"a password hash whose key has {len(key)} digits, which is not the length that {prf} gives")
+    return PasswordHash(PBKDF2, prf, key, found.group("salt"), int(found.group("iterations")))
+
+
+def parse_or_none(text: str) -> PasswordHash | None:
+    """Like parse, but None for what is no hash that CouchDB knows."""
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
+def parse_user(document: t.Mapping[str, t.Any]) -> PasswordHash | None:
+    """The hash in a user's document, or None when it holds none that can be checked here."""
+    scheme = document.get("password_scheme", SIMPLE if "password_sha" in document else None)
+    try:
+        if scheme == SIMPLE:
+            return parse(f"-hashed-{document['password_sha']},{document['salt']}")
+        if scheme == PBKDF2:
+            prf = document.get("pbkdf2_prf", "sha")
+            return parse(f"-pbkdf2:{prf}-{document['derived_key']},{document['salt']},{document['iterations']}")
+    except (KeyError, ValueError):
+        return None
+    return None
+
+
+def _pbkdf2(password: str, prf: str, salt: str, iterations: int) -> str:
+    return hashlib.pbkdf2_hmac(_HASHLIB_NAME[prf], password.encode(), salt.encode(), iterations).hex()
+
+
+def verify(password: str, stored: PasswordHash) -> bool:
+    """Whether the password is the one that was hashed. Costs one derivation, and sends nothing."""
+    if stored.scheme == SIMPLE:
+        key = hashlib.sha1((password + stored.salt).encode()).hexdigest()
+    else:
+        key = _pbkdf2(password, stored.prf, stored.salt, stored.iterations or 1)
+    return hmac.compare_digest(key, stored.key)
+
+
+def derive(password: str, *, prf: str, iterations: int, salt: str | None = None) -> PasswordHash:
+    """Hash a password with PBKDF2. Without ``salt`` (a text) a random one of 128 bits is drawn.
+
+    Raises InvalidInput when the password is empty, the function is not one CouchDB knows, or the
+    iterations are below 1.
+    """
+    if not password:
+        raise InvalidInput("password", "is empty, and CouchDB takes no empty password")
+    if prf not in _HASHLIB_NAME:
+        raise InvalidInput("prf", f"{prf} is none of {', '.join(_HASHLIB_NAME)}")
+    if not 1 <= iterations <= MOST_ITERATIONS:
+        raise InvalidInput("iterations", f"is {iterations}, and must be 1 to {MOST_ITERATIONS}")
+    if salt is None:
+        salt = secrets.token_hex(16)
+    if not salt or re.search(r"[,\s]", salt):
+        raise InvalidInput("salt", "must be a text without commas and spaces")
+    return PasswordHash(PBKDF2, prf, _pbkdf2(password, prf, salt, iterations), salt, iterations)
+
+
+def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
+    """Do work that derives keys for each item, as many at a time as there are cores; results in the order of the items."""
+    cores = os.cpu_count() or 1
+    if len(items) < 2 or cores < 2:
+        return [work(item) for item in items]
+    # Threads are enough: hashlib lets others run while it derives.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(cores) as pool:
+        return list(pool.map(work, items))
+
+
+def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
+    """Raise InvalidInput for a C(password) that is empty, or a C(password_hash) that is none.
+
+    ``where`` stands before the names of the options in the error.
+    """
+    if given["password"] == "":
+        raise InvalidInput(f"{where}password", "is empty, and CouchDB takes no empty password")
+    check_json(given["password"], f"{where}password")
+    if given["password_hash"] is not None:
+        try:
+            parse(given["password_hash"])
+        except ValueError as error:
+            raise InvalidInput(f"{where}password_hash", f"is {error}") from None
+
+
+def settle(
+    stored: t.Sequence[PasswordHash], password: str | None, password_hash: str | None, hashing: t.Mapping[str, t.Any]
+) -> PasswordHash:
+    """The hash that there should be for a password, or for a prepared hash, when these are ``stored``.
+
+    A stored hash of the password is kept; otherwise a new one is made as ``hashing`` says (C(prf), C(iterations)).
+    Costs a derivation for each stored hash until one fits, and one for a new one.
+    """
+    if password_hash is not None:
+        return parse(password_hash)
+    wanted = password or ""
+    for known in stored:
+        if verify(wanted, known):
+            return known
+    return derive(wanted, **hashing)

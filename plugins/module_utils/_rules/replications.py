@@ -1,0 +1,627 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Replications: what is declared, as the document that CouchDB's version needs, what is the same, how it is told. Pure.
+
+https://docs.couchdb.org/en/stable/json-structure.html#replication-settings
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+import typing as t
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from ..errors import CouchDBError, InvalidInput
+from .dialect import Dialect
+from .names import check_database_name
+from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
+from .selectors import meaning
+
+REPLICATOR = "_replicator"
+"""The database in which CouchDB looks for replications, and how the names of others end."""
+
+CHOICES = ("doc_ids", "selector", "filter")
+"""What chooses the documents to copy: one of them at most."""
+
+FIELDS = (
+    "continuous",
+    "create_target",
+    "create_target_params",
+    *CHOICES,
+    "query_params",
+    "source_proxy",
+    "target_proxy",
+    "user_ctx",
+)
+"""The options that go into the document under their own names."""
+
+_ENDS = ("source", "target")
+_PROXIES = ("source_proxy", "target_proxy")
+_ENDPOINT = ("url", "database", "username", "password", "headers", "auth")
+_NUMBERS = frozenset(
+    [
+        "checkpoint_interval",
+        "connection_timeout",
+        "http_connections",
+        "retries_per_request",
+        "worker_batch_size",
+        "worker_processes",
+    ]
+)
+_SWITCHES = {
+    "continuous": False,
+    "create_target": False,
+    "use_bulk_get": True,
+    "use_checkpoints": True,
+    "winning_revs_only": False,
+}
+_PORTS = {"http": 80, "https": 443}
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_PROXY = re.compile(r"(https?|socks5)://[^/\s]", re.IGNORECASE)
+NOTHING: dict[str, t.Any] = {"state": None, "info": None, "id": None, "start_time": None}
+"""The state of a replication that the server has not taken up, or that isn't there."""
+
+GONE: dict[str, t.Any] = {
+    **NOTHING,
+    "state": "failed",
+    "info": {
+        "error": "it runs no more, and of a replication without a document CouchDB keeps no reason but in its log"
+    },
+}
+"""The state of a replication without a document that was started and runs no more."""
+
+_BROKEN = frozenset(["crashing", "error", "failed"])
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One end of a replication, taken apart: a ``database`` of this server or a ``url``, and how to log in there.
+
+    ``username`` and ``password`` are None when nothing is said of them. ``others`` are fields of CouchDB's own object.
+    """
+
+    database: str | None = None
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    others: dict[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def says_who(self) -> bool:
+        """Whether it holds a login of its own."""
+        return self.username is not None or bool(self.headers or self.others)
+
+
+@dataclass(frozen=True)
+class Here:
+    """The server that replicates: how it is spoken to, at which ``url`` it reaches itself, who the task logs in as.
+
+    ``headers`` hold a login of another kind, such as a session's cookie. It may end, so a name and password are used instead
+    where there are both and the replication is to last.
+    """
+
+    dialect: Dialect
+    url: str
+    username: str | None = None
+    password: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replication:
+    """A declared replication. ``where`` stands before the names of its options in errors."""
+
+    where: str
+    name: str | None
+    present: bool
+    persistent: bool
+    wait: bool
+    source: Endpoint | None
+    target: Endpoint | None
+    fields: dict[str, t.Any]
+
+    @property
+    def label(self) -> str:
+        """What it is called: its name, or its ends."""
+        return self.name or " to ".join(_told(end) for end in self.ends if end)
+
+    @property
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """Source and target."""
+        return self.source, self.target
+
+    @property
+    def continuous(self) -> bool:
+        """Whether it goes on."""
+        return bool(self.fields.get("continuous"))
+
+    @property
+    def databases(self) -> list[str]:
+        """The databases of this server that it begins with, or creates."""
+        return [end.database for end in self.ends if self.present and end and end.database]
+
+    def unmet(self, missing: t.Container[str]) -> InvalidInput | None:
+        """The error when one of the databases that must be there is among the ``missing``."""
+        for option, end in zip(_ENDS, self.ends):
+            created = option == "target" and self.fields.get("create_target")
+            if self.present and end and end.database in missing and not created:
+                advice = "create it before" if option == "source" else "create it before, or set create_target"
+                return InvalidInput(
+                    f"{self.where}{option}", f"there is no database {end.database} on this server: {advice}"
+                )
+        return None
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to wait for."""
+        return self.wait and self.present and (self.persistent or self.continuous)
+
+    def document(self, here: Here) -> dict[str, t.Any]:
+        """What CouchDB is to be given, without its id. Raises InvalidInput for what this version or login can't do."""
+        dialect = here.dialect
+        written: dict[str, t.Any] = {}
+        for option, end in zip(_ENDS, self.ends):
+            if end is not None:
+                written[option] = written_endpoint(end, here, f"{self.where}{option}", lasting=self.persistent)
+        lacking = () if dialect.clustered else ("selector", "create_target_params", *_PROXIES)
+        for option in lacking:
+            if option in self.fields:
+                raise InvalidInput(
+                    f"{self.where}{option}", f"{dialect.product} {dialect.version} has none, and would pass it over"
+                )
+        return {**written, **copy.deepcopy(self.fields)}
+
+
+# What is declared
+
+
+def check_replicator(name: str, option: str = "replicator") -> None:
+    """Raise InvalidInput unless the name is one of a replicator database."""
+    check_database_name(name, option)
+    if name != REPLICATOR and not name.endswith(f"/{REPLICATOR}"):
+        raise InvalidInput(
+            option, f"{name} is no replicator database: their names are {REPLICATOR} or end in /{REPLICATOR}"
+        )
+
+
+def check_dialect(replicator: str, dialect: Dialect) -> None:
+    """Raise InvalidInput for a replicator database at which this version doesn't look."""
+    if replicator != REPLICATOR and not dialect.clustered:
+        raise InvalidInput(
+            "replicator", f"{dialect.product} {dialect.version} has one replicator database, {REPLICATOR}"
+        )
+
+
+def declared(given: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any], where: str = "") -> Replication:
+    """A replication from its options, checked; state, persistent and wait are from ``defaults`` where they are None.
+
+    Raises InvalidInput, naming the option, for what can't be a replication.
+    """
+    own = {name: defaults[name] if given[name] is None else given[name] for name in ("state", "persistent", "wait")}
+    name, present = given["name"], own["state"] == "present"
+    if own["persistent"] and not name:
+        raise InvalidInput(f"{where}name", "must be given: it is the id of the replication's document")
+    if name and name.startswith("_"):
+        raise InvalidInput(f"{where}name", f"{name!r} begins with an underscore, which CouchDB keeps for itself")
+    ends: list[Endpoint | None] = []
+    for option in _ENDS:
+        if given[option] is not None:
+            ends.append(endpoint(given[option], f"{where}{option}"))
+        elif present or not own["persistent"]:
+            raise InvalidInput(f"{where}{option}", "must be given")
+        else:
+            ends.append(None)
+    fields = _fields(given, where)
+    return Replication(where, name, present, own["persistent"], own["wait"], ends[0], ends[1], fields)
+
+
+def endpoint(given: t.Any, option: str) -> Endpoint:
+    """One end taken apart: a database name, an address, or a mapping of C(_ENDPOINT).
+
+    Raises InvalidInput, naming ``option``, for what is neither.
+    """
+    if isinstance(given, str):
+        return _address(given, option) if "://" in given else _local(given, option)
+    if not isinstance(given, t.Mapping):
+        raise InvalidInput(option, "must be a database name, an http(s) address, or a mapping with one of them")
+    for name in given:
+        if name not in _ENDPOINT:
+            raise InvalidInput(option, f"has no {name}, only {', '.join(_ENDPOINT)}")
+    named = [name for name in ("url", "database") if given.get(name) is not None]
+    if len(named) != 1 or not isinstance(given[named[0]], str):
+        raise InvalidInput(option, "must hold either a url or a database, as text")
+    where = given[named[0]]
+    end = _address(where, option) if named == ["url"] and "://" in where else _local(where, option)
+    return _with_login(end, given, option)
+
+
+def _address(given: str, option: str) -> Endpoint:
+    shown = mask_url(given)
+    try:
+        parts = urlsplit(given.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidInput(
+            option, f"{shown} is no address; characters such as / : @ # in a password must be percent-encoded"
+        ) from None
+    if not _ADDRESS.match(given.strip()):
+        raise InvalidInput(option, f"{shown} must be a database of this server or an http(s) address")
+    if not host or port == 0:
+        raise InvalidInput(option, f"{shown} names no {'port' if host else 'host'}")
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", parts.netloc + parts.path):
+        raise InvalidInput(
+            option, f"{shown} holds a query, a fragment or a space, which the address of a database can't"
+        )
+    if not parts.path.strip("/"):
+        raise InvalidInput(option, f"{shown} names no database")
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if not parts.username:
+        return Endpoint(url=address)
+    return Endpoint(url=address, username=unquote(parts.username), password=unquote(parts.password or ""))
+
+
+def _local(given: str, option: str) -> Endpoint:
+    try:
+        check_database_name(given)
+    except InvalidInput as error:
+        shown = InvalidInput("name", "it holds an @, as addresses with a login do") if "@" in given else error
+        raise InvalidInput(option, f"is neither a database name nor an http(s) address ({shown})") from None
+    return Endpoint(database=given)
+
+
+def _with_login(end: Endpoint, given: t.Mapping[str, t.Any], option: str) -> Endpoint:
+    """The end with the login that its mapping holds, which is stronger than one in its address."""
+    for name in ("headers", "auth"):
+        if not isinstance(given.get(name) or {}, t.Mapping):
+            raise InvalidInput(option, f"{name} must be a mapping")
+    headers = {str(name): str(value) for name, value in (given.get("headers") or {}).items()}
+    for name, value in headers.items():
+        if not name.strip() or re.search(r"[\r\n\x00]", name + value):
+            raise InvalidInput(option, f"the header {name.strip()!r} can't be sent")
+    others = copy.deepcopy(dict(given.get("auth") or {}))
+    basic = others.pop("basic", None) or {}
+    username, password = (
+        str(value) if value is not None else None
+        for value in (given.get(name, basic.get(name)) for name in ("username", "password"))
+    )
+    if username is None and password is not None:
+        raise InvalidInput(option, "has a password and no username")
+    if username is not None and password is None and end.username != username:
+        raise InvalidInput(option, "has a username and no password")
+    if username is None or password is None:
+        username, password = end.username, end.password
+    if username is not None and ":" in username:
+        raise InvalidInput(option, "has a username with a colon, which Basic authentication can't carry")
+    if username is not None and "authorization" in {name.lower() for name in headers}:
+        raise InvalidInput(option, "has a username and a header Authorization: which of them is to be used?")
+    return Endpoint(end.database, end.url, username, password, headers, {"auth": others} if others else {})
+
+
+def _fields(given: t.Mapping[str, t.Any], where: str) -> dict[str, t.Any]:
+    """The fields of the document beside its ends, checked, without those that mean nothing."""
+    options = given["options"] or {}
+    for name in options:
+        if str(name).startswith("_") or name in (*_ENDS, *FIELDS, "owner", "cancel"):
+            raise InvalidInput(f"{where}options", f"{name} is no field to give here: it is an option, or CouchDB's own")
+    fields = {name: given[name] for name in FIELDS}
+    fields.update(options)
+    fields = {name: _field(name, value, where) for name, value in fields.items() if value is not None}
+    fields = {name: value for name, value in fields.items() if value != _SWITCHES.get(name)}
+    chosen = [name for name in CHOICES if name in fields]
+    if len(chosen) > 1:
+        raise InvalidInput(
+            f"{where}{chosen[1]}", f"can't be given together with {chosen[0]}: CouchDB takes one of them"
+        )
+    if "proxy" in fields and any(name in fields for name in _PROXIES):
+        raise InvalidInput(f"{where}options", "proxy can't be given together with source_proxy or target_proxy")
+    for name in (*_PROXIES, "proxy"):
+        if name in fields and not (isinstance(fields[name], str) and _PROXY.match(fields[name])):
+            raise InvalidInput(f"{where}{name}", "must be an address that begins with http://, https:// or socks5://")
+    return fields
+
+
+def _field(name: str, value: t.Any, where: str) -> t.Any:
+    if name in _NUMBERS:
+        try:
+            return int(str(value))
+        except ValueError:
+            raise InvalidInput(f"{where}options", f"{name} is {value!r}, and must be a whole number") from None
+    if name in _SWITCHES:
+        if str(value).lower() not in ("true", "false", "yes", "no"):
+            raise InvalidInput(f"{where}options", f"{name} is {value!r}, and must be true or false")
+        return str(value).lower() in ("true", "yes")
+    if name in ("query_params", "create_target_params"):
+        return {str(key): _parameter(held) for key, held in value.items() if held is not None} or None
+    if name == "doc_ids":
+        return list(dict.fromkeys(value))
+    return copy.deepcopy(value)
+
+
+def _parameter(value: t.Any) -> str:
+    """A value of a query as text, spelt as CouchDB reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# What CouchDB is given
+
+
+def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -> t.Any:
+    """One end as this version of CouchDB needs it written: text where that says all, else an object.
+
+    ``lasting`` is for a document, in which a session's cookie would end. Raises InvalidInput, naming ``option``, for a
+    login that can't be written.
+    """
+    username, password, headers = end.username, end.password, dict(end.headers)
+    if end.url is not None:
+        url = end.url
+    elif here.dialect.takes_local_endpoints and not end.says_who:
+        return t.cast(str, end.database)
+    else:
+        url = here.url + quote(t.cast(str, end.database), safe="")
+        if not end.says_who and here.username is not None and (lasting or not here.headers):
+            username, password = here.username, here.password
+        elif not end.says_who:
+            headers = dict(here.headers)
+            if lasting and "Cookie" in headers:
+                raise InvalidInput(
+                    option,
+                    "the task is logged in with a cookie, which ends one day, and can't be kept in a replication: "
+                    "give the task a username and password, or give them here beside the database",
+                )
+    written: dict[str, t.Any] = {"url": url, **copy.deepcopy(end.others)}
+    if username is not None:
+        if here.dialect.takes_endpoint_auth:
+            basic = {"username": username, "password": password or ""}
+            written["auth"] = {"basic": basic, **written.get("auth", {})}
+        else:
+            headers["Authorization"] = basic_authorization(username, password)
+    if headers:
+        written["headers"] = headers
+    return written if len(written) > 1 else url
+
+
+def basic_authorization(username: str, password: str | None) -> str:
+    """The value of the header Authorization for a name and password."""
+    return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")
+
+
+# What is the same
+
+
+def same(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
+    """Whether two documents ask for the same replication, with the same logins."""
+    return normal(one) == normal(other)
+
+
+def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A document in a form in which equal ones are equal: whatever its spelling, and without what CouchDB adds.
+
+    A field of a shape that CouchDB would not take stays as it is.
+    """
+    found: dict[str, t.Any] = {}
+    for name, value in declared_fields(document).items():
+        if name in _ENDS:
+            found[name] = _normal_end(value)
+        elif name == "proxy":
+            found.update({proxy: _normal_proxy(value) for proxy in _PROXIES})
+        elif name in _PROXIES:
+            found[name] = _normal_proxy(value)
+        elif name == "doc_ids":
+            found[name] = sorted(set(map(str, value))) if isinstance(value, list) else value
+        elif name == "selector" and isinstance(value, t.Mapping):
+            found[name] = meaning(value)
+        elif name == "user_ctx" and isinstance(value, t.Mapping):
+            found[name] = {"name": value.get("name"), "roles": sorted(map(str, value.get("roles") or []))}
+        else:
+            try:
+                kept = _field(name, value, "")
+            except (InvalidInput, AttributeError, TypeError):
+                kept = value
+            if kept is not None and kept != _SWITCHES.get(name):
+                found[name] = kept
+    return found
+
+
+def declared_fields(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of a document that somebody declared: all but its id, and what CouchDB adds to it."""
+    added = ("_id", "_rev", "owner")
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in added and not name.startswith("_replication_") and value is not None
+    }
+
+
+def _normal_end(value: t.Any) -> t.Any:
+    given = {"url": value} if isinstance(value, str) else value
+    if not isinstance(given, t.Mapping) or not isinstance(given.get("url"), str):
+        return value
+    url, login = normal_url(given["url"])
+    auth = dict(_mapping(given.get("auth")))
+    basic = auth.pop("basic", None)
+    if isinstance(basic, t.Mapping):
+        login = (str(basic.get("username")), str(basic.get("password")))
+    sent = {str(name).lower(): str(held) for name, held in _mapping(given.get("headers")).items()}
+    by_header = _basic_login(sent.get("authorization", ""))
+    if by_header and login in (None, by_header):
+        login = by_header
+        del sent["authorization"]
+    rest = {name: held for name, held in given.items() if name not in ("url", "auth", "headers") and held is not None}
+    return {"url": url, "login": login, "auth": auth, "headers": sent, **rest}
+
+
+def _normal_proxy(value: t.Any) -> t.Any:
+    return normal_url(value) if isinstance(value, str) else value
+
+
+def normal_url(url: str) -> tuple[str, tuple[str, str] | None]:
+    """An address in one spelling, without the login in it, and that login. A bare name stays as it is."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        return url, None
+    if not parts.scheme or not host:
+        return url, None
+    login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    shown_port = "" if port in (None, _PORTS.get(parts.scheme)) else f":{port}"
+    path = "/".join(quote(unquote(part), safe="") for part in parts.path.rstrip("/").split("/"))
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{host}{shown_port}{path}{query}", login
+
+
+def _basic_login(header: str) -> tuple[str, str] | None:
+    scheme, _space, text = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        username, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return (username, password) if colon else None
+
+
+# What runs
+
+
+def state(row: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What has become of a replication, from a row of C(_scheduler/docs) or, before CouchDB 2.1, from its document."""
+    noted = row.get("_replication_state_reason")
+    info = row.get("info", {"error": noted} if noted else row.get("_replication_stats"))
+    told = row.get("state", row.get("_replication_state"))
+    return {"state": told, "info": info, "id": row.get("id"), "start_time": row.get("start_time")}
+
+
+def fits_job(document: t.Mapping[str, t.Any], job: t.Mapping[str, t.Any]) -> bool:
+    """Whether a job that no document asked for is that of these ends, and goes on as this does.
+
+    CouchDB tells no more of it.
+    """
+    ends = all(normal_url(_url(document[end]))[0] == normal_url(str(job[end]))[0] for end in _ENDS)
+    return ends and bool(document.get("continuous")) == bool(job["continuous"])
+
+
+def is_locked(document: t.Mapping[str, t.Any], dialect: Dialect) -> bool:
+    """Whether the document runs and can't be changed, as before CouchDB 2.1; it can be deleted."""
+    return not dialect.has_scheduler and document.get("_replication_state") == "triggered"
+
+
+def new_job(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The job that a document which is sent will become, as far as it is known."""
+    ends = {end: _url(document[end]) for end in _ENDS}
+    return {**NOTHING, **ends, "continuous": bool(document.get("continuous"))}
+
+
+def suffixes(job: t.Mapping[str, t.Any] | None) -> dict[str, bool]:
+    """The fields that a request to stop a job must hold, as the job's id tells of them."""
+    return {"create_target": "+create_target" in job["id"]} if job and job["id"] else {}
+
+
+def verdict(row: t.Mapping[str, t.Any], continuous: bool, started: t.Collection[str]) -> str:
+    """What to make of a state: C(done), C(broken), or C(open).
+
+    A replication is told to be running before it has reached its ends. ``started`` are the ids of those that have.
+    """
+    state = row["state"]
+    if state in _BROKEN:
+        return "broken"
+    if state == "completed":
+        return "done"
+    if continuous and state in ("running", "triggered"):
+        return "done" if state == "triggered" or row["info"] or row["id"] in started else "open"
+    return "open"
+
+
+def copied(session: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What a replication that is done has copied: the counts of its own session, all 0 when there was nothing new."""
+    names = ("docs_read", "docs_written", "doc_write_failures")
+    own = {} if session.get("no_changes") else (session.get("history") or [session])[0]
+    return {name: own.get(name) or 0 for name in names}
+
+
+# How it is told
+
+
+def told_end(value: t.Any) -> str | None:
+    """One end of a document as it may be shown: its address without a login, or the name of a database."""
+    return None if value is None else mask_url(_url(value)).replace(f"{MASK}@", "")
+
+
+def told_info(info: t.Any) -> t.Any:
+    """What CouchDB tells of a state, without secrets."""
+    return mask_document(info)
+
+
+def told_document(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A document as a diff begins with it: what is declared in it, secret headers hidden."""
+    found = copy.deepcopy(declared_fields(document))
+    for end in _ENDS:
+        headers = _mapping(_mapping(found.get(end)).get("headers"))
+        for name in headers:
+            # Others are hidden by what makes the diff, which marks them where they differ.
+            if is_secret_header(name) and mask_document({name: "x"}) == {name: "x"}:
+                headers[name] = MASK
+    return found
+
+
+def problem(rows: t.Mapping[str, t.Mapping[str, t.Any]], seconds: float | None = None) -> CouchDBError:
+    """The error of replications that are broken, or that were not done after so many ``seconds``: name → state."""
+    said = []
+    for name, row in rows.items():
+        reason, told = _reason(row["info"]), row["state"] or "not taken up by the server"
+        told = "in the state error" if told == "error" else told
+        said.append(f"the replication {name} is {told if seconds is None else f'still {told} after {seconds:g} s'}")
+        if reason:
+            said[-1] += f": {reason}"
+    first = next(iter(rows.values()))
+    advice = "" if seconds is None else "; if it is only slow, give it more time with wait_timeout"
+    return CouchDBError("; ".join(said) + advice, error=first["state"], reason=_reason(first["info"]))
+
+
+def _reason(info: t.Any) -> str | None:
+    """CouchDB's own words for why a replication doesn't go on."""
+    reason = info.get("error") if isinstance(info, t.Mapping) else info
+    if not reason:
+        return None
+    return mask_text(" ".join((reason if isinstance(reason, str) else json.dumps(reason)).split()))
+
+
+def secrets(given: t.Mapping[str, t.Any]) -> set[str]:
+    """The texts to hide in the options of a replication, whatever their shape."""
+    found = document_secrets([given.get(name) for name in ("query_params", "options", "selector")])
+    for option in (*_ENDS, *_PROXIES):
+        found |= _end_secrets(given.get(option))
+    if isinstance(given.get("options"), t.Mapping):
+        found |= _end_secrets(given["options"].get("proxy"))
+    return found
+
+
+def _end_secrets(value: t.Any) -> set[str]:
+    if isinstance(value, str):
+        return url_secrets(value)
+    if not isinstance(value, t.Mapping):
+        return set()
+    found = document_secrets(value) | _end_secrets(value.get("url")) | _end_secrets(value.get("database"))
+    for name, held in _mapping(value.get("headers")).items():
+        if is_secret_header(str(name)):
+            found |= {str(held), str(held).partition(" ")[2]}
+    found |= {quote(secret, safe="") for secret in found}
+    return found - {""}
+
+
+def _told(end: Endpoint) -> str:
+    return end.database or mask_url(t.cast(str, end.url))
+
+
+def _mapping(value: t.Any) -> dict[str, t.Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _url(value: t.Any) -> str:
+    return str(value.get("url")) if isinstance(value, t.Mapping) else str(value)

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A database's security object: what can be declared, and what is merged into what there is. Pure."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ..errors import InvalidInput
+
+_GROUPS = ("admins", "members")
+_LISTS = ("names", "roles")
+
+
+def check_security(security: t.Any, option: str = "security") -> None:
+    """Raise InvalidInput, naming ``option``, unless it is an object whose admins and members hold lists of texts."""
+    if not isinstance(security, t.Mapping):
+        raise InvalidInput(option, "must be a mapping with admins and members")
+    for group in _GROUPS:
+        lists = security.get(group, {})
+        if not isinstance(lists, t.Mapping):
+            raise InvalidInput(f"{option}.{group}", "must be a mapping with names and roles")
+        for kind in _LISTS:
+            listed = lists.get(kind, [])
+            if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+                raise InvalidInput(f"{option}.{group}.{kind}", "must be a list of texts")
+
+
+def given_security(security: t.Mapping[str, t.Any], option: str = "security") -> dict[str, dict[str, list[str]]]:
+    """What is given for a security object, without what is None.
+
+    Raises InvalidInput, naming ``option``, for anything but lists of texts called names and roles, in
+    admins and members.
+    """
+    given = {group: lists for group, lists in security.items() if lists is not None}
+    for group, lists in given.items():
+        if group not in _GROUPS:
+            raise InvalidInput(option, f"has no {group}, only {' and '.join(_GROUPS)}")
+        if isinstance(lists, t.Mapping):
+            given[group] = {kind: listed for kind, listed in lists.items() if listed is not None}
+            for kind in given[group]:
+                if kind not in _LISTS:
+                    raise InvalidInput(f"{option}.{group}", f"has no {kind}, only {' and '.join(_LISTS)}")
+    check_security(given, option)
+    return given
+
+
+def merged_security(
+    security: t.Mapping[str, t.Any], given: t.Mapping[str, t.Mapping[str, list[str]]]
+) -> dict[str, t.Any]:
+    """A security object with what is given set in it, and all else as it was.
+
+    A list that holds the same in another order is the same, and stays as it was.
+    """
+    merged = copy.deepcopy(dict(security))
+    for group, lists in given.items():
+        for kind, wanted in lists.items():
+            held = merged.get(group, {}).get(kind, [])
+            if sorted(set(held)) != sorted(set(wanted)):
+                merged.setdefault(group, {})[kind] = list(dict.fromkeys(wanted))
+    return merged

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A user's document: what is CouchDB's in it, what is its owner's, how a declaration changes it. Pure.
+
+https://docs.couchdb.org/en/stable/intro/security.html#users-documents
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+from ..errors import InvalidInput
+from .names import check_json
+from .passwords import PasswordHash, parse_user
+from .secrets import mask_document
+
+PREFIX = "org.couchdb.user:"
+
+_HASH_FIELDS = frozenset(["password_scheme", "pbkdf2_prf", "derived_key", "password_sha", "salt", "iterations"])
+_OWN_FIELDS = frozenset(["name", "type", "roles", "password"]) | _HASH_FIELDS
+
+
+def check_fields(user: t.Mapping[str, t.Any], where: str = "") -> None:
+    """Raise InvalidInput for roles and attributes that CouchDB doesn't take, or that are other options' work.
+
+    ``where`` stands before the names of the options in the error.
+    """
+    for option in ("roles", "attributes"):
+        check_json(user[option], where + option)
+    for role in user["roles"] or []:
+        if not role or role.startswith("_"):
+            raise InvalidInput(
+                f"{where}roles", f"{role!r} is no role for a user: those with an underscore are CouchDB's"
+            )
+    for name in user["attributes"] or {}:
+        if str(name).startswith("_") or name in _OWN_FIELDS:
+            raise InvalidInput(f"{where}attributes", f"{name} is not an attribute, but CouchDB's own field")
+
+
+def merged(user: t.Mapping[str, t.Any], held: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """The user's document with the given roles and attributes in it, and all else as it was."""
+    name = user["name"]
+    document = {"_id": PREFIX + name, "name": name, "type": "user", "roles": []} if held is None else dict(held)
+    if user["roles"] is not None and set(user["roles"]) != set(document.get("roles", [])):
+        document["roles"] = list(dict.fromkeys(user["roles"]))
+    document.update(copy.deepcopy(user["attributes"] or {}))
+    return document
+
+
+def with_hash(document: t.Mapping[str, t.Any], wanted: PasswordHash) -> dict[str, t.Any]:
+    """The document with this hash of its password instead of the one it had."""
+    kept = {name: value for name, value in document.items() if name not in _HASH_FIELDS}
+    return {**kept, **wanted.user_fields()}
+
+
+def shown(name: str, document: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """The user as a module returns it."""
+    if document is None:
+        empty = dict.fromkeys(("roles", "attributes", "scheme", "iterations"))
+        return {"name": name, "exists": False, **empty}
+    stored = parse_user(document)
+    attributes = {field: value for field, value in document.items() if field not in _OWN_FIELDS and field[:1] != "_"}
+    return {
+        "name": name,
+        "exists": True,
+        "roles": document.get("roles", []),
+        "attributes": mask_document(attributes),
+        "scheme": stored and stored.scheme,
+        "iterations": stored and stored.iterations,
+    }

@@ -1,0 +1,454 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_cluster: its plans as tables, what it refuses, and the requests that reach the wire."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import cluster as client_room
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
+from wire import InTurn, Wire, client
+
+RESOURCE = resource.RESOURCE
+PARAMS: dict[str, t.Any] = {
+    **{name: option.get("default") for name, option in resource.ARGUMENT_SPEC.items()},
+    "members": ["a@h"],
+}
+ALIKE = {"couchdb": {"uuid": "u"}, "chttpd_auth": {"secret": "s"}, "admins": {"admin": "hash"}}
+THERE = {"_users": 3, "_replicator": 3}
+MISSING = {"_users": None, "_replicator": None}
+HELD = {"orders": Placement({"0-f": ["c@h"]})}
+DATABASES = [("put_system_database", "_users"), ("put_system_database", "_replicator")]
+
+
+def observed(*members: str, **fields: t.Any) -> Observed:
+    """A cluster of these, all connected, in which a@h answers."""
+    given = {"copies": dict.fromkeys(THERE, min(3, len(members))), **fields}
+    server = Server("a@h", "3.4.3", given.pop("settings", ALIKE), list(members), given.pop("shards", {}))
+    return Observed(server, list(members), given.pop("connected", list(members)), **given)
+
+
+def other(name: str, **fields: t.Any) -> Server:
+    """A node that can join."""
+    return Server(name, "3.4.3", **{"settings": ALIKE, "members": [name], **fields})
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "calls"),
+    [
+        # Alone.
+        (
+            observed("a@h", copies=MISSING),
+            {"members": ["a@h"]},
+            [("config", "a@h/cluster/n"), *DATABASES],
+        ),
+        (observed("a@h", settings={"cluster": {"n": "1"}}), {"members": ["a@h"]}, []),
+        (observed("a@h", settings={"cluster": {"n": "3"}}), {"members": ["a@h"]}, [("config", "a@h/cluster/n")]),
+        # Who joins.
+        (
+            observed("a@h", copies=MISSING),
+            {"members": ["a@h", "b@h", "c@h"]},
+            [("join_node", "b@h"), ("join_node", "c@h"), *DATABASES],
+        ),
+        (observed("a@h", "b@h"), {"members": ["a@h", "b@h", "c@h"]}, [("join_node", "c@h")]),
+        (observed("a@h", "b@h", "c@h"), {"members": ["c@h", "b@h", "a@h"]}, []),
+        # Half-way: killed before the databases, or one of them.
+        (observed("a@h", "b@h", "c@h", copies=MISSING), {"members": ["a@h", "b@h", "c@h"]}, DATABASES),
+        (
+            observed("a@h", "b@h", "c@h", copies={"_users": 3, "_replicator": None}),
+            {"members": ["a@h", "b@h", "c@h"]},
+            DATABASES[1:],
+        ),
+        (observed("a@h", "b@h", "c@h", connected=["a@h", "b@h"]), {"members": ["a@h", "b@h", "c@h"]}, []),
+        # A node that was alone has had one copy of everything.
+        (
+            observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}}, found={"b@h": other("b@h")}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            [("join_node", "b@h"), ("config", "a@h/cluster/n")],
+        ),
+        # In the middle of an upgrade, node by node.
+        (
+            observed("a@h", "b@h", found={"b@h": Server("b@h", "3.5.0", {})}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            [],
+        ),
+        (
+            observed("a@h", "b@h", found={"b@h": other("b@h", settings={"cluster": {"n": "1"}})}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            [("config", "b@h/cluster/n")],
+        ),
+        # Who is not named stays, unless it is to leave.
+        (observed("a@h", "b@h", "c@h"), {"members": ["a@h"]}, []),
+        (
+            observed("a@h", "b@h", "c@h"),
+            {"members": ["a@h", "d@h"], "exclusive": True},
+            [("join_node", "d@h"), ("leave_node", "b@h"), ("leave_node", "c@h")],
+        ),
+        (
+            observed("a@h", "c@h", shards=HELD),
+            {"members": ["a@h"], "exclusive": True, "force": True},
+            [("leave_node", "c@h"), ("config", "a@h/cluster/n")],
+        ),
+        (
+            observed("a@h", "c@h", connected=["a@h"], settings={"cluster": {"n": "1"}}),
+            {"members": ["a@h"], "exclusive": True},
+            [("leave_node", "c@h")],
+        ),
+        # Not waiting: CouchDB would place copies on who may never connect.
+        (observed("a@h", copies=MISSING), {"members": ["a@h", "b@h"], "wait": False}, [("join_node", "b@h")]),
+        (observed("a@h", "b@h", copies=MISSING), {"members": ["a@h", "b@h"], "wait": False}, DATABASES),
+        # What is created.
+        (observed("a@h", "b@h", copies={}), {"members": ["a@h", "b@h"], "system_databases": []}, []),
+        (
+            observed("a@h", "b@h", copies={"_global_changes": None}),
+            {"members": ["a@h", "b@h"], "system_databases": ["_global_changes"]},
+            [("put_system_database", "_global_changes")],
+        ),
+    ],
+)
+def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, str]]) -> None:
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, held)
+    ordered = [change for stage in plan.stages() for change in stage]
+    assert [(change.call, "/".join(change.path)) for change in ordered] == calls
+    assert set(desired.names) <= set(plan.predicted.members)
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "says"),
+    [
+        (observed("b@h"), {"members": ["b@h", "c@h"]}, "members: must name a@h, the node that answers"),
+        (
+            observed("a@h", found={"b@h": other("c@h"), "d@h": errors.Unauthorized("answered 401")}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}, {"name": "d@h", "url": "http://d/"}]},
+            "members: b@h: the node that answers at its url is c@h; d@h: answered 401",
+        ),
+        (
+            observed("a@h", "b@h", found={"b@h": errors.Unauthorized("answered 401")}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            "members: b@h: answered 401",
+        ),
+        # One that was taken out stays connected for as long as it runs, and has a list of its own.
+        (
+            observed("a@h", connected=["a@h", "b@h"], found={"b@h": other("b@h", members=["a@h", "b@h", "x@h"])}),
+            {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
+            "members: b@h: it belongs to a cluster with x@h",
+        ),
+        (
+            observed("a@h", "c@h", shards=HELD),
+            {"members": ["a@h"], "exclusive": True},
+            "exclusive: c@h still holds shards of orders: ",
+        ),
+    ],
+)
+def test_who_can_not_join_or_leave_is_refused(held: Observed, given: dict[str, t.Any], says: str) -> None:
+    with pytest.raises(errors.InvalidInput, match=f"^{says}"):
+        resource.plan(resource.desire({**PARAMS, **given}), held)
+
+
+@pytest.mark.parametrize(
+    ("members", "connected", "found", "says"),
+    [
+        (["a@h"], ["a@h"], errors.Unreachable("nothing answers"), "members: b@h: nothing answers"),
+        (["a@h"], ["a@h"], other("b@h", settings={}), "members: b@h: it differs from a@h"),
+        (["a@h", "b@h"], ["a@h"], other("b@h", settings={}), "members: b@h: it differs from a@h"),
+        (["a@h", "b@h"], ["a@h"], errors.Unreachable("nothing answers"), None),
+        (["a@h", "b@h"], ["a@h", "b@h"], other("b@h", settings={}), None),
+        (["a@h"], ["a@h"], other("b@h"), None),
+    ],
+)
+def test_what_must_be_so_before_a_node_joins(
+    members: list[str], connected: list[str], found: t.Any, says: str | None
+) -> None:
+    given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
+    held = observed(*members, connected=connected, found={"b@h": found})
+    unmet = resource.plan(resource.desire({**PARAMS, **given}), held).unmet
+    assert (unmet is None) == (says is None)
+    assert str(unmet or "").startswith(says or "")
+
+
+def test_a_member_that_is_away_is_waited_for() -> None:
+    given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
+    held = observed("a@h", "b@h", connected=["a@h"], found={"b@h": errors.Unreachable("nothing answers")})
+    assert not resource.plan(resource.desire({**PARAMS, **given}), held).changes
+
+
+@pytest.mark.parametrize("others", [["b@h"], ["b@h", "c@h"], ["b@h", "c@h", "d@h", "e@h"]])
+def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(others: list[str]) -> None:
+    held = observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}})
+    plan = resource.plan(resource.desire({**PARAMS, "members": ["a@h", *others]}), held)
+    assert [change.after for change in plan.changes if change.call == "config"] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "warned"),
+    [
+        (observed("a@h", "b@h", "c@h"), {"members": ["a@h", "b@h", "c@h"]}, []),
+        (observed("a@h", "b@h"), {"members": ["a@h", "b@h"]}, ["2 members is an even number"]),
+        (observed("a@h", "b@h", "c@h"), {"members": ["a@h", "b@h", "c@h", "d@h"]}, ["4 members is an even number"]),
+        (
+            observed("a@h", "b@h", "c@h", copies={"_users": 1, "_replicator": 3}),
+            {"members": ["a@h", "b@h", "c@h"]},
+            ["_users has 1 of 3 copies"],
+        ),
+        (
+            observed("a@h", "b@h", "c@h", connected=["a@h", "b@h"]),
+            {"members": ["a@h", "b@h"]},
+            ["c@h is a member, is not connected and is not named"],
+        ),
+        (
+            observed("a@h", copies=MISSING),
+            {"members": ["a@h", "b@h", "c@h"], "wait": False},
+            ["_users, _replicator not created"],
+        ),
+    ],
+)
+def test_warnings(held: Observed, given: dict[str, t.Any], warned: list[str]) -> None:
+    warnings = resource.plan(resource.desire({**PARAMS, **given}), held).warnings
+    assert len(warnings) == len(warned)
+    assert all(warning.startswith(start) for warning, start in zip(warnings, warned, strict=True))
+
+
+def test_no_copies_are_placed_on_a_ghost() -> None:
+    held = observed("a@h", "b@h", "ghost@h", connected=["a@h", "b@h"], copies=MISSING)
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h"]})
+    plan = resource.plan(desired, held)
+    assert not plan.changes
+    assert isinstance(plan.shortfall, errors.NotConnected)
+    assert "_users, _replicator not created" in str(plan.shortfall)
+    assert "ghost@h" in str(plan.shortfall)
+    taken_out = resource.plan(resource.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True}), held)
+    assert taken_out.shortfall is None
+    assert [change.call for change in taken_out.changes] == ["leave_node", *["put_system_database"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("members", "connected", "state"),
+    [
+        (["a@h"], ["a@h"], "single"),
+        (["a@h"], ["a@h", "b@h"], "single"),
+        (["a@h", "b@h"], ["a@h", "b@h", "c@h"], "joined"),
+        (["a@h", "b@h"], ["a@h"], "incomplete"),
+    ],
+)
+def test_state(members: list[str], connected: list[str], state: str) -> None:
+    told = resource.report(resource.desire(PARAMS), Observed(Server("a@h", "3.4.3"), members, connected), [])
+    assert told["cluster"]["state"] == state
+    assert told["cluster"]["connected"] == [name for name in members if name in connected]
+
+
+@pytest.mark.parametrize("option", [{"wait_timeout": 0}, {"members": []}])
+def test_what_can_not_work_is_refused(option: dict[str, t.Any]) -> None:
+    with pytest.raises(errors.InvalidInput, match=f"^{next(iter(option))}: "):
+        resource.desire({**PARAMS, **option})
+
+
+# On the wire
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_room, "_POLL", 0.01)
+    monkeypatch.setattr(client_room, "_SETTLING", 0.05)
+
+
+URLS = [{"name": f"{letter}@h", "url": f"http://couch.example:5984/{letter}/"} for letter in "abc"]
+MEMBERS = ["a@h", "b@h", "c@h"]
+PUTS = ["PUT /_node/a@h/_nodes/b@h", "PUT /_node/a@h/_nodes/c@h", "PUT /_users", "PUT /_replicator"]
+
+
+def membership(*members: str, connected: t.Sequence[str] | None = None) -> dict[str, list[str]]:
+    """What a node says of the members."""
+    return {"cluster_nodes": list(members), "all_nodes": list(members if connected is None else connected)}
+
+
+def node(wire: Wire, name: str, *members: str, at: str = "") -> None:
+    """Puts a node with these members on the wire."""
+    welcome = wire.answers["GET /"]
+    wire[f"GET {at}/"] = welcome
+    wire[f"GET {at}/_node/_local"] = {"name": name}
+    wire[f"GET {at}/_node/_local/_config"] = ALIKE
+    wire[f"GET {at}/_node/_local/_config/cluster"] = {}
+    wire[f"GET {at}/_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {"rows": []}
+    wire[f"GET {at}/_membership"] = membership(*members)
+
+
+def databases(copies: int | None) -> list[dict[str, t.Any]]:
+    """What _dbs_info tells of the system databases."""
+    if copies is None:
+        return [{"key": name, "error": "not_found"} for name in THERE]
+    return [{"key": name, "info": {"db_name": name, "cluster": {"n": copies}}} for name in THERE]
+
+
+def carry_out(check_mode: bool = False, **given: t.Any) -> module.Outcome:
+    params = {**PARAMS, "members": URLS, **given}
+    return module.carry_out(RESOURCE, RESOURCE.desire(params), client(), check_mode=check_mode)
+
+
+def apart(wire: Wire) -> None:
+    """Three nodes that know nothing of one another, and become a cluster once the first has listed all."""
+    node(wire, "a@h", "a@h")
+    for letter in "abc":
+        node(wire, f"{letter}@h", f"{letter}@h", at=f"/{letter}")
+    wire["POST /_dbs_info"] = InTurn([databases(None), databases(3)])
+    joined: list[str] = []
+
+    def join(name: str) -> t.Callable[[t.Any], t.Any]:
+        def answer(body: t.Any) -> t.Any:
+            joined.append(name)
+            if len(joined) == 2:
+                for path in ("", "/a", "/b", "/c"):
+                    wire[f"GET {path}/_membership"] = membership(*MEMBERS)
+            return 201, {"ok": True, "rev": "1-a"}
+
+        return answer
+
+    for name in MEMBERS[1:]:
+        wire[f"PUT /_node/a@h/_nodes/{name}"] = join(name)
+    wire["PUT /_users"] = wire["PUT /_replicator"] = 201, {"ok": True}
+
+
+def test_joining_two_to_a_third_writes_four_times(wire: Wire) -> None:
+    apart(wire)
+    outcome = carry_out()
+    assert sorted(wire.written[:2]) == PUTS[:2]
+    assert sorted(wire.written[2:]) == sorted(PUTS[2:])
+    assert outcome.returned["cluster"] == {"members": MEMBERS, "connected": MEMBERS, "state": "joined"}
+    assert set(diff(outcome.changes)["after"]) == {"b@h", "c@h", "_users", "_replicator"}
+
+
+def test_check_mode_predicts_it_and_writes_nothing(wire: Wire) -> None:
+    apart(wire)
+    outcome = carry_out(check_mode=True)
+    assert not wire.written
+    assert outcome.returned["cluster"] == {"members": MEMBERS, "connected": MEMBERS, "state": "joined"}
+    assert len(outcome.changes) == 4
+
+
+def test_a_second_run_only_reads_and_not_much(wire: Wire) -> None:
+    apart(wire)
+    carry_out()
+    wire.asked.clear()
+    assert not carry_out().changes
+    assert not wire.written
+    # The first node: itself, membership, databases, name, settings. Each address: itself, name, settings, membership.
+    assert len(wire.asked) == 5 + 3 * 4 + 1
+
+
+def test_nothing_is_written_when_one_can_not_join(wire: Wire) -> None:
+    apart(wire)
+    wire["GET /c/_node/_local/_config"] = {**ALIKE, "chttpd_auth": {"secret": "c4n4ry"}}
+    with pytest.raises(errors.InvalidInput, match="^members: c@h: it differs from a@h .*chttpd_auth/secret") as caught:
+        carry_out()
+    assert "c4n4ry" not in str(caught.value)
+    assert not wire.written
+    # An earlier task would have made it alike, had it not been in check mode.
+    (warning,) = carry_out(check_mode=True).warnings
+    assert warning.startswith("members: c@h: it differs from a@h")
+    assert not wire.written
+
+
+def test_who_does_not_connect_is_taken_out_again(wire: Wire) -> None:
+    node(wire, "a@h", "a@h")
+    wire["POST /_dbs_info"] = databases(None)
+    ghostly = membership("a@h", "b@h", connected=["a@h"])
+
+    def join(body: t.Any) -> t.Any:
+        wire["GET /_membership"] = ghostly
+        return 201, {"ok": True}
+
+    wire["PUT /_node/a@h/_nodes/b@h"] = join
+    wire["GET /_node/a@h/_nodes/b@h"] = {"_id": "b@h", "_rev": "1-a"}
+    wire["DELETE /_node/a@h/_nodes/b@h?rev=1-a"] = {"ok": True}
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(members=["a@h", "b@h"], wait_timeout=1)
+    assert wire.written == ["PUT /_node/a@h/_nodes/b@h", "DELETE /_node/a@h/_nodes/b@h?rev=1-a"]
+    failure = module.failure(stop.value.error, stop.value.progress)
+    assert not failure["changed"]
+    assert "b@h did not connect within 1 s and was taken out again" in failure["msg"]
+    assert "cookie" in failure["msg"]
+
+
+def test_a_member_that_was_there_is_not_taken_out(wire: Wire) -> None:
+    node(wire, "a@h", "a@h", "b@h")
+    wire["GET /_membership"] = membership("a@h", "b@h", connected=["a@h"])
+    wire["POST /_dbs_info"] = databases(2)
+    document = {"by_range": {"0-f": ["a@h", "b@h"]}}
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {
+        "rows": [{"id": "orders", "doc": document}]
+    }
+    with pytest.raises(
+        (module.Interrupted, errors.NotConnected), match="not connected with b@h.*holds shards of orders: it is down"
+    ):
+        carry_out(members=["a@h", "b@h"], wait_timeout=1)
+    assert not wire.written
+
+
+def test_a_refused_login_at_an_address_is_not_tried_again(wire: Wire) -> None:
+    apart(wire)
+    wire["GET /b/"] = 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
+    with pytest.raises(errors.InvalidInput, match="^members: b@h: .*Name or password is incorrect"):
+        carry_out()
+    assert wire.asked.count("GET /b/") == 1
+    assert not [line for line in wire.asked if line.startswith("GET /b/_")]
+
+
+def test_the_credentials_of_an_address_win(wire: Wire) -> None:
+    apart(wire)
+    with_password = {"name": "b@h", "url": "http://bob:hidden@couch.example:5984/b/"}
+    carry_out(members=[URLS[0], with_password, URLS[2]], check_mode=True)
+    sent = {line: headers["Authorization"] for line, headers in zip(wire.asked, wire.headers, strict=True)}
+    assert sent["GET /b/"] == "Basic Ym9iOmhpZGRlbg=="
+    assert sent["GET /b/"] != sent["GET /c/"] == sent["GET /"]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"name": "b@h", "url": "http://bob:hidden@couch.example:5984/b/"},
+        {"name": "b@h", "address": "http://bob:hidden@couch.example:5984/b/"},
+        "http://bob:hidden@couch.example:5984/b/",
+    ],
+)
+def test_the_password_of_an_address_is_hidden_wherever_it_stands(member: t.Any) -> None:
+    assert set(resource._secrets({"members": ["a@h", None, member]})) == {"hidden"}
+
+
+def test_who_leaves_leaves_before_databases_are_created(wire: Wire) -> None:
+    node(wire, "a@h", "a@h", "b@h", "c@h")
+    wire["POST /_dbs_info"] = InTurn([databases(None), databases(2)])
+    wire["GET /_node/a@h/_nodes/c@h"] = {"_id": "c@h", "_rev": "1-a"}
+
+    def leave(body: t.Any) -> t.Any:
+        wire["GET /_membership"] = membership("a@h", "b@h", connected=MEMBERS)
+        return 200, {"ok": True}
+
+    wire["DELETE /_node/a@h/_nodes/c@h?rev=1-a"] = leave
+    wire["PUT /_users"] = wire["PUT /_replicator"] = 201, {"ok": True}
+    outcome = carry_out(members=["a@h", "b@h"], exclusive=True)
+    assert wire.written[0] == "DELETE /_node/a@h/_nodes/c@h?rev=1-a"
+    assert sorted(wire.written[1:]) == ["PUT /_replicator", "PUT /_users"]
+    assert outcome.returned["cluster"] == {"members": ["a@h", "b@h"], "connected": ["a@h", "b@h"], "state": "joined"}
+
+
+@pytest.mark.parametrize(
+    ("welcome", "says"),
+    [
+        ({"couchdb": "Welcome", "version": "1.7.2"}, "CouchDB 1.7.2 has no cluster"),
+        ({"express-pouchdb": "Welcome!", "version": "4.2.0"}, "PouchDB Server 4.2.0 has no cluster"),
+        ({"couchdb": "Welcome", "version": "2.3.1"}, "CouchDB 2.3.1 has no members"),
+    ],
+)
+def test_servers_without_manageable_members(wire: Wire, welcome: dict[str, t.Any], says: str) -> None:
+    wire["GET /"] = welcome
+    with pytest.raises(errors.Unsupported, match=f"^{says}"):
+        carry_out()
+    assert wire.asked == ["GET /"]

@@ -1,0 +1,293 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_config: its plans as tables, and the requests that reach the wire."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import TRY
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import config as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from wire import InTurn, Wire, client
+
+NODE = "n1@h"
+RESOURCE = resource.RESOURCE
+PARAMS: dict[str, t.Any] = {
+    "settings": None,
+    "section": None,
+    "key": None,
+    "value": None,
+    "state": "present",
+    "nodes": ["all"],
+}
+
+
+@pytest.mark.parametrize(
+    ("held", "settings", "state", "changes"),
+    [
+        ({}, {"log": {"level": "info"}}, "present", ["create log/level: None → info"]),
+        ({"log": {"level": "info"}}, {"log": {"level": "info"}}, "present", []),
+        ({"log": {"level": "info"}}, {"log": {"level": "debug"}}, "present", ["update log/level: info → debug"]),
+        ({"log": {"level": "info"}}, {"log": {"level": None}}, "present", ["delete log/level: info → None"]),
+        ({"log": {"level": "info"}}, {"log": {"level": "any"}}, "absent", ["delete log/level: info → None"]),
+        ({}, {"log": {"level": None}}, "present", []),
+        ({}, {"log": {"level": "x"}}, "absent", []),
+        ({"a": {"b": "true", "c": "5", "d": "1.5"}}, {"a": {"b": True, "c": 5, "d": 1.5}}, "present", []),
+        ({"a": {"b": "x y"}}, {"a": {"b": "  x y "}}, "present", []),
+        ({"a": {"b": "x"}}, {"a": {"b": ""}}, "present", ["update a/b: x → "]),
+        ({}, {"a": {"b": ""}}, "present", []),
+        ({"a": {"b": True}}, {"a": {"b": True}}, "present", []),
+        ({"a": {"b": "1"}, "z": {"y": "kept"}}, {"a": {"b": 2}}, "present", ["update a/b: 1 → 2"]),
+        ({}, {}, "present", []),
+        ({}, {"a": {}}, "present", []),
+    ],
+)
+def test_plan(held: t.Any, settings: t.Any, state: str, changes: list[str]) -> None:
+    desired = resource.desire({**PARAMS, "settings": settings, "state": state})
+    plan = resource.plan(desired, {NODE: held})
+    assert [
+        f"{change.action} {'/'.join(change.path[1:])}: {change.before} → {change.after}" for change in plan.changes
+    ] == changes
+    assert not resource.plan(desired, plan.predicted).changes
+
+
+def test_each_node_has_its_own_changes() -> None:
+    desired = resource.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    plan = resource.plan(desired, {"n1@h": {"log": {"level": "info"}}, "n2@h": {}})
+    assert [change.path for change in plan.changes] == [("n2@h", "log", "level")]
+
+
+def test_what_moves_the_listener_goes_last() -> None:
+    settings = {"chttpd": {"port": 5985, "bind_address": "any", "require_valid_user": True}}
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    assert [[change.path[2] for change in stage] for stage in plan.stages()] == [
+        ["require_valid_user"],
+        ["bind_address"],
+        ["port"],
+    ]
+    assert plan.afterwards == TRY
+
+
+def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:
+    settings = {"chttpd": {"port": 5985, "bind_address": "any", "backlog": 512, "server_options": "[]"}}
+    with pytest.raises(InvalidInput, match="listener"):
+        resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+
+
+def test_a_restart_is_required_only_for_what_changed() -> None:
+    desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
+    plan = resource.plan(desired, {NODE: {}})
+    assert resource.report(desired, plan.predicted, list(plan.changes))["restart_required"]
+    assert not resource.report(desired, plan.predicted, [])["restart_required"]
+
+
+def test_the_report_holds_the_named_settings_and_no_secret() -> None:
+    settings = {"chttpd_auth": {"secret": "c4n4ry"}, "log": {"level": None}}
+    desired = resource.desire({**PARAMS, "settings": settings})
+    held = {NODE: {"chttpd_auth": {"secret": "c4n4ry", "timeout": "600"}}}
+    assert resource.report(desired, held, []) == {
+        "settings": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
+        "settings_before": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
+        "nodes_down": [],
+        "restart_required": False,
+    }
+    assert "c4n4ry" in resource.secrets({**PARAMS, "settings": settings})
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"settings": {"log": "level"}}, "settings.log"),
+        ({"settings": {"log": {"level": ["a"]}}}, "settings.log.level"),
+        ({"settings": {"log": {"level": "a\nb"}}}, "settings.log.level"),
+        ({"settings": {"log": {"level": "☃"}}}, "settings.log.level"),
+        ({"settings": {"admins": {"a": "b"}}}, "settings.admins"),
+        ({"settings": {"query_servers": {"a": "b"}}}, "settings.query_servers"),
+        ({"settings": {"chttpd": {"port": "x"}}}, "settings.chttpd.port"),
+        ({"section": "admins", "key": "a", "value": "b"}, "section"),
+        ({"section": "log", "key": "", "value": "b"}, "key"),
+        ({"section": "log", "key": "level", "value": ["b"]}, "value"),
+        ({"section": "chttpd", "key": "port", "value": 0}, "value"),
+        ({"section": "admins", "key": "a", "state": "absent"}, "section"),
+    ],
+)
+def test_bad_input_names_the_option(given: t.Any, named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resource.desire({**PARAMS, **given})
+    assert caught.value.option == named
+
+
+def many() -> dict[str, dict[str, str]]:
+    return {f"section{number}": {f"key{key}": f"value {key}" for key in range(10)} for number in range(10)}
+
+
+def test_a_hundred_settings_unchanged_take_three_requests(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": [NODE], "cluster_nodes": [NODE]}
+    wire[f"GET /_node/{NODE}/_config"] = many()
+    outcome = module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "settings": many()}), client(), check_mode=False)
+    assert not outcome.changes
+    assert wire.asked == ["GET /", "GET /_membership", f"GET /_node/{NODE}/_config"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
+    wire["GET /_node/_local/_config"] = InTurn([{"a": {"gone": "x"}}, {"a": {"b/c d": "1 = 2; 3"}}])
+    wire["PUT /_node/_local/_config/a/b%2Fc%20d"] = ""
+    wire["DELETE /_node/_local/_config/a/gone"] = "x"
+    settings = {"a": {"b/c d": "1 = 2; 3", "gone": None}}
+    desired = RESOURCE.desire({**PARAMS, "settings": settings, "nodes": ["_local"]})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    assert len(outcome.changes) == 2
+    assert outcome.returned["settings"] == {"_local": {"a": {"b/c d": "1 = 2; 3", "gone": None}}}
+    written = ["DELETE /_node/_local/_config/a/gone", "PUT /_node/_local/_config/a/b%2Fc%20d"]
+    assert sorted(wire.written) == ([] if check_mode else written)
+    if not check_mode:
+        assert "1 = 2; 3" in wire.bodies
+
+
+def test_a_default_that_stays_is_accepted_and_no_change(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {"log": {"level": "info"}}
+    wire["DELETE /_node/_local/_config/log/level"] = "info"
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": None}}, "nodes": ["_local"]})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+
+
+def test_a_default_that_can_not_be_deleted_is_accepted_and_no_change(wire: Wire) -> None:
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
+    wire["GET /_config"] = {"log": {"level": "info"}}
+    wire["DELETE /_config/log/level"] = 404, {"error": "not_found", "reason": "unknown_config_value"}
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": None}}})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+    assert wire.written == ["DELETE /_config/log/level"]
+
+
+def test_on_couchdb_1_there_is_one_node(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_config"] = InTurn([{}, {"log": {"level": "info"}}])
+    wire["PUT /_config/log/level"] = ""
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert wire.asked == ["GET /", "GET /_config", "PUT /_config/log/level", "GET /_config"]
+    assert outcome.returned["settings"] == {"_local": {"log": {"level": "info"}}}
+
+
+DOWN = (412, {"error": "nodedown", "reason": "n2@h is down"})
+MEMBERS = {"all_nodes": ["n1@h", "n3@h"], "cluster_nodes": ["n1@h", "n2@h", "n3@h"]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {"error": "not_found", "reason": "no such node: x@y"}),
+        # One that has left.
+        (412, {"error": "nodedown", "reason": "x@y is down"}),
+    ],
+)
+def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answer: t.Any) -> None:
+    wire["GET /_membership"] = MEMBERS
+    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/x@y/_config"] = answer
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
+    with pytest.raises(InvalidInput, match="^nodes: no such node: x@y; there are n1@h, n2@h, n3@h"):
+        module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert wire.written == []
+
+
+def serve(wire: Wire, held: dict[str, dict[str, dict[str, str]] | None]) -> None:
+    """Serve the settings of nodes, and let them be written; those of None are down."""
+
+    def read(node: str) -> t.Callable[[t.Any], t.Any]:
+        return lambda _body: DOWN if held[node] is None else (200, held[node])
+
+    def write(node: str) -> t.Callable[[t.Any], t.Any]:
+        def answer(body: t.Any) -> t.Any:
+            settings = held[node]
+            if settings is None:
+                return DOWN
+            old = settings.setdefault("log", {}).pop("level", None)
+            if body is not None:
+                settings["log"]["level"] = body
+            return 200, old or ""
+
+        return answer
+
+    wire["GET /_membership"] = MEMBERS
+    for node in held:
+        wire[f"GET /_node/{node}/_config"] = read(node)
+        wire[f"PUT /_node/{node}/_config/log/level"] = write(node)
+        wire[f"DELETE /_node/{node}/_config/log/level"] = write(node)
+
+
+@pytest.mark.parametrize("nodes", [["all"], ["n1@h", "n2@h", "n3@h"]])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_member_that_is_down_is_told_once_the_others_are_done(wire: Wire, nodes: list[str], check_mode: bool) -> None:
+    serve(wire, {"n1@h": {}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}, "a": {"b": None}}, "nodes": nodes})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    after = {"log": {"level": "info"}, "a": {"b": None}}
+    assert outcome.returned == {
+        "settings": {"n1@h": after, "n3@h": after},
+        "settings_before": {
+            "n1@h": {"log": {"level": None}, "a": {"b": None}},
+            "n3@h": {"log": {"level": "debug"}, "a": {"b": None}},
+        },
+        "nodes_down": ["n2@h"],
+        "restart_required": False,
+    }
+    assert str(outcome.shortfall).startswith("n2@h: down, and missed log/level, a/b. The other nodes are done")
+    written = [f"PUT /_node/{node}/_config/log/level" for node in ("n1@h", "n3@h")]
+    assert sorted(wire.written) == ([] if check_mode else written)
+
+
+@pytest.mark.parametrize(("state", "method"), [("present", "PUT"), ("absent", "DELETE")])
+@pytest.mark.parametrize("answer", [DOWN, (500, {"error": "case_clause", "reason": "{badrpc,nodedown}"})])
+def test_a_member_that_goes_down_meanwhile_is_told_once_the_others_are_done(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, state: str, method: str, answer: t.Any
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", paused.append)
+    held: dict[str, t.Any] = {node: {"log": {"level": "debug"}} for node in ("n1@h", "n2@h", "n3@h")}
+    serve(wire, held)
+
+    def go_down(body: t.Any) -> t.Any:
+        held["n2@h"] = None
+        return answer
+
+    wire[f"{method} /_node/n2@h/_config/log/level"] = go_down
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "state": state})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert "n2@h: down, and missed log/level" in str(outcome.shortfall)
+    assert sorted(change.path[0] for change in outcome.changes) == ["n1@h", "n3@h"]
+    after = {"log": {"level": "info" if state == "present" else None}}
+    assert outcome.returned["settings"] == {"n1@h": after, "n3@h": after}
+    assert outcome.returned["settings_before"] == {node: {"log": {"level": "debug"}} for node in ("n1@h", "n3@h")}
+    assert outcome.returned["nodes_down"] == ["n2@h"]
+    assert wire.written.count(f"{method} /_node/n1@h/_config/log/level") == 1
+    assert paused == [1.0]
+
+
+def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    held: dict[str, t.Any] = {node: {} for node in ("n1@h", "n2@h", "n3@h")}
+    serve(wire, held)
+    write = wire.answers["PUT /_node/n2@h/_config/log/level"]
+    tries: list[t.Any] = []
+
+    def restart(body: t.Any) -> t.Any:
+        tries.append(body)
+        return DOWN if len(tries) < 3 else write(body)
+
+    wire["PUT /_node/n2@h/_config/log/level"] = restart
+    desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert outcome.shortfall is None
+    assert held == {node: {"log": {"level": "info"}} for node in held}
+    assert len(outcome.changes) == 3

@@ -1,0 +1,361 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_database: its plans as tables, and the requests that reach the wire."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import databases as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databases import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from wire import InTurn, Wire, client
+
+RESOURCE = resource.RESOURCE
+PARAMS: dict[str, t.Any] = {
+    "name": ["db"],
+    "state": "present",
+    "shards": None,
+    "replicas": None,
+    "partitioned": None,
+    "security": None,
+    "revs_limit": None,
+    "databases": None,
+}
+ADMIN_ONLY = {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
+INFO = {"db_name": "db", "doc_count": 7, "cluster": {"q": 2, "n": 1, "w": 1, "r": 1}, "props": {}}
+THREE = Dialect("CouchDB", "3.4.3")
+
+
+def held(**fields: t.Any) -> dict[str, t.Any]:
+    """A database as observe() gives it."""
+    return {"name": "db", "exists": True, "info": INFO, "security": None, "revs_limit": None, **fields}
+
+
+GONE = held(exists=False, info=None)
+
+
+@pytest.mark.parametrize(
+    ("database", "given", "calls"),
+    [
+        (GONE, {}, [("put", {})]),
+        (GONE, {"shards": 4, "partitioned": True}, [("put", {"shards": 4, "partitioned": True})]),
+        (held(), {}, []),
+        (held(), {"shards": 2, "partitioned": False}, []),
+        (GONE, {"state": "absent"}, []),
+        (held(), {"state": "absent"}, [("delete_database", {})]),
+        (GONE, {"revs_limit": 5}, [("put", {}), ("set_revs_limit", {"limit": 5})]),
+        (GONE, {"revs_limit": 1000}, [("put", {})]),
+        (held(revs_limit=5), {"revs_limit": 5}, []),
+        (held(revs_limit=5), {"revs_limit": 6}, [("set_revs_limit", {"limit": 6})]),
+        (held(security=ADMIN_ONLY), {"security": {}}, []),
+        (held(security=ADMIN_ONLY), {"security": {"admins": None}}, []),
+        (held(security=ADMIN_ONLY), {"security": {"admins": {"roles": ["_admin"], "names": []}}}, []),
+        (held(security={}), {"security": {"admins": {"roles": [], "names": []}, "members": {"names": []}}}, []),
+        (
+            held(security={"admins": {"roles": ["b", "a"]}}),
+            {"security": {"admins": {"roles": ["a", "b", "a"]}}},
+            [],
+        ),
+        (
+            held(security=ADMIN_ONLY),
+            {"security": {"members": {"roles": []}}},
+            [("merge_security", {"given": {"members": {"roles": []}}})],
+        ),
+    ],
+)
+def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[tuple[str, t.Any]]) -> None:
+    desired = resource.desire({**PARAMS, **given})
+    if not desired["db"].present or not database["exists"]:
+        database = {**database, "security": None, "revs_limit": None}
+    plan = resource.plan(desired, Observed({"db": database}, THREE))
+    assert [(change.call, change.arguments) for change in plan.changes] == calls
+    assert not resource.plan(desired, plan.predicted).changes
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (ADMIN_ONLY, {"admins": {"names": ["ann"]}}, {**ADMIN_ONLY, "admins": {"roles": ["_admin"], "names": ["ann"]}}),
+        (
+            {"cloudant": {"x": ["_reader"]}},
+            {"members": {"roles": ["a"]}},
+            {
+                "cloudant": {"x": ["_reader"]},
+                "members": {"roles": ["a"]},
+            },
+        ),
+        (
+            {"members": {"names": ["a"], "roles": ["b"]}},
+            {"members": {"names": []}},
+            {"members": {"names": [], "roles": ["b"]}},
+        ),
+    ],
+)
+def test_what_is_not_given_of_a_security_object_is_left_alone(before: t.Any, given: t.Any, after: t.Any) -> None:
+    desired = resource.desire({**PARAMS, "security": given})
+    plan = resource.plan(desired, Observed({"db": held(security=before)}, THREE))
+    assert plan.predicted.databases["db"]["security"] == after
+    assert diff(plan.changes) == {"before": {"db": {"security": before}}, "after": {"db": {"security": after}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({"shards": 4}, "shards"), ({"partitioned": True}, "partitioned")],
+)
+def test_what_can_not_change_after_creation_fails(given: dict[str, t.Any], named: str) -> None:
+    desired = resource.desire({**PARAMS, **given})
+    with pytest.raises(InvalidInput, match=f"^{named}: db "):
+        resource.plan(desired, Observed({"db": held()}, THREE))
+
+
+@pytest.mark.parametrize(("nodes", "warned"), [(1, False), (3, True)])
+def test_copies_that_can_not_be_made_any_more_are_warned_of(nodes: int, warned: bool) -> None:
+    desired = resource.desire({**PARAMS, "replicas": 3})
+    plan = resource.plan(desired, Observed({"db": held()}, THREE, nodes))
+    assert not plan.changes
+    assert bool(plan.warnings) is warned
+
+
+@pytest.mark.parametrize("option", ["shards", "replicas"])
+def test_couchdb_1_does_not_divide_databases(wire: Wire, option: str) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    with pytest.raises(InvalidInput, match=f"^{option}: "):
+        resource.observe(client(), resource.desire({**PARAMS, option: 2}))
+    assert wire.asked == ["GET /"]
+
+
+@pytest.mark.parametrize(("given", "named"), [({"revs_limit": 5}, "revs_limit"), ({"name": ["a/b"]}, "name")])
+def test_what_pouchdb_server_can_not_hold_is_refused(wire: Wire, given: dict[str, t.Any], named: str) -> None:
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
+    with pytest.raises(InvalidInput, match=f"^{named}: PouchDB Server"):
+        resource.observe(client(), resource.desire({**PARAMS, **given}))
+    assert wire.asked == ["GET /"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"name": ["ok", "UPPER"]}, "name"),
+        ({"name": [""]}, "name"),
+        ({"shards": 0}, "shards"),
+        ({"replicas": 0}, "replicas"),
+        ({"revs_limit": 0}, "revs_limit"),
+        ({"security": {"admins": "ann"}}, "security.admins"),
+        ({"security": {"admins": ["ann"]}}, "security.admins"),
+        ({"security": {"admins": {"names": "ann"}}}, "security.admins.names"),
+        ({"security": {"members": {"roles": [1]}}}, "security.members.roles"),
+        ({"security": {"members": {"roles": [{"a": "b"}]}}}, "security.members.roles"),
+        ({"security": {"member": {"roles": ["a"]}}}, "security"),
+        ({"security": {"members": {"role": ["a"]}}}, "security.members"),
+    ],
+)
+def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resource.desire({**PARAMS, **given})
+    assert caught.value.option == named
+
+
+def serve(wire: Wire, names: list[str]) -> None:
+    """Serve databases that are all there, of 3.4, as many at a time as CouchDB tells about."""
+
+    def infos(body: t.Any) -> tuple[int, t.Any]:
+        if len(body["keys"]) > 100:
+            return 400, {"error": "bad_request", "reason": "too_many_keys"}
+        return 200, [{"key": key, "info": {**INFO, "db_name": key}} for key in body["keys"]]
+
+    wire["POST /_dbs_info"] = infos
+    for name in names:
+        wire[f"GET /{name}/_security"] = ADMIN_ONLY
+        wire[f"GET /{name}/_revs_limit"] = 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "requests"),
+    [({}, 2), ({"security": {"admins": {"roles": ["_admin"]}}}, 102), ({"revs_limit": 1000}, 102)],
+)
+def test_a_hundred_databases_unchanged_take_few_requests(wire: Wire, given: dict[str, t.Any], requests: int) -> None:
+    names = [f"db{number}" for number in range(100)]
+    serve(wire, names)
+    desired = RESOURCE.desire({**PARAMS, "name": names, **given})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    assert len(wire.asked) == requests
+    assert wire.written == []
+    assert [database["name"] for database in outcome.returned["databases"]] == names
+
+
+def test_more_than_a_hundred_are_asked_in_portions(wire: Wire) -> None:
+    names = [f"db{number}" for number in range(250)]
+    serve(wire, names)
+    RESOURCE.observe(client(), RESOURCE.desire({**PARAMS, "name": names}))
+    assert wire.asked == ["GET /"] + ["POST /_dbs_info"] * 3
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
+    there = [{"key": "a+b/c", "info": {**INFO, "db_name": "a+b/c"}}]
+    wire["POST /_dbs_info"] = InTurn([[{"key": "a+b/c", "error": "not_found"}], there])
+    wire["PUT /a%2Bb%2Fc?q=4&n=2"] = 201, {"ok": True}
+    wire["GET /a%2Bb%2Fc/_security"] = InTurn([{}, {"members": {"roles": ["r"]}}])
+    wire["GET /a%2Bb%2Fc/_revs_limit"] = 7
+    wire["PUT /a%2Bb%2Fc/_security"] = {"ok": True}
+    wire["PUT /a%2Bb%2Fc/_revs_limit"] = {"ok": True}
+    given = {"name": ["a+b/c"], "shards": 4, "replicas": 2, "security": {"members": {"roles": ["r"]}}, "revs_limit": 7}
+    wire["GET /_membership"] = {"all_nodes": ["a", "b"], "cluster_nodes": ["a", "b"]}
+    there[0]["info"]["cluster"] = {"q": 4, "n": 2}
+    desired = RESOURCE.desire({**PARAMS, **given})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+    assert len(outcome.changes) == 3
+    if check_mode:
+        listing = "GET /_all_dbs?start_key=%22a%2Bb%2Fc%22&end_key=%22a%2Bb%2Fc%22"
+        assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /_membership"]
+    else:
+        assert wire.written[0] == "PUT /a%2Bb%2Fc?q=4&n=2"
+        assert sorted(wire.written[1:]) == ["PUT /a%2Bb%2Fc/_revs_limit", "PUT /a%2Bb%2Fc/_security"]
+        # What a new database is open to is asked of the server, whose default may be another: nothing is added to it.
+        assert {"members": {"roles": ["r"]}} in wire.bodies
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("names", [["db"], ["db", "other"], [f"db{number}" for number in range(150)]])
+def test_a_database_whose_nodes_are_all_away_is_not_taken_for_missing(wire: Wire, names: list[str], state: str) -> None:
+    """CouchDB says not_found of it in _dbs_info, lists it, and says what is wrong when it is asked for by itself."""
+    wire["POST /_dbs_info"] = lambda body: (200, [{"key": name, "error": "not_found"} for name in body["keys"]])
+    for query in ("", "?start_key=%22db%22&end_key=%22db%22"):
+        wire[f"GET /_all_dbs{query}"] = [names[0], "unasked"]
+    wire[f"GET /{names[0]}"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
+    with pytest.raises(errors.ServerError, match=f"GET .*/{names[0]} answered 500 .*No DB shards could be opened"):
+        module.carry_out(
+            RESOURCE, RESOURCE.desire({**PARAMS, "name": names, "state": state}), client(), check_mode=True
+        )
+    assert "GET /other" not in wire.asked
+    assert wire.written == []
+
+
+@pytest.mark.parametrize(("answer", "exists"), [((404, {"error": "not_found"}), False), ((200, INFO), True)])
+def test_a_database_that_comes_or_goes_while_it_is_asked_for(wire: Wire, answer: t.Any, exists: bool) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22db%22&end_key=%22db%22"] = ["db"]
+    wire["GET /db"] = answer
+    assert client().dbs_info(["db"]) == {"db": INFO if exists else None}
+
+
+def test_who_may_not_list_databases_can_still_ask_for_one(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22db%22&end_key=%22db%22"] = 401, {"error": "unauthorized"}
+    assert client().dbs_info(["db"]) == {"db": None}
+
+
+def test_a_database_that_somebody_else_created_meanwhile_is_fine(wire: Wire) -> None:
+    there = [{"key": "db", "info": INFO}]
+    wire["POST /_dbs_info"] = InTurn([[{"key": "db", "error": "not_found"}], there])
+    wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}
+    wire["PUT /db"] = 412, {"error": "file_exists", "reason": "The database could not be created."}
+    outcome = module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=False)
+    assert not outcome.changes
+    assert wire.written == ["PUT /db"]
+
+
+def test_check_mode_predicts_the_shape_of_the_real_result(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "error": "not_found"}]
+    wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}
+    outcome = module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=True)
+    (database,) = outcome.returned["databases"]
+    assert set(database) == set(held())
+    assert set(database["info"]) >= {"db_name", "doc_count", "sizes", "cluster", "props", "update_seq"}
+
+
+def test_couchdb_1_is_asked_one_by_one(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_all_dbs"] = ["a", "other"]
+    wire["GET /a"] = {"db_name": "a", "doc_count": 1}
+    outcome = module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "name": ["a", "b"]}), client(), check_mode=True)
+    assert wire.asked == ["GET /", "GET /_all_dbs", "GET /a"]
+    assert [str(change) for change in outcome.changes] == ["create database b"]
+
+
+LIST = {**PARAMS, "name": None}
+
+
+def given(name: str, **options: t.Any) -> dict[str, t.Any]:
+    """An item of databases as Ansible gives it: with None for what is not set."""
+    return {**dict.fromkeys(resource._DATABASE), "name": name, **options}
+
+
+def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
+    databases = [
+        given("new", shards=4),
+        given("kept", security={"members": {"roles": ["own"]}}, revs_limit=7),
+        given("gone", state="absent"),
+    ]
+    common = {"security": {"members": {"roles": ["common"]}}, "revs_limit": 5}
+    desired = resource.desire({**LIST, **common, "databases": databases})
+    there = {name: held(name=name, security={}, revs_limit=5) for name in ("kept", "gone")}
+    plan = resource.plan(desired, Observed({"new": {**GONE, "name": "new"}, **there}, THREE))
+    assert [(change.call, change.database, change.arguments) for change in plan.changes] == [
+        ("put", "new", {"shards": 4}),
+        ("merge_security", "new", {"given": {"members": {"roles": ["common"]}}}),
+        ("set_revs_limit", "new", {"limit": 5}),
+        ("merge_security", "kept", {"given": {"members": {"roles": ["own"]}}}),
+        ("set_revs_limit", "kept", {"limit": 7}),
+        ("delete_database", "gone", {}),
+    ]
+    returned = resource.report(desired, plan.predicted, [])["databases"]
+    assert [(database["name"], database["exists"]) for database in returned] == [
+        ("new", True),
+        ("kept", True),
+        ("gone", False),
+    ]
+
+
+def test_a_list_reads_security_and_limits_only_where_they_are_declared(wire: Wire) -> None:
+    serve(wire, ["a", "b", "c"])
+    databases = [
+        given("a", security={}),
+        given("b", revs_limit=1000),
+        given("c"),
+        given("d", state="absent", revs_limit=1),
+    ]
+    wire["POST /_dbs_info"] = [
+        *({"key": name, "info": {**INFO, "db_name": name}} for name in "abc"),
+        {"key": "d", "error": "not_found"},
+    ]
+    desired = RESOURCE.desire({**LIST, "databases": databases})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert not outcome.changes
+    listing = "GET /_all_dbs?start_key=%22d%22&end_key=%22d%22"
+    assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /a/_security", "GET /b/_revs_limit"]
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        (given("first"), "databases[1].name"),
+        (given("UPPER"), "databases[1].name"),
+        (given("second", shards=0), "databases[1].shards"),
+        (given("second", security={"admins": "ann"}), "databases[1].security.admins"),
+    ],
+)
+def test_bad_input_in_a_list_names_the_item(second: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resource.desire({**LIST, "databases": [given("first"), second]})
+    assert caught.value.option == named
+
+
+def test_what_a_version_has_not_names_the_item(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: CouchDB 1.7.2 doesn't"):
+        RESOURCE.observe(client(), RESOURCE.desire({**LIST, "databases": [given("a", shards=2)]}))
+
+
+def test_what_can_not_change_names_the_item() -> None:
+    desired = resource.desire({**LIST, "databases": [given("db", shards=4)]})
+    with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: db has 2"):
+        resource.plan(desired, Observed({"db": held()}, THREE))

@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_info: what is gathered for which names, and with which requests."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import requests
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import info as resource
+from wire import WELCOME, Wire, client
+
+RESOURCE = resource.RESOURCE
+PARAMS: dict[str, t.Any] = {"gather_subset": ["server", "databases"], "databases": None, "node": "_local"}
+EVERYTHING = list(resource.SUBSETS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gathered"),
+    [
+        (["server"], ["server"]),
+        (["all"], EVERYTHING),
+        (["all", "!log"], [name for name in EVERYTHING if name != "log"]),
+        (["!log"], [name for name in EVERYTHING if name != "log"]),
+        (["!all", "config"], ["config"]),
+        (["!all"], []),
+        (["server", "!server"], []),
+        (["config", "server"], ["server", "config"]),
+    ],
+)
+def test_subsets(asked: list[str], gathered: list[str]) -> None:
+    assert resource.desire({**PARAMS, "gather_subset": asked}).subsets == gathered
+
+
+def gather(**params: t.Any) -> dict[str, t.Any]:
+    return module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **params}), client(), check_mode=False).returned
+
+
+def test_the_default_takes_two_requests(wire: Wire) -> None:
+    wire["GET /_dbs_info?limit=1000"] = [{"key": "a", "info": {"db_name": "a"}}]
+    assert gather() == {"server": WELCOME, "databases": [{"name": "a", "exists": True, "info": {"db_name": "a"}}]}
+    assert wire.asked == ["GET /", "GET /_dbs_info?limit=1000"]
+
+
+def test_ten_thousand_databases_take_few_requests(wire: Wire) -> None:
+    names = [f"db{number:05}" for number in range(10000)]
+    for start in range(0, 10001, 1000):
+        after = f"&start_key=%22{names[start - 1]}%22&skip=1" if start else ""
+        rows = [{"key": name, "info": {"db_name": name}} for name in names[start : start + 1000]]
+        wire[f"GET /_dbs_info?limit=1000{after}"] = rows
+    assert [database["name"] for database in gather()["databases"]] == names
+    assert len(wire.asked) < 20
+
+
+def test_a_listing_that_is_cut_short_is_asked_for_by_names(wire: Wire) -> None:
+    """CouchDB ends it in the middle at a database whose nodes are all away."""
+    wire["GET /_dbs_info?limit=1000"] = requests.exceptions.ChunkedEncodingError("cut short")
+    wire["GET /_all_dbs"] = ["a", "away"]
+    wire["POST /_dbs_info"] = [{"key": "a", "info": {"db_name": "a"}}, {"key": "away", "error": "not_found"}]
+    wire["GET /_all_dbs?start_key=%22away%22&end_key=%22away%22"] = ["away"]
+    wire["GET /away"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
+    with pytest.raises(errors.ServerError, match="GET .*/away answered 500 .*No DB shards could be opened"):
+        gather(gather_subset=["databases"])
+
+
+def test_named_databases_are_told_of_whether_they_are_there_or_not(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "b", "info": {"db_name": "b"}}, {"key": "a", "error": "not_found"}]
+    assert gather(gather_subset=["databases"], databases=["b", "a"])["databases"] == [
+        {"name": "b", "exists": True, "info": {"db_name": "b"}},
+        {"name": "a", "exists": False, "info": None},
+    ]
+
+
+def test_secrets_are_masked(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {"admins": {"a": "c4n4ry"}, "chttpd_auth": {"secret": "c4n4ry"}}
+    wire["GET /_node/_local/_config/admins"] = {
+        "a": "-pbkdf2-33dd85e33618b30a29bec5d9175eace4e4c92aaf,c4n4ry,10",
+        "b": "c4n4ry",
+    }
+    wire["GET /_active_tasks"] = [{"source": "http://u:c4n4ry@h/"}]
+    page = {"total_rows": 1, "offset": 0}
+    row = {"doc_id": "r", "database": "_replicator", "state": "crashing", "target": "http://u:c4n4ry@h/x"}
+    wire["GET /_scheduler/docs?limit=1000&skip=0"] = {
+        **page,
+        "docs": [{**row, "info": {"error": "http://u:c4n4ry@h/"}}],
+    }
+    wire["GET /_scheduler/jobs?limit=1000&skip=0"] = {**page, "jobs": [{**row, "doc_id": None, "database": None}]}
+    found = gather(gather_subset=["config", "admins", "active_tasks", "replications"])
+    assert "c4n4ry" not in str(found)
+    assert found["admins"] == [
+        {"name": "a", "scheme": "pbkdf2", "iterations": 10},
+        {"name": "b", "scheme": None, "iterations": None},
+    ]
+    assert [(row["name"], row["state"]) for row in found["replications"]] == [("r", "crashing"), (None, "crashing")]
+
+
+def test_what_is_not_there_is_null_unless_it_is_named(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_all_dbs"] = []
+    found = gather(gather_subset=["all"])
+    assert list(found) == EVERYTHING
+    assert found["system"] is None
+    assert found["cluster"] == {
+        "members": ["_local"],
+        "connected": ["_local"],
+        "nodes": [{"name": "_local", "member": True, "connected": True, "shards": None, "maintenance": None}],
+        "health": "healthy",
+        "problems": [],
+    }
+    with pytest.raises(errors.Unsupported, match="system"):
+        gather(gather_subset=["system"])
+
+
+def test_a_wrong_password_costs_one_request(wire: Wire) -> None:
+    wire["GET /"] = 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
+    with pytest.raises(errors.Unauthorized, match="Name or password is incorrect"):
+        gather(gather_subset=["all"])
+    assert wire.asked == ["GET /"]
+
+
+@pytest.mark.parametrize("subset", ["config", "stats", "system", "admins"])
+def test_an_unknown_node_is_named(wire: Wire, subset: str) -> None:
+    path = {"config": "_config", "stats": "_stats", "system": "_system", "admins": "_config/admins"}[subset]
+    wire[f"GET /_node/x/{path}"] = 404, {"error": "not_found", "reason": "no such node: x"}
+    with pytest.raises(errors.InvalidInput, match="^node: no such node: x"):
+        gather(gather_subset=[subset], node="x")
+
+
+def test_bad_database_names_are_refused() -> None:
+    with pytest.raises(errors.InvalidInput, match="^databases: "):
+        resource.desire({**PARAMS, "databases": ["UPPER"]})
+
+
+def test_a_cluster_is_told_of_node_by_node(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h", "b@h", "d@h"], "cluster_nodes": ["a@h", "b@h", "c@h"]}
+    ranges = {"0-7": ["a@h", "b@h", "c@h"], "8-f": ["a@h", "c@h"]}
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {
+        "rows": [{"id": "orders", "doc": {"by_range": ranges}}]
+    }
+    wire["GET /_node/a@h/_config/couchdb"] = {"uuid": "u"}
+    wire["GET /_node/b@h/_config/couchdb"] = {"maintenance_mode": "nolb"}
+    wire["GET /_node/d@h/_config/couchdb"] = 500, {"error": "timeout", "reason": "no answer"}
+    cluster = gather(gather_subset=["cluster"])["cluster"]
+    assert cluster["members"] == ["a@h", "b@h", "c@h"]
+    assert cluster["connected"] == ["a@h", "b@h", "d@h"]
+    assert [list(node.values()) for node in cluster["nodes"]] == [
+        ["a@h", True, True, 2, False],
+        ["b@h", True, True, 1, True],
+        ["c@h", True, False, 2, None],
+        ["d@h", False, True, 0, None],
+    ]
+    assert cluster["health"] == "degraded"
+    assert len(cluster["problems"]) == 4
+
+
+def test_before_couchdb_3_nothing_is_known_of_shards(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "2.3.1"}
+    wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
+    wire["GET /_node/a@h/_config/couchdb"] = {}
+    cluster = gather(gather_subset=["cluster"])["cluster"]
+    assert cluster["nodes"] == [
+        {"name": "a@h", "member": True, "connected": True, "shards": None, "maintenance": False}
+    ]
+    assert cluster["health"] == "healthy"
+
+
+def test_the_shards_of_many_databases_are_read_a_thousand_at_a_time(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
+    wire["GET /_node/a@h/_config/couchdb"] = {}
+    rows = [{"id": f"db{number:04}", "doc": {"by_range": {"0-f": ["a@h"]}}} for number in range(1500)]
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {"rows": rows[:1000]}
+    after = "&start_key=%22db0999%22&skip=1"
+    wire[f"GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000{after}"] = {"rows": rows[1000:]}
+    assert gather(gather_subset=["cluster"])["cluster"]["nodes"][0]["shards"] == 1500
+    assert len(wire.asked) == 5

@@ -1,0 +1,465 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_replication: its plans as tables, the requests that reach the wire, and what is waited for."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import replications as client_room
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replications import Here
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from wire import URL, InTurn, Wire, client
+
+RESOURCE = resource.RESOURCE
+BARE: dict[str, t.Any] = dict.fromkeys(resource.ARGUMENT_SPEC["replications"]["options"])
+DEFAULTS = {"state": "present", "persistent": True, "wait": False}
+TOP = {"wait_timeout": 60, "replicator": "_replicator", "local_url": None, "replications": None}
+REPLICATION = {**BARE, **DEFAULTS, "name": "r", "source": "a", "target": "b"}
+PARAMS: dict[str, t.Any] = {**REPLICATION, **TOP}
+HERE = Here(Dialect("CouchDB", "3.4.3"), URL, "admin", "secret")
+AUTH = {"basic": {"username": "admin", "password": "secret"}}
+DOCUMENT = {"source": {"url": f"{URL}a", "auth": AUTH}, "target": {"url": f"{URL}b", "auth": AUTH}}
+HELD = {"_id": "r", "_rev": "1-a", "owner": "admin", **DOCUMENT}
+DONE = {"_replication_state": "completed", "_replication_stats": {"docs_written": 1}}
+JOB = {
+    "id": "j+continuous",
+    "source": f"{URL}a/",
+    "target": f"{URL}b/",
+    "continuous": True,
+    "state": "running",
+    "info": None,
+}
+ONCE = {"persistent": False, "name": None}
+ON = {**ONCE, "continuous": True}
+
+READS = "POST /_replicator/_all_docs?include_docs=true"
+STATES = "GET /_scheduler/docs/_replicator?limit=1000&skip=0"
+STATE = "GET /_scheduler/docs/_replicator/r"
+JOBS = "GET /_scheduler/jobs?limit=1000&skip=0"
+
+
+def planned(given: dict[str, t.Any], observed: Observed) -> t.Any:
+    """What is sent: the call and its arguments, or None; the prediction must be where it leads to."""
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, observed)
+    if not (given.get("persistent") is False and not given.get("continuous")):
+        assert not resource.plan(desired, plan.predicted).changes
+    return (plan.changes[0].call, dict(plan.changes[0].arguments)) if plan.changes else None
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "expected"),
+    [
+        (None, {}, {"_id": "r", **DOCUMENT}),
+        (None, {"continuous": True}, {"_id": "r", **DOCUMENT, "continuous": True}),
+        (None, {"continuous": False, "create_target": False}, {"_id": "r", **DOCUMENT}),
+        (
+            None,
+            {"query_params": {"y": 1, "z": True, "n": None}, "filter": "a/b"},
+            {"_id": "r", **DOCUMENT, "filter": "a/b", "query_params": {"y": "1", "z": "true"}},
+        ),
+        (
+            None,
+            {"options": {"worker_processes": "2", "use_checkpoints": False, "since_seq": "5"}},
+            {"_id": "r", **DOCUMENT, "worker_processes": 2, "use_checkpoints": False, "since_seq": "5"},
+        ),
+        (HELD, {}, None),
+        ({**HELD, **DONE}, {}, None),
+        ({**HELD, "_replication_state": "failed"}, {}, None),
+        ({**HELD, "continuous": False}, {}, None),
+        ({**HELD, "source": f"http://admin:secret@{URL[7:]}a/"}, {}, None),
+        ({**HELD, "source": f"http://admin:other@{URL[7:]}a/"}, {}, HELD),
+        (HELD, {"continuous": True}, {**HELD, "continuous": True}),
+        ({**HELD, "by_hand": 1}, {}, HELD),
+        # It runs again, so what was noted of its end is left out.
+        ({**HELD, **DONE}, {"doc_ids": ["x"]}, {**HELD, "doc_ids": ["x"]}),
+        # A change keeps the owner, who may read the logins.
+        (
+            {**HELD, "owner": "ann"},
+            {"target": "c"},
+            {**HELD, "owner": "ann", "target": {"url": f"{URL}c", "auth": AUTH}},
+        ),
+    ],
+)
+def test_a_document_is_written_only_when_it_differs(held: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
+    found = planned(given, Observed(HERE, {"r": held}))
+    assert found == (None if expected is None else ("put_document", {"document": expected}))
+
+
+def test_a_document_that_1x_runs_is_replaced() -> None:
+    one = Here(OneX("CouchDB", "1.7.2"), URL)
+    held = {
+        "_id": "r",
+        "_rev": "2-a",
+        "owner": "admin",
+        "source": "a",
+        "target": "b",
+        "_replication_state": "triggered",
+    }
+    desired = resource.desire({**PARAMS, "target": "c"})
+    plan = resource.plan(desired, Observed(one, {"r": held}))
+    assert [(change.action, change.call, change.stage, change.arguments) for change in plan.changes] == [
+        ("delete", "delete", 0, {"document": "r", "rev": "2-a"}),
+        ("create", "put_document", 1, {"document": {"_id": "r", "source": "a", "target": "c"}}),
+    ]
+    done = resource.plan(desired, Observed(one, {"r": {**held, "_replication_state": "completed"}}))
+    assert [change.action for change in done.changes] == ["update"]
+
+
+def test_a_document_is_removed() -> None:
+    absent = {"state": "absent", "source": None, "target": None}
+    assert planned(absent, Observed(HERE, {"r": HELD})) == ("delete", {"document": "r", "rev": "1-a"})
+    assert planned(absent, Observed(HERE, {"r": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("jobs", "given", "expected"),
+    [
+        ([], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
+        ([JOB], ON, None),
+        ([{**JOB, "target": f"{URL}c/"}], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
+        ([{**JOB, "continuous": False}], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
+        ([], {**ON, "state": "absent"}, None),
+        (
+            [JOB],
+            {**ON, "state": "absent"},
+            ("cancel_replication", {"document": {**DOCUMENT, "continuous": True, "create_target": False}}),
+        ),
+        (
+            [{**JOB, "id": "j+continuous+create_target"}],
+            {**ON, "state": "absent"},
+            ("cancel_replication", {"document": {**DOCUMENT, "continuous": True, "create_target": True}}),
+        ),
+        ([JOB], {**ONCE, "state": "absent"}, None),
+        (None, {**ONCE, "state": "absent"}, ("cancel_replication", {"document": DOCUMENT})),
+        ([], ONCE, ("replicate_once", {"document": DOCUMENT, "timeout": 60})),
+    ],
+)
+def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
+    if jobs is None:
+        change = resource.plan(resource.desire({**PARAMS, **given}), Observed(HERE, jobs=None)).changes[0]
+        assert (change.call, dict(change.arguments)) == expected
+    else:
+        assert planned(given, Observed(HERE, jobs=jobs)) == expected
+
+
+def test_a_server_that_does_not_tell_what_runs_is_not_asked_to_go_on() -> None:
+    pouch = Here(OneX("PouchDB Server", "4.2.0"), URL)
+    with pytest.raises(InvalidInput, match="^persistent: .*PouchDB Server"):
+        resource.plan(resource.desire({**PARAMS, **ON}), Observed(pouch, jobs=None))
+
+
+@pytest.mark.parametrize(
+    ("given", "missing", "option"),
+    [
+        ({}, {"a"}, "source"),
+        ({}, {"b"}, "target"),
+        ({"create_target": True}, {"b"}, None),
+        ({"create_target": True}, {"a", "b"}, "source"),
+        ({**ONCE}, {"a"}, "source"),
+        ({"source": "http://far.example/a"}, {"a"}, None),
+        ({"state": "absent"}, {"a"}, None),
+    ],
+)
+def test_databases_that_must_be_there(given: dict[str, t.Any], missing: set[str], option: str | None) -> None:
+    observed = Observed(HERE, {"r": None}, missing=frozenset(missing))
+    plan = resource.plan(resource.desire({**PARAMS, **given}), observed)
+    assert (plan.unmet and t.cast(InvalidInput, plan.unmet).option) == option
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"name": None}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "_x"}, "name"),
+        ({"source": None}, "source"),
+        ({"target": None}, "target"),
+        ({"source": "ftp://far.example/x"}, "source"),
+        ({"target": "No Name"}, "target"),
+        ({**ONCE, "state": "absent", "source": None}, "source"),
+        ({"doc_ids": ["a"], "selector": {}}, "selector"),
+        ({"doc_ids": [], "filter": "a/b"}, "filter"),
+        ({"selector": {}, "filter": "a/b"}, "filter"),
+        ({"source_proxy": "far.example"}, "source_proxy"),
+        ({"target_proxy": "ftp://far.example"}, "target_proxy"),
+        ({"options": {"proxy": "http://a"}, "source_proxy": "http://a"}, "options"),
+        ({"options": {"source": "x"}}, "options"),
+        ({"options": {"continuous": True}}, "options"),
+        ({"options": {"_rev": "1"}}, "options"),
+        ({"options": {"owner": "x"}}, "options"),
+        ({"options": {"cancel": True}}, "options"),
+        ({"options": {"worker_processes": "many"}}, "options"),
+        ({"options": {"use_bulk_get": 5}}, "options"),
+        ({"wait_timeout": 0}, "wait_timeout"),
+        ({"replicator": "replications"}, "replicator"),
+        ({"replicator": "_users"}, "replicator"),
+        ({"replications": [REPLICATION, REPLICATION]}, "replications[1].name"),
+        ({"replications": [REPLICATION, {**REPLICATION, "name": "s", "source": "X"}]}, "replications[1].source"),
+    ],
+)
+def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resource.desire({**PARAMS, **given})
+    assert caught.value.option == named
+
+
+@pytest.mark.parametrize("option", ["selector", "source_proxy"])
+def test_what_1x_would_pass_over_is_refused(option: str) -> None:
+    given = {"selector": {"a": 1}, "source_proxy": "http://p"}
+    desired = resource.desire({**PARAMS, option: given[option]})
+    with pytest.raises(InvalidInput, match=f"^{option}: CouchDB 1.7.2 has none"):
+        resource.plan(desired, Observed(Here(OneX("CouchDB", "1.7.2"), URL), {"r": None}))
+
+
+def test_what_is_given_at_the_top_applies_to_those_that_have_none_of_their_own() -> None:
+    items = [
+        {**BARE, "name": "a"},
+        {**BARE, "name": "b", "state": "present", "source": "a", "target": "b", "wait": False},
+    ]
+    desired = resource.desire({**PARAMS, "state": "absent", "wait": True, "replications": items})
+    assert [(each.present, each.wait) for each in desired.replications] == [(False, True), (True, False)]
+    assert resource.desire({**PARAMS, "replications": []}).replications == []
+
+
+# --- What reaches the wire
+
+
+def rows(*documents: dict[str, t.Any]) -> t.Callable[[t.Any], tuple[int, t.Any]]:
+    held = {document["_id"]: document for document in documents}
+
+    def answer(body: t.Any) -> tuple[int, t.Any]:
+        return 200, {"rows": [{"key": key, "doc": held[key]} if key in held else {"key": key} for key in body["keys"]]}
+
+    return answer
+
+
+def scheduled(**states: t.Any) -> dict[str, t.Any]:
+    docs = [{"doc_id": name, "state": state, "info": info, "id": "j"} for name, (state, info) in states.items()]
+    return {"total_rows": len(docs), "docs": docs}
+
+
+def carry_out(given: dict[str, t.Any], check_mode: bool = False) -> module.Outcome:
+    return module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **given}), client(), check_mode=check_mode)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_fifty_that_are_the_same_take_three_requests(wire: Wire, wait: bool) -> None:
+    names = [f"r{number}" for number in range(50)]
+    wire[READS] = rows(*[{**HELD, "_id": name, "continuous": True} for name in names])
+    wire[STATES] = scheduled(**dict.fromkeys(names, ("running", {"docs_written": 1})))
+    given = [{**REPLICATION, "name": name, "continuous": True, "wait": wait} for name in names]
+    outcome = carry_out({"replications": given})
+    assert outcome.changes == []
+    assert [row["state"] for row in outcome.returned["replications"]] == ["running"] * 50
+    assert wire.asked == ["GET /", READS, STATES]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_new_one_is_checked_and_written(wire: Wire, check_mode: bool) -> None:
+    wire[READS] = InTurn([rows(), rows(HELD)])
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["PUT /_replicator/r"] = 201, {"ok": True, "id": "r", "rev": "1-a"}
+    wire[STATE] = {"doc_id": "r", "state": "initializing", "info": None}
+    outcome = carry_out({}, check_mode)
+    assert [str(change) for change in outcome.changes] == ["create replication r"]
+    begin = ["GET /", READS, "POST /_dbs_info"]
+    assert wire.asked == (begin if check_mode else [*begin, "PUT /_replicator/r", READS, STATE])
+    told = {"name": "r", "exists": True, "source": f"{URL}a", "target": f"{URL}b", "info": None}
+    assert outcome.returned == {"replications": [{**told, "state": None if check_mode else "initializing"}]}
+    assert wire.bodies[2] == {"keys": ["a", "b"]}
+    if not check_mode:
+        assert wire.bodies[3] == {"_id": "r", **DOCUMENT}
+
+
+def test_a_source_that_is_not_there_stops_all_before_anything_is_sent(wire: Wire) -> None:
+    wire[READS] = rows()
+    wire["POST /_dbs_info"] = lambda body: (
+        200,
+        [{"key": key, "info": {}} if key != "c" else {"key": key, "error": "not_found"} for key in body["keys"]],
+    )
+    given = {"replications": [REPLICATION, {**REPLICATION, "name": "s", "source": "c"}]}
+    with pytest.raises(InvalidInput, match=r"^replications\[1\]\.source: there is no database c"):
+        carry_out(given)
+    assert wire.written == []
+    outcome = carry_out(given, check_mode=True)
+    assert len(outcome.changes) == 2
+    assert "replications[1].source" in outcome.warnings[0]
+
+
+def test_a_server_without_a_replicator_database_is_told_of(wire: Wire) -> None:
+    with pytest.raises(errors.NotFound, match="no database x/_replicator"):
+        carry_out({"replicator": "x/_replicator"})
+    assert carry_out({"state": "absent"}).changes == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "changed"),
+    [
+        ({"ok": True, "no_changes": True, "history": [{"docs_written": 9}]}, False),
+        ({"ok": True, "history": [{"docs_read": 2, "docs_written": 0, "doc_write_failures": 2}]}, False),
+        ({"ok": True, "history": [{"docs_read": 2, "docs_written": 2, "doc_write_failures": 0}]}, True),
+    ],
+)
+def test_copying_once_is_a_change_when_something_was_copied(wire: Wire, answer: t.Any, changed: bool) -> None:
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["POST /_replicate"] = answer
+    outcome = carry_out(ONCE)
+    assert bool(outcome.changes) is changed
+    (row,) = outcome.returned["replications"]
+    assert (row["state"], row["info"]["docs_written"], row["exists"]) == ("completed", 2 if changed else 0, False)
+    assert carry_out(ONCE, check_mode=True).changes
+
+
+def test_creating_the_target_is_a_change_though_nothing_was_copied(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "a", "info": {}}, {"key": "b", "error": "not_found"}]
+    wire["POST /_replicate"] = {"ok": True, "no_changes": True}
+    assert carry_out({**ONCE, "create_target": True}).changes
+
+
+def test_copying_takes_as_long_as_it_may(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+    send = http.Connection.request
+
+    def note(self: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
+        given.append(options.get("timeout"))
+        return send(self, *arguments, **options)
+
+    monkeypatch.setattr(http.Connection, "request", note)
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["POST /_replicate"] = errors.TimedOut("no answer")
+    with pytest.raises(module.Interrupted, match="wait_timeout"):
+        carry_out({**ONCE, "wait_timeout": 3600})
+    assert [timeout for timeout in given if timeout] == [3600]
+
+
+def test_a_job_that_runs_is_stopped_once(wire: Wire) -> None:
+    job = {"doc_id": None, "id": "j+continuous", "source": f"{URL}a/", "target": f"{URL}b/", "info": None}
+    other = {**job, "doc_id": "r", "database": "_replicator"}
+    wire[JOBS] = InTurn([{"total_rows": 2, "jobs": [other, job]}, {"total_rows": 1, "jobs": [other]}])
+    wire["POST /_replicate"] = InTurn([{"ok": True}, (404, {"error": "not_found", "reason": "missing"})])
+    given = {**ON, "state": "absent"}
+    assert [str(change) for change in carry_out(given).changes] == ["delete replication a to b"]
+    assert json.dumps(wire.bodies[2]).count('"cancel": true') == 1
+    assert carry_out(given).changes == []
+    # Somebody else stopped it meanwhile.
+    wire[JOBS] = {"total_rows": 1, "jobs": [job]}
+    assert carry_out(given).changes == []
+
+
+def test_jobs_of_1x_are_found_among_its_tasks(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    task = {"type": "replication", "source": "a", "target": "b", "replication_id": "j+continuous", "continuous": True}
+    wire["GET /_active_tasks"] = [{"type": "indexer"}, {**task, "doc_id": "x"}, {**task, "doc_id": None}]
+    outcome = carry_out(ON)
+    assert outcome.changes == []
+    assert outcome.returned["replications"][0]["source"] == "a"
+
+
+# --- What is waited for
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made; time passes in them alone."""
+    pauses: list[float] = []
+    monkeypatch.setattr(client_room.time, "sleep", pauses.append)
+    monkeypatch.setattr(client_room.time, "monotonic", lambda: sum(pauses))
+    return pauses
+
+
+WAITED = {"wait": True, "continuous": True}
+HELD_ON = {**HELD, "continuous": True}
+
+
+def test_a_continuous_one_is_waited_for_until_it_has_reached_its_ends(wire: Wire, clock: list[float]) -> None:
+    wire[READS] = rows(HELD_ON)
+    wire[STATE] = InTurn(
+        [{"state": state, "info": None, "id": "j"} for state in (None, "initializing", "running", "running")]
+    )
+    wire["GET /_active_tasks"] = InTurn([[], [{"type": "replication", "replication_id": "j"}]])
+    outcome = carry_out(WAITED)
+    assert outcome.returned["replications"][0]["state"] == "running"
+    assert wire.asked == ["GET /", READS, STATE, STATE, STATE, "GET /_active_tasks", STATE, "GET /_active_tasks"]
+    assert len(clock) == 3
+
+
+@pytest.mark.parametrize("state", ["crashing", "error", "failed"])
+def test_a_broken_one_fails_with_the_reason(wire: Wire, clock: list[float], state: str) -> None:
+    wire[READS] = rows(HELD_ON)
+    wire[STATE] = {"state": state, "info": {"error": "db_not_found: could not open x"}, "id": "j"}
+    with pytest.raises(errors.CouchDBError) as caught:
+        carry_out(WAITED)
+    told = "in the state error" if state == "error" else state
+    assert str(caught.value) == f"the replication r is {told}: db_not_found: could not open x"
+    assert clock == []
+
+
+def test_one_that_does_not_come_fails_at_the_timeout(wire: Wire, clock: list[float]) -> None:
+    wire[READS] = rows(HELD)
+    wire[STATE] = {"state": "pending", "info": None, "id": "j"}
+    with pytest.raises(errors.CouchDBError, match="the replication r is still pending after 60 s"):
+        carry_out({"wait": True})
+    assert sum(clock) == pytest.approx(60)
+    assert max(clock) <= 5
+    assert wire.asked.count(STATE) < 25
+
+
+def test_several_are_waited_for_with_one_request_a_look(wire: Wire, clock: list[float]) -> None:
+    names = ["r1", "r2", "r3"]
+    wire[READS] = rows(*[{**HELD, "_id": name} for name in names])
+    open_, done = ("pending", None), ("completed", {"docs_written": 1})
+    wire[STATES] = InTurn([scheduled(r1=done, r2=open_, r3=open_), scheduled(r1=done, r2=done, r3=done)])
+    outcome = carry_out({"replications": [{**REPLICATION, "name": name, "wait": True} for name in names]})
+    assert wire.asked == ["GET /", READS, STATES, STATES]
+    assert [row["state"] for row in outcome.returned["replications"]] == ["completed"] * 3
+
+
+def test_the_state_of_before_a_change_is_not_taken_for_that_of_after(wire: Wire, clock: list[float]) -> None:
+    changed = {**HELD_ON, "_rev": "2-b"}
+    old = {"state": "running", "info": {"docs_written": 1}, "id": "j", "start_time": "t1"}
+    new = {"state": "crashing", "info": {"error": "no"}, "id": "k", "start_time": "t2"}
+    wire[READS] = InTurn([rows(copy.deepcopy(HELD)), rows(changed)])
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["PUT /_replicator/r"] = 201, {"ok": True, "id": "r", "rev": "2-b"}
+    wire[STATE] = InTurn([old, old, old, new])
+    with pytest.raises(module.Interrupted, match="crashing: no"):
+        carry_out(WAITED)
+    # A state that stays is believed in the end.
+    wire[READS] = InTurn([rows(copy.deepcopy(HELD)), rows(changed)])
+    wire[STATE] = old
+    assert carry_out(WAITED).returned["replications"][0]["state"] == "running"
+
+
+def test_a_job_that_vanishes_has_failed(wire: Wire, clock: list[float]) -> None:
+    wire[JOBS] = {"total_rows": 0, "jobs": []}
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["POST /_replicate"] = 202, {"ok": True, "_local_id": "j+continuous"}
+    with pytest.raises(module.Interrupted, match="the replication a to b is failed: it runs no more"):
+        carry_out({**ON, "wait": True})
+
+
+def test_what_is_returned_and_hidden() -> None:
+    given = {
+        "source": "https://ann:p%2Fw@far.example/x",
+        "target": {"database": "b", "username": "u", "password": "h1dden"},
+    }
+    assert {"p%2Fw", "p/w", "h1dden"} <= resource.secrets({**PARAMS, **given})
+    assert "h1dden" in resource.secrets({**PARAMS, "replications": [{**BARE, **given}]})
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, Observed(HERE, {"r": None}))
+    told = json.dumps(resource.report(desired, plan.predicted, list(plan.changes)))
+    assert "https://far.example/x" in told
+    assert "p/w" not in told
+    assert "h1dden" not in told

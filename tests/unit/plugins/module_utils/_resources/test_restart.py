@@ -1,0 +1,588 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_restart: its plans, and what reaches the wire of a cluster whose nodes go away and come back, on a clock of its own."""
+
+from __future__ import annotations
+
+import signal
+import time
+import typing as t
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import rolling
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
+from wire import URL, InTurn, Wire, client
+
+RESOURCE = resource.RESOURCE
+PARAMS: dict[str, t.Any] = {
+    "nodes": ["all"],
+    "maintenance_mode": False,
+    "drain_time": 10,
+    "wait": True,
+    "wait_timeout": 120,
+    "force": False,
+}
+BADRPC = "{badrpc,\n    {'EXIT',\n        {noproc,\n            {gen_server,call,[mem3_sync,get_backlog]}}}}"
+
+
+class Clock:
+    """Time that passes only when somebody sleeps or asks a server."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time as restarts see it."""
+    made = Clock()
+    shown = SimpleNamespace(
+        monotonic=made.monotonic, sleep=made.sleep, strftime=time.strftime, gmtime=lambda: time.gmtime(made.now)
+    )
+    monkeypatch.setattr(rolling, "time", shown)
+    return made
+
+
+@dataclass
+class Node:
+    """A node: when it started and was asked to restart, and how it does that. ``mode`` is in memory, ``kept`` in its files."""
+
+    name: str
+    started: float
+    asked: float | None = None
+    lingers: float = 0.1
+    away: float = 2.0
+    deaf: float = 0.15
+    backlog: int = 0
+    mode: str | None = None
+    kept: str | None = None
+    is_up: bool = True
+    modes: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+
+class Fleet:
+    """A cluster of CouchDB nodes n1@h, n2@h, ... behind the wire, of which the first answers."""
+
+    def __init__(self, wire: Wire, clock: Clock, size: int = 3) -> None:
+        self.wire, self.clock = wire, clock
+        self.nodes = {f"n{number}@h": Node(f"n{number}@h", clock.now - 100 * number) for number in range(1, size + 1)}
+        self.restarts: list[tuple[str, list[str]]] = []
+        wire["GET /"] = self.answering(lambda: (200, {"couchdb": "Welcome", "version": "3.4.3", "uuid": "u"}))
+        wire["GET /_membership"] = self.answering(
+            lambda: (200, {"all_nodes": self.connected(), "cluster_nodes": list(self.nodes)})
+        )
+        wire["GET /_node/_local"] = self.answering(lambda: (200, {"name": "n1@h"}))
+        wire["GET /_up"] = self.answering(self.up)
+        for node in self.nodes.values():
+            setting = f"/_node/{node.name}/_config/couchdb/maintenance_mode"
+            wire[f"GET /_node/{node.name}/_system"] = self.of(node, self.system)
+            wire[f"GET {setting}"] = self.of(node, self.read_mode)
+            wire[f"PUT {setting}"] = self.of(node, self.write_mode)
+            wire[f"DELETE {setting}"] = self.of(node, self.write_mode)
+            wire[f"POST /_node/{node.name}/_restart"] = self.of(node, self.restart)
+
+    def __getitem__(self, number: int) -> Node:
+        return self.nodes[f"n{number}@h"]
+
+    def state(self, node: Node) -> str:
+        """up, dying, down, or starting when it can be asked and does not listen yet."""
+        if not node.is_up:
+            return "down"
+        if node.asked is None:
+            return "up"
+        since = self.clock.now - node.asked
+        if since < node.lingers:
+            return "up"
+        if since < node.lingers + node.away:
+            return "dying" if since < node.lingers + node.away / 2 else "down"
+        if node.started < node.asked:
+            node.started, node.mode = node.asked + node.lingers + node.away, node.kept
+        return "up" if since >= node.lingers + node.away + node.deaf else "starting"
+
+    def connected(self) -> list[str]:
+        return [name for name, node in self.nodes.items() if self.state(node) != "down"]
+
+    def answering(self, answer: t.Callable[..., t.Any]) -> t.Callable[[t.Any], t.Any]:
+        def reply(body: t.Any) -> t.Any:
+            self.clock.now += 0.01
+            if self.state(self[1]) != "up":
+                raise ConnectionRefusedError(111, "refused")
+            return answer()
+
+        return reply
+
+    def of(self, node: Node, answer: t.Callable[[Node, t.Any], t.Any]) -> t.Callable[[t.Any], t.Any]:
+        def reply(body: t.Any) -> t.Any:
+            def asked() -> t.Any:
+                state = self.state(node)
+                if state == "down":
+                    return 412, {"error": "nodedown", "reason": f"{node.name} is down"}
+                if state == "dying":
+                    return 500, {"error": "invalid_ejson", "reason": BADRPC}
+                return answer(node, body)
+
+            return self.answering(asked)(body)
+
+        return reply
+
+    def system(self, node: Node, body: t.Any) -> t.Any:
+        others = {name: {} for name in self.connected() if name != node.name}
+        return 200, {
+            "uptime": int(self.clock.now - node.started),
+            "message_queues": {"chttpd": 0} if self.state(node) == "up" else {"couch_server": 0},
+            "distribution": others,
+            "internal_replication_jobs": node.backlog,
+        }
+
+    def up(self) -> t.Any:
+        words = {"true": "maintenance_mode", "nolb": "nolb"}
+        return (404, {"status": words[self[1].mode]}) if self[1].mode in words else (200, {"status": "ok"})
+
+    def read_mode(self, node: Node, body: t.Any) -> t.Any:
+        return (
+            (404, {"error": "not_found", "reason": "unknown_config_value"}) if node.mode is None else (200, node.mode)
+        )
+
+    def write_mode(self, node: Node, body: t.Any) -> t.Any:
+        old, node.mode = node.mode, body
+        node.modes.append((body, self.wire.headers[-1].get("X-Couch-Persist")))
+        return 200, old or ""
+
+    def restart(self, node: Node, body: t.Any) -> t.Any:
+        assert body == {}
+        self.restarts.append((node.name, [name for name, each in self.nodes.items() if self.state(each) == "up"]))
+        node.asked = self.clock.now
+        return 200, {"ok": True}
+
+
+@pytest.fixture
+def fleet(wire: Wire, clock: Clock) -> Fleet:
+    """A cluster of three nodes."""
+    return Fleet(wire, clock)
+
+
+def carry_out(check_mode: bool = False, **params: t.Any) -> module.Outcome:
+    desired = RESOURCE.desire({**PARAMS, **params})
+    return module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
+
+
+def stopped(**params: t.Any) -> dict[str, t.Any]:
+    """What a run that fails in the middle reports."""
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(**params)
+    return module.failure(stop.value.error, stop.value.progress)
+
+
+ALL = ["n1@h", "n2@h", "n3@h"]
+
+
+def test_nodes_restart_one_after_the_other_and_the_one_that_answers_last(fleet: Fleet) -> None:
+    outcome = carry_out()
+    assert fleet.restarts == [("n2@h", ALL), ("n3@h", ALL), ("n1@h", ALL)]
+    told = outcome.returned["nodes"]
+    assert [node["name"] for node in told] == ["n2@h", "n3@h", "n1@h"]
+    assert [node["uptime_after"] for node in told] == [0, 0, 0]
+    assert [node["uptime_before"] for node in told] == [200, 302, 105]
+    # 0.1 s until it goes, 2 s away, 0.15 s until it listens; seen at the next look.
+    assert all(2.25 <= node["seconds_away"] <= 2.6 for node in told)
+    assert fleet.wire.written == [f"POST /_node/{name}/_restart" for name in ("n2@h", "n3@h", "n1@h")]
+    assert diff(outcome.changes)["after"] == {name: {"uptime": 0} for name in ALL}
+
+
+def test_check_mode_only_reads_and_predicts(fleet: Fleet) -> None:
+    outcome = carry_out(check_mode=True, maintenance_mode=True)
+    assert fleet.wire.written == []
+    assert [str(change) for change in outcome.changes] == [f"restart node {name}" for name in ("n2@h", "n3@h", "n1@h")]
+    unknown = {"uptime_after": None, "seconds_away": None}
+    assert outcome.returned["nodes"] == [
+        {"name": "n2@h", "uptime_before": 200, **unknown},
+        {"name": "n3@h", "uptime_before": 300, **unknown},
+        {"name": "n1@h", "uptime_before": 100, **unknown},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "order"),
+    [
+        (["_local"], ["n1@h"]),
+        (["_local", "n1@h"], ["n1@h"]),
+        (["n1@h", "n3@h"], ["n3@h", "n1@h"]),
+        (["n3@h", "n2@h", "_local"], ["n3@h", "n2@h", "n1@h"]),
+        (["n3@h", "all"], ["n2@h", "n3@h", "n1@h"]),
+    ],
+)
+def test_which_nodes_restart(fleet: Fleet, named: list[str], order: list[str]) -> None:
+    carry_out(nodes=named)
+    assert [name for name, _up in fleet.restarts] == order
+
+
+def test_a_single_node_restarts(wire: Wire, clock: Clock) -> None:
+    fleet = Fleet(wire, clock, 1)
+    assert carry_out(nodes=["_local"]).returned["nodes"][0]["uptime_after"] == 0
+    assert fleet.restarts == [("n1@h", ["n1@h"])]
+
+
+def test_a_single_node_that_does_not_tell_its_name_restarts(wire: Wire, clock: Clock) -> None:
+    Fleet(wire, clock, 1)
+    wire["GET /_node/_local"] = 404, {"error": "not_found", "reason": "missing"}
+    assert carry_out(nodes=["_local"]).returned["nodes"][0]["name"] == "n1@h"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_answer_of_before_is_no_proof(fleet: Fleet, number: int) -> None:
+    node = fleet[number]
+    node.lingers, node.started = 7, fleet.clock.now - 0.3
+    (told,) = carry_out(nodes=[node.name]).returned["nodes"]
+    assert told["seconds_away"] >= 9.15
+    assert told["uptime_after"] == 0
+
+
+def test_a_node_that_is_away_for_longer_than_it_was_up_is_proved_back(fleet: Fleet) -> None:
+    fleet[2].started, fleet[2].away = fleet.clock.now - 1, 60
+    (told,) = carry_out(nodes=["n2@h"]).returned["nodes"]
+    assert 60 <= told["seconds_away"] <= 62
+    # The longer it takes, the rarer it is asked.
+    assert len(fleet.wire.asked) < 120
+
+
+def test_the_next_waits_until_nothing_is_left_to_be_copied(fleet: Fleet) -> None:
+    asked = fleet.restart
+
+    def restart(node: Node, body: t.Any) -> t.Any:
+        if fleet.restarts:
+            assert fleet.clock.now >= 1030
+        fleet[3].backlog = 8
+        return asked(node, body)
+
+    def system(node: Node, body: t.Any) -> t.Any:
+        if fleet.clock.now >= 1030:
+            fleet[3].backlog = 0
+        return fleet.system(node, body)
+
+    for name in ("n2@h", "n3@h"):
+        fleet.wire[f"POST /_node/{name}/_restart"] = fleet.of(fleet.nodes[name], restart)
+    fleet.wire["GET /_node/n3@h/_system"] = fleet.of(fleet[3], system)
+    told = carry_out(nodes=["n2@h", "n3@h"]).returned["nodes"]
+    assert told[0]["seconds_away"] < 3
+    assert len(fleet.restarts) == 2
+
+
+def test_a_node_that_does_not_come_back_ends_the_task(fleet: Fleet) -> None:
+    fleet[3].away = 1e6
+    result = stopped(wait_timeout=30)
+    assert [name for name, _up in fleet.restarts] == ["n2@h", "n3@h"]
+    assert result["changed"] is True
+    assert result["changes_done"] == ["restart node n2@h"]
+    assert result["changes_failed"] == ["restart node n3@h"]
+    assert result["changes_undone"] == ["restart node n1@h"]
+    asked_at = time.strftime("%H:%M:%S UTC", time.gmtime(fleet[3].asked or 0))
+    assert f"n3@h was asked to restart at {asked_at}, and 30 s later is not back" in result["msg"]
+    assert "answered 500 invalid_ejson" in result["msg"]
+
+
+def test_a_node_that_answers_itself_and_does_not_come_back(fleet: Fleet) -> None:
+    fleet[1].away = 1e6
+    result = stopped(nodes=["_local"], wait_timeout=5)
+    assert "5 s later is not back" in result["msg"]
+    assert "connection refused" in result["msg"]
+    assert result["changes_failed"] == ["restart node n1@h"]
+
+
+def test_an_answer_that_is_lost_is_waited_for_all_the_same(fleet: Fleet) -> None:
+    def restart(node: Node, body: t.Any) -> t.Any:
+        fleet.restart(node, body)
+        raise ConnectionResetError(104, "reset")
+
+    fleet.wire["POST /_node/n1@h/_restart"] = fleet.of(fleet[1], restart)
+    (told,) = carry_out(nodes=["_local"]).returned["nodes"]
+    assert told["uptime_after"] == 0
+    assert fleet.wire.written == ["POST /_node/n1@h/_restart"]
+
+
+def test_a_node_is_out_of_service_before_it_restarts(fleet: Fleet) -> None:
+    asked = fleet.clock.now
+    carry_out(nodes=["n2@h"], maintenance_mode=True, drain_time=25)
+    assert fleet[2].modes == [("true", "false")]
+    assert fleet[2].asked is not None
+    assert 25 <= fleet[2].asked - asked < 26
+    assert fleet[2].mode is None
+
+
+@pytest.mark.parametrize("maintenance_mode", [True, False])
+@pytest.mark.parametrize("mode", ["true", "nolb"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_node_that_was_in_maintenance_stays_so(fleet: Fleet, number: int, mode: str, maintenance_mode: bool) -> None:
+    node = fleet[number]
+    node.mode, begun = mode, fleet.clock.now
+    carry_out(nodes=[node.name], maintenance_mode=maintenance_mode)
+    # It was forgotten with the restart; nobody needs to be drained.
+    assert node.modes == [(mode, "false")]
+    assert node.mode == mode
+    assert fleet.clock.now - begun < 5
+
+
+def test_a_maintenance_that_is_kept_in_files_is_left_alone(fleet: Fleet) -> None:
+    fleet[2].mode = fleet[2].kept = "true"
+    carry_out(nodes=["n2@h"], maintenance_mode=True)
+    assert fleet[2].modes == []
+    assert fleet[2].mode == "true"
+
+
+@pytest.mark.parametrize(("mode", "undone"), [(None, [(None, "false")]), ("false", [("false", "false")])])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ((401, {"error": "unauthorized", "reason": "You are not a server admin."}), errors.Unauthorized),
+        ((403, {"error": "forbidden", "reason": "no"}), errors.Forbidden),
+        ((500, {"error": "error", "reason": "broken"}), errors.RestartFailed),
+    ],
+)
+def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
+    fleet: Fleet, answer: t.Any, kind: type[Exception], mode: str | None, undone: list[t.Any]
+) -> None:
+    fleet[2].mode = mode
+    fleet.wire["POST /_node/n2@h/_restart"] = answer
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(maintenance_mode=True)
+    assert stop.value.error.__class__ is kind
+    assert stop.value.error.status == answer[0]
+    assert answer[1]["reason"] in str(stop.value.error)
+    assert fleet[2].modes == [("true", "false"), *undone]
+    assert fleet[2].mode == mode
+    assert fleet.wire.asked.count("POST /_node/n2@h/_restart") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_the_process_leaves_nobody_out_of_service(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(rolling.time, "sleep", lambda seconds: signal.raise_signal(number))
+    with pytest.raises(SystemExit):
+        carry_out(nodes=["n2@h"], maintenance_mode=True)
+    assert fleet[2].modes == [("true", "false"), (None, "false")]
+    assert signal.getsignal(number) == handler
+
+
+def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rolling.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(nodes=["n2@h"], maintenance_mode=True)
+    assert fleet[2].modes == [("true", "false"), (None, "false")]
+    assert not fleet.restarts
+
+
+def test_what_can_not_be_undone_is_told(fleet: Fleet) -> None:
+    fleet[2].away = 1e6
+    result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
+    assert "in maintenance mode for this, in memory only, and that could not be undone" in result["msg"]
+
+
+def test_a_cluster_that_is_not_whole_any_more_keeps_the_next_from_going(fleet: Fleet) -> None:
+    asked = fleet.restart
+
+    def restart(node: Node, body: t.Any) -> t.Any:
+        fleet[3].is_up = False
+        return asked(node, body)
+
+    fleet.wire["POST /_node/n2@h/_restart"] = fleet.of(fleet[2], restart)
+    result = stopped(wait_timeout=20)
+    assert len(fleet.restarts) == 1
+    assert "n2@h was asked to restart" in result["msg"]
+    assert "is back, and the cluster is not whole; last of all: n3@h is down" in result["msg"]
+    assert result["changes_undone"] == ["restart node n3@h", "restart node n1@h"]
+
+
+def test_a_member_that_goes_down_while_a_node_drains_keeps_it_from_going(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(seconds: float) -> None:
+        fleet[3].is_up = False
+        fleet.clock.sleep(seconds)
+
+    monkeypatch.setattr(rolling.time, "sleep", sleep)
+    result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
+    assert "n2@h was not asked to restart, as the cluster is not whole: n3@h is down" in result["msg"]
+    assert not fleet.restarts
+    assert fleet[2].mode is None
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_no_node_goes_while_another_is_down(fleet: Fleet, check_mode: bool) -> None:
+    fleet[3].is_up = False
+    with pytest.raises(errors.NodeDown, match="others of the cluster are down: n3@h; .*force"):
+        carry_out(check_mode=check_mode, nodes=["_local"])
+    assert fleet.wire.written == []
+
+
+def test_a_member_that_is_going_down_is_down(fleet: Fleet) -> None:
+    """It is still among the nodes that are connected, and what is asked of it fails."""
+    fleet[3].asked, fleet[3].away = fleet.clock.now - 0.5, 1e6
+    assert "n3@h" in fleet.connected()
+    with pytest.raises(errors.NodeDown, match="others of the cluster are down: n3@h"):
+        carry_out(nodes=["n2@h"])
+
+
+def test_force_restarts_those_that_are_up_and_tells_of_the_others(fleet: Fleet) -> None:
+    fleet[3].is_up = False
+    outcome = carry_out(force=True)
+    assert [name for name, _up in fleet.restarts] == ["n2@h", "n1@h"]
+    assert str(outcome.shortfall) == "not restarted, as they are down: n3@h"
+    assert carry_out(force=True, nodes=["n2@h"]).shortfall is None
+
+
+def test_without_waiting_it_is_only_asked(fleet: Fleet) -> None:
+    outcome = carry_out(nodes=["n2@h"], wait=False)
+    assert outcome.returned["nodes"] == [
+        {"name": "n2@h", "uptime_before": 200, "uptime_after": None, "seconds_away": None}
+    ]
+    assert fleet.wire.asked[-1] == "POST /_node/n2@h/_restart"
+
+
+def test_a_balancer_is_no_local_node(fleet: Fleet) -> None:
+    fleet.wire["GET /_node/_local"] = InTurn([{"name": name} for name in ("n1@h", "n2@h", "n1@h")])
+    with pytest.raises(errors.InvalidInput, match=r"nodes: different nodes answer at .* \(n1@h, n2@h\)"):
+        carry_out(nodes=["_local"])
+    assert fleet.wire.written == []
+
+
+def test_a_balancer_before_servers_of_one_name_is_no_local_node(wire: Wire, clock: Clock) -> None:
+    Fleet(wire, clock, 1)
+    wire["GET /"] = InTurn([{"couchdb": "Welcome", "version": "3.4.3", "uuid": uuid} for uuid in "abab"])
+    with pytest.raises(errors.InvalidInput, match="different nodes answer"):
+        carry_out(nodes=["all"])
+    assert wire.written == []
+
+
+def test_behind_a_balancer_nodes_restart_by_their_names(fleet: Fleet) -> None:
+    fleet.wire["GET /_node/_local"] = InTurn([{"name": name} for name in ("n1@h", "n2@h", "n1@h")])
+    carry_out(nodes=["n3@h"])
+    assert fleet.restarts == [("n3@h", ALL)]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"nodes": []}, "nodes"),
+        ({"nodes": ["n9@h"]}, "nodes"),
+        ({"nodes": ["n1@h", "n9@h"], "force": True}, "nodes"),
+        ({"nodes": ["_all"]}, "nodes"),
+        ({"wait": False}, "wait"),
+        ({"wait": False, "nodes": ["_local"], "maintenance_mode": True}, "wait"),
+        ({"wait_timeout": 0}, "wait_timeout"),
+        ({"drain_time": -1}, "drain_time"),
+    ],
+)
+def test_bad_input_names_the_option(fleet: Fleet, given: dict[str, t.Any], named: str) -> None:
+    with pytest.raises(errors.InvalidInput) as caught:
+        carry_out(**given)
+    assert caught.value.option == named
+    assert fleet.wire.written == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_who_may_not_restart_is_told_before_anything(fleet: Fleet, status: int, check_mode: bool) -> None:
+    """Others than admins may see how long a node has been up, too."""
+    refusal = status, {"error": "unauthorized", "reason": "You are not a server admin."}
+    fleet.wire["GET /_node/n1@h/_config/couchdb/maintenance_mode"] = refusal
+    with pytest.raises((errors.Unauthorized, errors.Forbidden), match="You are not a server admin"):
+        carry_out(check_mode=check_mode, nodes=["n2@h"])
+    assert fleet.wire.written == []
+
+
+def test_a_login_that_is_refused_afterwards_is_not_tried_again(fleet: Fleet) -> None:
+    def system(node: Node, body: t.Any) -> t.Any:
+        return fleet.system(node, body) if not fleet.restarts else (401, {"error": "unauthorized", "reason": "wrong"})
+
+    fleet.wire["GET /_node/n1@h/_system"] = fleet.of(fleet[1], system)
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(nodes=["_local"])
+    assert isinstance(stop.value.error, errors.Unauthorized)
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "2.1.2", "2.2.0"])
+def test_versions_without_the_call_are_told(wire: Wire, version: str) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": version}
+    with pytest.raises(errors.Unsupported, match=f"CouchDB {version} has no restart call"):
+        carry_out()
+    assert wire.asked == ["GET /"]
+
+
+class Old:
+    """A CouchDB 1.x behind the wire, which tells of no uptime."""
+
+    def __init__(self, wire: Wire, clock: Clock, *, tells: bool = True) -> None:
+        self.clock, self.tells, self.requests, self.asked = clock, tells, 40, -1e6
+        wire["GET /"] = self.reply(lambda: (200, {"couchdb": "Welcome", "version": "1.7.2", "uuid": "u"}))
+        wire["GET /_stats/httpd/requests"] = self.reply(self.statistics)
+        wire["POST /_restart"] = self.reply(self.restart)
+
+    def reply(self, answer: t.Callable[[], t.Any]) -> t.Callable[[t.Any], t.Any]:
+        def made(body: t.Any) -> t.Any:
+            self.clock.now += 0.01
+            since = self.clock.now - self.asked
+            if 0.1 < since < 2:
+                self.requests = 0
+                raise ConnectionRefusedError(111, "refused")
+            self.requests += 1
+            return answer()
+
+        return made
+
+    def statistics(self) -> t.Any:
+        if not self.tells:
+            return 404, {"error": "not_found", "reason": "missing"}
+        return 200, {"httpd": {"requests": {"description": "number of HTTP requests", "current": self.requests}}}
+
+    def restart(self) -> t.Any:
+        self.asked = self.clock.now
+        return 202, {"ok": True}
+
+
+@pytest.mark.parametrize("named", ["_local", "all"])
+@pytest.mark.parametrize("tells", [True, False])
+def test_couchdb_1_is_proved_to_have_restarted(wire: Wire, clock: Clock, named: str, tells: bool) -> None:
+    Old(wire, clock, tells=tells)
+    (told,) = carry_out(nodes=[named]).returned["nodes"]
+    assert 2 <= told.pop("seconds_away") < 2.5
+    assert told == {"name": "_local", "uptime_before": None, "uptime_after": None}
+    assert wire.written == ["POST /_restart"]
+
+
+def test_couchdb_1_has_no_maintenance_mode(wire: Wire, clock: Clock) -> None:
+    Old(wire, clock)
+    with pytest.raises(errors.Unsupported, match=r"CouchDB 1\.7\.2 has no maintenance mode"):
+        carry_out(nodes=["_local"], maintenance_mode=True)
+    assert wire.asked == ["GET /"]
+
+
+def test_pouchdb_server_has_no_restart(wire: Wire, clock: Clock) -> None:
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0"}
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(nodes=["_local"])
+    assert isinstance(stop.value.error, errors.Unsupported)
+    assert "PouchDB Server 4.2.0 has no restart call" in str(stop.value.error)
+
+
+def test_requests_of_a_restart_are_few(fleet: Fleet) -> None:
+    carry_out(nodes=["n2@h"])
+    reads = [line for line in fleet.wire.asked if "_restart" not in line]
+    assert len(reads) < 60
+    assert URL not in "".join(reads)

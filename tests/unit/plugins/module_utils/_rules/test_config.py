@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""_settings and _names: what CouchDB can hold is let through as it will spell it, and nothing else."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, names
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+OPTIONS = {"section": "the section", "key": "the key", "value": "the value"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (5, "5"),
+        (1.5, "1.5"),
+        ("  a b ", "a b"),
+        ("\tx\t", "x"),
+        ("", ""),
+        ("a;b = c", "a;b = c"),
+        ("é", "é"),
+        ("[{recbuf, 262140}]", "[{recbuf, 262140}]"),
+        ("100%", "100%"),
+    ],
+)
+def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
+    assert config.setting_text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value", [["a"], {"a": 1}, None, "a\nb", "a\rb", "\x00", "\x7f", "☃", "\u0085", "Ä", "a\nb\n", b"bytes"]
+)
+def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
+    with pytest.raises(InvalidInput, match="^settings.a.b: "):
+        config.setting_text(value, "settings.a.b")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "named"),
+    [
+        ("admins", "bob", "x", "couchdb_admin"),
+        ("query_servers", "js", "x", "the section"),
+        ("feature_flags", "js", None, "the section"),
+        ("", "a", "x", "the section"),
+        ("a]b", "a", "x", "the section"),
+        ("a b", "a", "x", "the section"),
+        ("a\n", "a", "x", "the section"),
+        ("a", "", "x", "the key"),
+        ("a", " a", "x", "the key"),
+        ("a", "a ", "x", "the key"),
+        ("a", "a[b", "x", "the key"),
+        ("a", "a\nb", "x", "the key"),
+        ("a", ";a", "x", "the key"),
+        ("a", "a ;b", "x", "the key"),
+        ("a", "a = b", "x", "the key"),
+        ("chttpd", "port", "x", "the value"),
+        ("chttpd", "port", "0", "the value"),
+        ("chttpd", "port", "65536", "the value"),
+        ("chttpd", "port", "-1", "the value"),
+        ("chttpd", "port", "", "the value"),
+        ("httpd", "port", "5984 ", "the value"),
+        ("ssl", "port", "x", "the value"),
+        ("chttpd", "bind_address", "localhost", "the value"),
+        ("chttpd", "bind_address", "", "the value"),
+        ("chttpd", "bind_address", "*", "the value"),
+        ("chttpd_auth", "password_scheme", "md5", "the value"),
+        ("chttpd_auth", "pbkdf2_prf", "md5", "the value"),
+    ],
+)
+def test_a_setting_that_must_not_be_written_is_refused(section: str, key: str, text: str | None, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        config.check_setting(section, key, text, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text"),
+    [
+        ("chttpd", "port", "5984"),
+        ("chttpd", "port", None),
+        ("chttpd", "bind_address", "any"),
+        ("chttpd", "bind_address", "0.0.0.0"),
+        ("chttpd", "bind_address", "::1"),
+        ("chttpd_auth", "pbkdf2_prf", "sha512"),
+        ("other", "port", "x"),
+        ("a.b_c-d", "a/b c", "x"),
+        ("a", "a=b;c%", "x"),
+    ],
+)
+def test_a_setting_that_can_be_written_is_let_through(section: str, key: str, text: str | None) -> None:
+    config.check_setting(section, key, text, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "same"),
+    [
+        ("a", "a", True),
+        ("a", " a ", True),
+        ("a", "b", False),
+        ("a", None, False),
+        (None, None, True),
+        (None, "a", False),
+        (None, "", True),
+        ("", None, True),
+        ("", "", True),
+        ("", "a", False),
+        ("true", True, True),
+        ("5", 5, True),
+        ("a", 5, False),
+        ("[1, 2]", [1, 2], True),
+    ],
+)
+def test_same_setting(wanted: str | None, held: t.Any, same: bool) -> None:
+    assert config.same_setting(wanted, held) is same
+
+
+def test_what_needs_a_restart_and_what_becomes_a_comment_is_known() -> None:
+    assert config.needs_restart("couchdb", "database_dir")
+    assert not config.needs_restart("log", "level")
+    assert config.comment_warning("a", "b", "x ; y") is not None
+    assert config.comment_warning("a", "b", "x;y") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a0_$()+-/", "a/b", "_users", "_replicator", "_global_changes", "shop/_replicator", "a" * 238]
+)
+def test_a_database_name_is_let_through(name: str) -> None:
+    names.check_database_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "UPPER", "9x", "_other", "a b", "a.b", "a%", "ä", "a\n", "/a", "_users/x", "X/_users", "a" * 239, "a?b", ".."],
+)
+def test_an_illegal_database_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="^name: "):
+        names.check_database_name(name)
+
+
+@pytest.mark.parametrize("name", ["bob", "a/b c", "a;b", "a=b", "é", 'a"b'])
+def test_an_admin_name_is_let_through(name: str) -> None:
+    names.check_admin_name(name)
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a:b", ";a", "a ;b", "a = b", "a\nb", "[a]", "☃"])
+def test_an_illegal_admin_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="^name: "):
+        names.check_admin_name(name)
