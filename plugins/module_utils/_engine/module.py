@@ -288,7 +288,7 @@ def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | N
 
 
 def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDBError | None]]:
-    """Send one change, or several in bulk: call the method of the Client, or of the Database, that they name.
+    """Send one change, or several in bulk: call their method of the client, or of the database.
 
     Gives for each what the call gave, and what went wrong with it, None for those that are done.
     """
@@ -296,12 +296,11 @@ def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDB
     target: t.Any = client
     if first.database is not None:
         target = target.Database(first.database)
-    call = getattr(target, first.call)
     with _understanding(client):
         if not first.bulk:
-            return [(call(**first.arguments), None)]
+            return [(first.call(target, **first.arguments), None)]
         (name,) = first.arguments
-        rows = call(**{name: [change.arguments[name] for change in unit]})
+        rows = first.call(target, **{name: [change.arguments[name] for change in unit]})
         return [(row, errors.of_row(row)) for row in rows]
 
 

@@ -27,14 +27,18 @@ BULK_BYTES = 8 * 1024 * 1024
 """How many bytes go out together, at most; a change that is larger than that goes out alone."""
 
 
-@dataclass(frozen=True)
+Method = t.Callable[..., t.Any]
+"""A method of a class of the client, such as C(IndexedDatabase.put_index): its first argument is the object."""
+
+
+@dataclass(frozen=True, init=False)
 class Change:
-    """One request that changes the server.
+    """One request that changes the server. All its fields are given by their names.
 
     ``action`` is C(create), C(update) or C(delete), ``what`` the kind of thing, ``path`` where it stands
     in the diff, such as ``("orders", "security")``. ``before`` and ``after`` are what is there and
-    what will be; None means nothing. ``call`` names the method that sends it, of the database
-    ``database`` if that is given, else of the Client, with the keyword ``arguments``.
+    what will be; None means nothing. ``call`` is the method that sends it, such as C(IndexedDatabase.put_index): of the
+    resource's client or, if ``database`` is given, of that database. It gets the keyword ``arguments``.
 
     Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
     ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
@@ -49,15 +53,38 @@ class Change:
     path: tuple[str, ...]
     before: t.Any
     after: t.Any
-    call: str
-    arguments: dict[str, t.Any] = field(default_factory=dict)
-    database: str | None = None
-    stage: int = 0
-    bulk: bool = False
-    size: int = 0
-    may_be_void: bool = False
-    void_if: t.Mapping[str, t.Any] | None = None
-    result: t.Any = field(default=None, compare=False)
+    call: Method
+    arguments: dict[str, t.Any]
+    database: str | None
+    stage: int
+    bulk: bool
+    size: int
+    may_be_void: bool
+    void_if: t.Mapping[str, t.Any] | None
+    result: t.Any = field(compare=False)
+
+    # Written out, as dataclasses have keyword-only fields since Python 3.10 alone.
+    def __init__(
+        self,
+        *,
+        action: str,
+        what: str,
+        path: tuple[str, ...],
+        before: t.Any,
+        after: t.Any,
+        call: Method,
+        arguments: dict[str, t.Any] | None = None,
+        database: str | None = None,
+        stage: int = 0,
+        bulk: bool = False,
+        size: int = 0,
+        may_be_void: bool = False,
+        void_if: t.Mapping[str, t.Any] | None = None,
+        result: t.Any = None,
+    ) -> None:
+        given = {**locals(), "arguments": {} if arguments is None else arguments}
+        del given["self"]
+        vars(self).update(given)
 
     @property
     def is_void(self) -> bool:
@@ -106,8 +133,8 @@ def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown |
 
 def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
     """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) or C(BULK_BYTES) at most."""
-    together: dict[tuple[str, str | None], list[Change]] = {}
-    sizes: dict[tuple[str, str | None], int] = {}
+    together: dict[tuple[Method, str | None], list[Change]] = {}
+    sizes: dict[tuple[Method, str | None], int] = {}
     for change in changes:
         if not change.bulk:
             yield [change]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .._client.admins import Admins
 from .._engine.module import LOGIN_PASSWORD, Resource
-from .._engine.plan import ASK, DONT, Change, Plan, node_shortfall
+from .._engine.plan import ASK, DONT, Change, Method, Plan, node_shortfall
 from .._rules import admins as rules
 from .._rules import passwords
 from .._rules.dialect import Dialect
@@ -106,7 +106,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         for node, admins in predicted.items():
             held = admins.pop(name, None)
             if held != wanted:
-                changes.append(rules.change(admin, node, held, wanted, observed.own, observed.party))
+                changes.append(_change(admin, node, held, wanted, observed))
             if wanted is not None:
                 admins[name] = wanted
     for node, admins in predicted.items():
@@ -139,12 +139,38 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
         shown.append(
             {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)}
         )
+    # The first change of an admin knows what was there at first.
+    first = {change.path: change.before and change.before["password"] for change in reversed(changes)}
     return {
         "admins": shown,
         **({"admin": shown[0]} if desired.single else {}),
-        "nodes": rules.by_node(list(desired.admins), observed.admins, changes),
+        "nodes": rules.by_node(list(desired.admins), observed.admins, first),
         "nodes_down": observed.down,
     }
+
+
+def _change(admin: dict[str, t.Any], node: str, held: str | None, wanted: str | None, observed: Observed) -> Change:
+    """The change that sets or removes an admin on a node."""
+    name = admin["name"]
+    is_own = (node, name) == observed.own
+    call: Method = Admins.deladmin
+    arguments: dict[str, t.Any] = {"name": name, "node": node}
+    if wanted is not None:
+        call = Admins.set_admin
+        arguments = {**arguments, "hashed": wanted, "password": admin["password"] if is_own else None}
+    return Change(
+        action="delete" if wanted is None else "create" if held is None else "update",
+        what="admin",
+        path=(node, name),
+        before=held and rules.shown(held),
+        after=wanted and rules.shown(wanted),
+        call=call,
+        arguments=arguments,
+        # The one that the task goes on as changes last: with the old password the node answers nothing more. At an admin
+        # party it changes first: the node then answers nobody else.
+        stage=1 if is_own else 2 if observed.party else 0,
+        may_be_void=wanted is None,
+    )
 
 
 RESOURCE = Resource(

@@ -113,7 +113,16 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     connected = sorted({*observed.connected, *(member.name for member in joining if desired.wait_timeout)})
     changes = [_joining(member, own, desired.wait_timeout) for member in joining]
     changes += [
-        Change("delete", "member", (name,), {}, None, "leave_node", {"name": name, "node": own}, stage=LEAVE)
+        Change(
+            action="delete",
+            what="member",
+            path=(name,),
+            before={},
+            after=None,
+            call=Members.leave_node,
+            arguments={"name": name, "node": own},
+            stage=LEAVE,
+        )
         for name in leaving
     ]
     servers = {
@@ -200,9 +209,16 @@ def _unmet(observed: Observed) -> InvalidInput | None:
 
 
 def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
-    arguments = {"name": member.name, "node": own, "wait_timeout": wait_timeout}
-    shown = {"url": mask_url(member.url)} if member.url else {}
-    return Change("create", "member", (member.name,), None, shown, "join_node", arguments, stage=JOIN)
+    return Change(
+        action="create",
+        what="member",
+        path=(member.name,),
+        before=None,
+        after={"url": mask_url(member.url)} if member.url else {},
+        call=Members.join_node,
+        arguments={"name": member.name, "node": own, "wait_timeout": wait_timeout},
+        stage=JOIN,
+    )
 
 
 def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Change]:
@@ -212,9 +228,17 @@ def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Chang
     """
     held = server.settings.get("cluster", {}).get("n")
     if (members == 1) != (held == "1"):
-        arguments = {"section": "cluster", "key": "n", "value": str(1 if members == 1 else COPIES), "node": name}
-        path = (name, "cluster", "n")
-        yield Change("update", "setting", path, held, arguments["value"], "config", arguments, stage=SET)
+        value = str(1 if members == 1 else COPIES)
+        yield Change(
+            action="update",
+            what="setting",
+            path=(name, "cluster", "n"),
+            before=held,
+            after=value,
+            call=Members.config,
+            arguments={"section": "cluster", "key": "n", "value": value, "node": name},
+            stage=SET,
+        )
 
 
 def _creation(name: str, desired: Desired) -> Change:
@@ -224,7 +248,16 @@ def _creation(name: str, desired: Desired) -> Change:
         "urls": desired.urls,
         "wait_timeout": desired.wait_timeout or 1,
     }
-    return Change("create", "database", (name,), None, {}, "put_system_database", arguments, stage=CREATE)
+    return Change(
+        action="create",
+        what="database",
+        path=(name,),
+        before=None,
+        after={},
+        call=Members.put_system_database,
+        arguments=arguments,
+        stage=CREATE,
+    )
 
 
 def _withheld(missing: list[str], absent: list[str]) -> NotConnected:

@@ -151,7 +151,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None) ->
         path=(node, section, key),
         before=held,
         after=text,
-        call="config",
+        call=Server.config,
         arguments={"node": node, "section": section, "key": key, **wanted},
         stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else 0,
         may_be_void=text is None,

@@ -8,9 +8,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._client.database import Database
 from .._client.databases import Databases
 from .._engine.module import Resource
-from .._engine.plan import Change, Plan
+from .._engine.plan import Change, Method, Plan
 from .._rules import databases as rules
 from .._rules.databases import Wanted
 from .._rules.dialect import Dialect
@@ -51,7 +52,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     """The databases by name, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
     desired: dict[str, Wanted] = {}
     for given, where in _given(params):
-        wanted = rules.wanted(given, where)
+        wanted = rules.checked(given, where)
         if where and wanted.name in desired:
             raise InvalidInput(f"{where}name", f"{wanted.name} is there twice")
         if given["security"] is not None:
@@ -84,20 +85,34 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
     predicted: dict[str, dict[str, t.Any]] = {}
     for name, wanted in desired.items():
         held = observed.databases[name]
-        predicted[name] = database = dict(held) if wanted.present else rules.record(name, None)
         if not wanted.present:
-            changes += rules.deletion(held)
+            changes += [_deletion(held)] if held["exists"] else []
+            predicted[name] = rules.record(name, None)
             continue
         if held["exists"]:
             warnings += rules.unchangeable(wanted, held, observed.nodes)
+            database = held
         else:
-            changes.append(rules.creation(wanted, database, observed.dialect, observed.nodes))
-        if wanted.security is not None:
-            merged = merged_security(database["security"], wanted.security)
-            changes += rules.adjustment("security", held, database, merged, "merge_security", given=wanted.security)
-        if wanted.revs_limit is not None:
-            limit = wanted.revs_limit
-            changes += rules.adjustment("revs_limit", held, database, limit, "set_revs_limit", limit=limit)
+            database = rules.created(wanted, observed.dialect, observed.nodes)
+            changes.append(_creation(wanted, database))
+        adjusted = dict(database)
+        for what, value, call, arguments in _adjustments(wanted, database):
+            if value != database[what]:
+                changes.append(
+                    Change(
+                        action="update",
+                        what=what,
+                        path=(name, what),
+                        before=held[what],
+                        after=value,
+                        call=call,
+                        arguments=arguments,
+                        database=name,
+                        stage=1,
+                    )
+                )
+                adjusted[what] = value
+        predicted[name] = adjusted
     return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings))
 
 
@@ -114,6 +129,43 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[dict[str, t.Any], str]]
     for number, given in enumerate(params["databases"] or []):
         own = {option: value for option, value in given.items() if value is not None}
         yield {**common, **own}, f"databases[{number}]."
+
+
+def _deletion(held: rules.Record) -> Change:
+    """The change that deletes a database."""
+    name = held["name"]
+    return Change(
+        action="delete",
+        what="database",
+        path=(name,),
+        before=rules.shown(held),
+        after=None,
+        call=Database.delete_database,
+        database=name,
+    )
+
+
+def _creation(wanted: Wanted, database: rules.Record) -> Change:
+    """The change that creates ``database``."""
+    return Change(
+        action="create",
+        what="database",
+        path=(wanted.name,),
+        before=None,
+        after=rules.shown(database),
+        call=Database.put,
+        arguments={option: value for option, value in wanted.creation.items() if value is not None},
+        database=wanted.name,
+    )
+
+
+def _adjustments(wanted: Wanted, database: rules.Record) -> t.Iterator[tuple[str, t.Any, Method, dict[str, t.Any]]]:
+    """What is to be set of ``database``, once it exists: its name, its value, the method that sets it and the arguments."""
+    if wanted.security is not None:
+        security = merged_security(database["security"], wanted.security)
+        yield "security", security, Database.merge_security, {"given": wanted.security}
+    if wanted.revs_limit is not None:
+        yield "revs_limit", wanted.revs_limit, Database.set_revs_limit, {"limit": wanted.revs_limit}
 
 
 RESOURCE = Resource(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._client.documents import Documents
+from .._client.documents import DesignDatabase, Documents
 from .._engine.module import Resource
-from .._engine.plan import Change, Plan
+from .._engine.plan import Change, Method, Plan
 from .._rules import documents as rules
 from .._rules.documents import STAGED, Key, Wanted, rev_of
 from .._rules.secrets import document_secrets
@@ -106,7 +106,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if document is not held:
             revs[key] = None
             changes += _changes(one, held, document, observed, desired.wait_timeout)
-    switched = {change.path for change in changes if change.call == "switch_design_document"}
+    switched = {change.path for change in changes if change.call is DesignDatabase.switch_design_document}
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
     }
@@ -153,23 +153,34 @@ def _changes(
     may check the others.
     """
     action = "create" if held is None else "update" if document else "delete"
-    shown = (rules.shown(held), rules.shown(document))
+    before, after = rules.shown(held), rules.shown(document)
     stage = 0 if one.database in observed.missing else 1 if one.is_design else 2
     if one.is_design and document:
         arguments = {"document": document, "files": one.files}
-        call = "put_design_document"
+        call: Method = DesignDatabase.put_design_document
         if one.staged and rules.needs_building(document, held):
-            call, arguments["wait_timeout"] = "switch_design_document", wait_timeout
-        yield Change(action, "document", one.key, *shown, call, arguments, database=one.database, stage=stage)
+            call, arguments["wait_timeout"] = DesignDatabase.switch_design_document, wait_timeout
+        yield Change(
+            action=action,
+            what="document",
+            path=one.key,
+            before=before,
+            after=after,
+            call=call,
+            arguments=arguments,
+            database=one.database,
+            stage=stage,
+        )
         return
     for sent in [document] if document else rules.deletions(held or {}):
         yield Change(
-            action,
-            "document",
-            one.key,
-            *shown,
-            "write_documents",
-            {"documents": sent},
+            action=action,
+            what="document",
+            path=one.key,
+            before=before,
+            after=after,
+            call=DesignDatabase.write_documents,
+            arguments={"documents": sent},
             database=one.database,
             stage=stage,
             bulk=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._client.indexes import Indexes
+from .._client.indexes import IndexedDatabase, Indexes
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import indexes as rules
@@ -138,15 +138,29 @@ def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) 
     if problem:
         raise InvalidInput(f"{item.where}{problem[0]}", problem[1])
     shown = None if before is None else before.shown()
-    action = "create" if before is None else "update"
-    path = item.path(after)
-    return Change(action, "index", path, shown, after.shown(), "put_index", {"index": index}, database=item.database)
+    return Change(
+        action="create" if before is None else "update",
+        what="index",
+        path=item.path(after),
+        before=shown,
+        after=after.shown(),
+        call=IndexedDatabase.put_index,
+        arguments={"index": index},
+        database=item.database,
+    )
 
 
 def _removal(item: Wanted, index: Index) -> Change:
-    arguments = {"ddoc": index.ddoc, "name": index.name, "kind": index.type}
-    path = item.path(index)
-    return Change("delete", "index", path, index.shown(), None, "remove_index", arguments, database=item.database)
+    return Change(
+        action="delete",
+        what="index",
+        path=item.path(index),
+        before=index.shown(),
+        after=None,
+        call=IndexedDatabase.remove_index,
+        arguments={"ddoc": index.ddoc, "name": index.name, "kind": index.type},
+        database=item.database,
+    )
 
 
 def _in_turn(changes: list[Change], first: int) -> list[Change]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .._client.database import Database
 from .._client.replications import Replications
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
@@ -153,7 +154,7 @@ def wait(client: Replications, desired: Desired, observed: Observed) -> Observed
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The replications in the order of the task."""
-    results = {change.path[0]: change.result for change in changes if change.call == "replicate_once"}
+    results = {change.path[0]: change.result for change in changes if change.call is Replications.replicate_once}
     return {"replications": [_told(each, observed, results.get(each.label)) for each in desired.replications]}
 
 
@@ -200,9 +201,16 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
     if not each.present:
         if job is None and observed.jobs is not None:
             return None
-        arguments = {"document": {**document, **rules.suffixes(job)}}
-        void = {"cancelled": False}
-        return Change("delete", "replication", (each.label,), told, None, "cancel_replication", arguments, void_if=void)
+        return Change(
+            action="delete",
+            what="replication",
+            path=(each.label,),
+            before=told,
+            after=None,
+            call=Replications.cancel_replication,
+            arguments={"document": {**document, **rules.suffixes(job)}},
+            void_if={"cancelled": False},
+        )
     if each.continuous:
         if observed.jobs is None:
             dialect = observed.here.dialect
@@ -210,18 +218,26 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
                 f"{each.where}persistent",
                 f"{dialect.product} {dialect.version} doesn't tell what it replicates: make it a document, or not continuous",
             )
-        arguments = {"document": document}
-        new = Change("create", "replication", (each.label,), None, told, "send_replication", arguments)
-        return None if job else new
+        if job:
+            return None
+        return Change(
+            action="create",
+            what="replication",
+            path=(each.label,),
+            before=None,
+            after=told,
+            call=Replications.send_replication,
+            arguments={"document": document},
+        )
     created = each.target is not None and each.target.database in observed.missing
     return Change(
-        "create",
-        "replication",
-        (each.label,),
-        None,
-        told,
-        "replicate_once",
-        {"document": document, "timeout": desired.timeout},
+        action="create",
+        what="replication",
+        path=(each.label,),
+        before=None,
+        after=told,
+        call=Replications.replicate_once,
+        arguments={"document": document, "timeout": desired.timeout},
         void_if=None if created else {"docs_written": 0},
     )
 
@@ -234,17 +250,32 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     before = held and rules.told_document(held)
     locked = held is not None and rules.is_locked(held, observed.here.dialect)
     if held is not None and (wanted is None or locked):
-        gone = {"document": held["_id"], "rev": held["_rev"]}
-        yield Change("delete", "replication", path, before, None, "delete", gone, database=replicator)
+        yield Change(
+            action="delete",
+            what="replication",
+            path=path,
+            before=before,
+            after=None,
+            call=Database.delete,
+            arguments={"document": held["_id"], "rev": held["_rev"]},
+            database=replicator,
+        )
     if wanted is None:
         return
     action, after = "update", rules.told_document(wanted)
     kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not locked}
     if held is None or locked:
         action, before = "create", None
-    new = {"document": {"_id": each.label, **kept, **wanted}}
     yield Change(
-        action, "replication", path, before, after, "put_document", new, database=replicator, stage=int(locked)
+        action=action,
+        what="replication",
+        path=path,
+        before=before,
+        after=after,
+        call=Database.put_document,
+        arguments={"document": {"_id": each.label, **kept, **wanted}},
+        database=replicator,
+        stage=int(locked),
     )
 
 

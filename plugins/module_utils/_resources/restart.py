@@ -107,7 +107,7 @@ def _change(desired: dict[str, t.Any], cluster: Cluster, name: str, stage: int) 
         path=(name,),
         before={"uptime": uptime},
         after={"uptime": None if uptime is None else 0},
-        call="restart_and_wait" if desired["wait"] else "restart",
+        call=Restarts.restart_and_wait if desired["wait"] else Restarts.restart,
         arguments={"node": name, **(arguments if desired["wait"] else {})},
         stage=stage,
     )

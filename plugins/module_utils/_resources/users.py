@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._client.database import Database
 from .._client.users import Users
 from .._engine.module import LOGIN_PASSWORD, Resource
 from .._engine.plan import Change, Plan
@@ -116,8 +117,17 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
 def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:
     action = "create" if held is None else "update" if wanted else "delete"
     document = wanted or {"_id": held["_id"], "_rev": held["_rev"], "_deleted": True} if held else wanted
-    arguments = {"documents": document}
-    return Change(action, "user", (name,), held, wanted, "bulk_docs", arguments, database="_users", bulk=True)
+    return Change(
+        action=action,
+        what="user",
+        path=(name,),
+        before=held,
+        after=wanted,
+        call=Database.bulk_docs,
+        arguments={"documents": document},
+        database="_users",
+        bulk=True,
+    )
 
 
 RESOURCE = Resource(

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server admin as it is declared: the hash that every node should hold, and the change that brings it there. Pure.
+"""A server admin as it is declared: the hash that every node should hold. Pure.
 
 https://docs.couchdb.org/en/stable/config/auth.html#server-administrators
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import typing as t
 
-from .._engine.plan import Change
 from ..errors import InvalidInput
 from . import passwords
 from .dialect import Dialect
@@ -39,40 +38,6 @@ def wanted_hash(
     return str(wanted)
 
 
-def change(
-    admin: t.Mapping[str, t.Any],
-    node: str,
-    held: str | None,
-    wanted: str | None,
-    own: tuple[str, str] | None,
-    party: bool,
-) -> Change:
-    """The change that sets or removes an admin on a node.
-
-    ``own`` is the node that answers and the admin that the task goes on as; at an admin ``party`` it is nobody yet.
-    """
-    name = admin["name"]
-    is_own = (node, name) == own
-    if wanted is None:
-        call, arguments = "deladmin", {"name": name, "node": node}
-    else:
-        password = admin["password"] if is_own else None
-        call, arguments = "set_admin", {"name": name, "hashed": wanted, "password": password, "node": node}
-    return Change(
-        action="delete" if wanted is None else "create" if held is None else "update",
-        what="admin",
-        path=(node, name),
-        before=held and shown(held),
-        after=wanted and shown(wanted),
-        call=call,
-        arguments=arguments,
-        # The one that the task goes on as changes last: with the old password the node answers nothing more. At an admin
-        # party it changes first: the node then answers nobody else.
-        stage=1 if is_own else 2 if party else 0,
-        may_be_void=wanted is None,
-    )
-
-
 def shown(text: str | None) -> dict[str, t.Any]:
     """A hash as a diff may hold it: the diff masks the password."""
     stored = passwords.parse_or_none(text or "")
@@ -80,18 +45,21 @@ def shown(text: str | None) -> dict[str, t.Any]:
 
 
 def by_node(
-    names: t.Sequence[str], held: t.Mapping[str, t.Mapping[str, str]], changes: t.Iterable[Change]
+    names: t.Sequence[str],
+    held: t.Mapping[str, t.Mapping[str, str]],
+    first: t.Mapping[tuple[str, ...], str | None],
 ) -> dict[str, dict[str, t.Any]]:
-    """What each node had and has of the admins: node → name → C(before) and C(after). ``held`` are the hashes of now."""
+    """What each node had and has of the admins: node → name → C(before) and C(after).
+
+    ``held`` are the hashes of now, ``first`` by node and name those that were there before they changed.
+    """
     told: dict[str, dict[str, t.Any]] = {}
     for node, admins in held.items():
         after = {name: _told(admins.get(name)) for name in names}
         told[node] = {name: {"before": after[name], "after": after[name]} for name in names}
-    # The first change of an admin knows what was there at first.
-    for made in reversed(list(changes)):
-        node, name = made.path
+    for (node, name), text in first.items():
         if node in told:
-            told[node][name]["before"] = made.before and _told(made.before["password"])
+            told[node][name]["before"] = _told(text)
     return told
 
 

@@ -12,7 +12,6 @@ import contextlib
 import typing as t
 from dataclasses import dataclass
 
-from .._engine.plan import Change
 from ..errors import InvalidInput
 from .dialect import Dialect
 from .names import check_database_name
@@ -47,7 +46,7 @@ class Wanted:
             raise InvalidInput(f"{self.where}{error.option}", problem) from None
 
 
-def wanted(given: t.Mapping[str, t.Any], where: str) -> Wanted:
+def checked(given: t.Mapping[str, t.Any], where: str) -> Wanted:
     """What is given for a database, checked but for its security object. Raises InvalidInput."""
     check_database_name(given["name"], f"{where}name")
     for option in ("shards", "replicas", "revs_limit"):
@@ -68,33 +67,15 @@ def copies_matter(wanted: Wanted, held: Record) -> bool:
     return number is None or wanted.creation["replicas"] not in (None, number)
 
 
-def deletion(held: Record) -> t.Iterator[Change]:
-    """The change that deletes a database, if it is there."""
-    if held["exists"]:
-        name = held["name"]
-        yield Change("delete", "database", (name,), _shown(held), None, "delete_database", database=name)
-
-
-def creation(wanted: Wanted, database: Record, dialect: Dialect, nodes: int) -> Change:
-    """The change that creates a database; ``database`` becomes what it will be."""
-    name = wanted.name
-    database.update(exists=True, info=dialect.new_database(name, nodes, **wanted.creation))
-    if wanted.security is not None:
-        database["security"] = dialect.new_security
-    if wanted.revs_limit is not None:
-        database["revs_limit"] = dialect.new_revs_limit
-    given = {option: value for option, value in wanted.creation.items() if value is not None}
-    return Change("create", "database", (name,), None, _shown(database), "put", given, database=name)
-
-
-def adjustment(
-    what: str, held: Record, database: Record, value: t.Any, call: str, **arguments: t.Any
-) -> t.Iterator[Change]:
-    """The change that sets something of a database that is there by then; ``database`` becomes what it will be."""
-    name = database["name"]
-    if value != database[what]:
-        yield Change("update", what, (name, what), held[what], value, call, arguments, database=name, stage=1)
-        database[what] = value
+def created(wanted: Wanted, dialect: Dialect, nodes: int) -> Record:
+    """The database that creating one makes, on so many nodes: what is declared and can be set later has its defaults."""
+    return {
+        "name": wanted.name,
+        "exists": True,
+        "info": dialect.new_database(wanted.name, nodes, **wanted.creation),
+        "security": None if wanted.security is None else dialect.new_security,
+        "revs_limit": None if wanted.revs_limit is None else dialect.new_revs_limit,
+    }
 
 
 def unchangeable(wanted: Wanted, held: Record, nodes: int) -> list[str]:
@@ -123,6 +104,7 @@ def _copies(database: Record) -> int | None:
     return number
 
 
-def _shown(database: Record) -> dict[str, t.Any]:
+def shown(database: Record) -> dict[str, t.Any]:
+    """A database as a diff shows it."""
     info = database["info"]
     return {name: info[name] for name in ("doc_count", "cluster", "props") if name in info}

@@ -8,10 +8,15 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import inspect
 import re
+import typing as t
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.database import Database
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.server import Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.composition import Composition
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
@@ -130,7 +135,7 @@ NEEDLESS = {
         "_rules/documents",
         "_rules/indexes",
         "_rules/replications",
-        "_client/rolling",
+        "_client/restart",
     },
     "couchdb_user": {
         "client",
@@ -139,7 +144,7 @@ NEEDLESS = {
         "_rules/documents",
         "_rules/indexes",
         "_rules/replications",
-        "_client/rolling",
+        "_client/restart",
     },
     "couchdb_document": {
         "client",
@@ -147,7 +152,7 @@ NEEDLESS = {
         "_rules/cluster",
         "_rules/indexes",
         "_rules/replications",
-        "_client/rolling",
+        "_client/restart",
     },
     "couchdb_replication": {
         "client",
@@ -156,7 +161,7 @@ NEEDLESS = {
         "_rules/couchapp",
         "_rules/documents",
         "_rules/indexes",
-        "_client/rolling",
+        "_client/restart",
     },
 }
 
@@ -172,31 +177,33 @@ def test_a_task_is_sent_with_what_it_needs(module: str, needless: set[str]) -> N
     assert not needless & sent
 
 
-def calls_of(path: Path) -> set[str]:
-    """The methods that the changes of a file call: given by place or by name, or through a variable C(call)."""
-    found: list[ast.AST] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
-            place = {"Change": 5, "adjustment": 4}.get(ast.unparse(node.func).rpartition(".")[2])
-            found += node.args[place : place + 1] if place else []
-            found += [keyword.value for keyword in node.keywords if keyword.arg == "call"]
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()").partition(", ")[0] == "call":
-            found.append(node.value.elts[0] if isinstance(node.value, ast.Tuple) else node.value)
-    ends = (value for node in found for value in ([node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]))
-    return {value.value for value in ends if isinstance(value, ast.Constant)}
+def methods_of(module: ModuleType) -> set[t.Any]:
+    """The classes of the client whose methods a resource names, such as IndexedDatabase in C(IndexedDatabase.put_index)."""
+    named = (node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Attribute))
+    owners = ((getattr(module, node.value.id, None), node.attr) for node in named if isinstance(node.value, ast.Name))
+    return {
+        owner
+        for owner, name in owners
+        if inspect.isclass(owner) and issubclass(owner, (Server, Database)) and callable(getattr(owner, name))
+    }
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Path) -> None:
-    resource = importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE
+    module = importlib.import_module(f"{PREFIX}._resources.{path.stem}")
+    resource = module.RESOURCE
     if isinstance(resource, Composition):
         assert all(issubclass(resource.client, part.resource.client) for part in resource.parts.values())
         kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
         assert all(issubclass(resource.client._KIND, kind) for kind in kinds)
         return
-    calls = calls_of(path).union(
-        *(calls_of(ROOMS[room]) for room in imported(path) & {"_rules/admins", "_rules/databases"})
-    )
-    assert calls or resource.plan is None
-    kinds = (resource.client, getattr(resource.client, "_KIND", None))
-    assert {name for name in calls if not any(hasattr(kind, name) for kind in kinds)} == set()
+    owners = methods_of(module)
+    assert owners or resource.plan is None
+    kinds = (resource.client, getattr(resource.client, "_KIND", object))
+    assert {owner for owner in owners if not any(issubclass(kind, owner) for kind in kinds)} == set()
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if not room.startswith("_resources/")])
+def test_changes_are_built_in_resources_only(room: str) -> None:
+    called = [node.func for node in ast.walk(ast.parse(ROOMS[room].read_text())) if isinstance(node, ast.Call)]
+    assert "Change" not in {ast.unparse(function).rpartition(".")[2] for function in called}

@@ -15,6 +15,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import mod
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import Interrupted, Progress, Resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import TRY, Change, Plan, diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from wire import URL, InTurn, Wire, client
 
 CONFLICT = (409, {"error": "conflict", "reason": "Document update conflict."})
@@ -30,13 +31,13 @@ def limits(wanted: dict[str, int], **extra: t.Any) -> Resource:
     def plan(desired: dict[str, int], observed: dict[str, int]) -> Plan:
         changes = tuple(
             Change(
-                "update",
-                "limit",
-                (name,),
-                observed[name],
-                limit,
-                "set_revs_limit",
-                {"limit": limit},
+                action="update",
+                what="limit",
+                path=(name,),
+                before=observed[name],
+                after=limit,
+                call=Database.set_revs_limit,
+                arguments={"limit": limit},
                 database=name,
                 **extra,
             )
@@ -49,6 +50,18 @@ def limits(wanted: dict[str, int], **extra: t.Any) -> Resource:
         return {"limits": observed, "changes": len(changes)}
 
     return Resource(lambda params: wanted, observe, report, plan)
+
+
+LIMIT = Change(
+    action="update",
+    what="limit",
+    path=("a",),
+    before=1,
+    after=5,
+    call=Database.set_revs_limit,
+    arguments={"limit": 5},
+    database="a",
+)
 
 
 def serve(wire: Wire, held: dict[str, int]) -> None:
@@ -167,7 +180,16 @@ def test_what_may_be_void_is_not_when_its_node_is_down(wire: Wire, monkeypatch: 
 
 def test_a_later_stage_waits_for_the_earlier(wire: Wire) -> None:
     changes = tuple(
-        Change("create", "database", (name,), None, {}, "put", database=name, stage=stage)
+        Change(
+            action="create",
+            what="database",
+            path=(name,),
+            before=None,
+            after={},
+            call=Database.put,
+            database=name,
+            stage=stage,
+        )
         for stage, name in ((1, "b"), (0, "a"))
     )
     wire["PUT /a"] = 201, {"ok": True}
@@ -205,8 +227,7 @@ def test_a_change_that_led_elsewhere_shows_where_to(wire: Wire) -> None:
 
 def test_an_unreachable_server_is_an_error_unless_the_plan_moved_it(wire: Wire) -> None:
     def plan(desired: t.Any, observed: t.Any) -> Plan:
-        change = Change("update", "limit", ("a",), 1, 5, "set_revs_limit", {"limit": 5}, database="a")
-        return Plan((change,), {"a": 5}, afterwards=TRY)
+        return Plan((LIMIT,), {"a": 5}, afterwards=TRY)
 
     resource = limits({"a": 5})
     moved = Resource(resource.desire, resource.observe, resource.report, plan)
@@ -227,12 +248,16 @@ def test_an_error_before_any_change_has_no_lists() -> None:
 
 
 def test_diff_has_no_entry_for_what_is_not_there_and_keeps_the_first_before() -> None:
+    rows = [
+        ("create", "database", ("a",), None, {"doc_count": 0}),
+        ("update", "limit", ("a", "revs_limit"), None, 5),
+        ("delete", "database", ("b",), {"doc_count": 7}, None),
+        ("update", "limit", ("c",), 1, 2),
+        ("update", "limit", ("c",), 2, 3),
+    ]
     changes = [
-        Change("create", "database", ("a",), None, {"doc_count": 0}, "put"),
-        Change("update", "limit", ("a", "revs_limit"), None, 5, "set_revs_limit"),
-        Change("delete", "database", ("b",), {"doc_count": 7}, None, "delete"),
-        Change("update", "limit", ("c",), 1, 2, "set_revs_limit"),
-        Change("update", "limit", ("c",), 2, 3, "set_revs_limit"),
+        replace(LIMIT, action=action, what=what, path=path, before=before, after=after)
+        for action, what, path, before, after in rows
     ]
     assert diff(changes) == {
         "before": {"b": {"doc_count": 7}, "c": 1},
@@ -283,7 +308,7 @@ def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, e
 
 def test_what_a_call_gave_reaches_the_report(wire: Wire) -> None:
     def plan(desired: t.Any, observed: t.Any) -> Plan:
-        return Plan((Change("create", "document", ("d",), None, {}, "put_document", {"document": {"_id": "d"}}, "a"),))
+        return Plan((replace(LIMIT, call=Database.put_document, arguments={"document": {"_id": "d"}}),))
 
     wire["PUT /a/d"] = 201, {"ok": True, "id": "d", "rev": "1-x"}
     resource = Resource(
@@ -339,13 +364,13 @@ def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> Non
 def test_a_change_whose_result_tells_of_nothing_is_none_and_is_reported(wire: Wire) -> None:
     wire["POST /_replicate"] = InTurn([{"no_changes": True}, {"history": [{"docs_written": 2}]}])
     copying = Change(
-        "create",
-        "copy",
-        ("a",),
-        None,
-        {},
-        "replicate_once",
-        {"document": {}, "timeout": 5},
+        action="create",
+        what="copy",
+        path=("a",),
+        before=None,
+        after={},
+        call=Client.replicate_once,
+        arguments={"document": {}, "timeout": 5},
         void_if={"docs_written": 0},
     )
     resource = Resource(
@@ -361,17 +386,16 @@ def test_a_change_whose_result_tells_of_nothing_is_none_and_is_reported(wire: Wi
 
 
 def test_what_must_be_there_first_stops_a_real_run_and_is_a_warning_in_check_mode(wire: Wire) -> None:
-    change = Change("update", "limit", ("a",), 1, 5, "set_revs_limit", {"limit": 5}, database="a")
     unmet = errors.InvalidInput("source", "is not there")
     resource = Resource(
         lambda params: None,
         lambda client, desired: None,
         lambda desired, observed, changes: {},
-        lambda desired, observed: Plan((change,), unmet=unmet),
+        lambda desired, observed: Plan((LIMIT,), unmet=unmet),
     )
     with pytest.raises(errors.InvalidInput, match="is not there"):
         module.carry_out(resource, None, client(), check_mode=False)
     assert wire.written == []
     outcome = module.carry_out(resource, None, client(), check_mode=True)
-    assert outcome.changes == [change]
+    assert outcome.changes == [LIMIT]
     assert outcome.warnings[-1].startswith("source: is not there")

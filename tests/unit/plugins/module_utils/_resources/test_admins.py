@@ -16,6 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.admins import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
 from wire import InTurn, Wire, client
 
@@ -83,7 +84,7 @@ def observed(*admins: dict[str, str], dialect: Dialect = THREE, own_node: str | 
 def test_plan(held: list[dict[str, str]], given: dict[str, t.Any], calls: list[str]) -> None:
     desired = resource.desire({**PARAMS, **given})
     plan = resource.plan(desired, observed(*held))
-    assert [f"{change.call} {change.arguments['node']}" for change in plan.changes] == calls
+    assert [f"{change.call.__name__} {change.arguments['node']}" for change in plan.changes] == calls
     texts = {admins.get("bob") for admins in plan.predicted.admins.values()}
     assert len(texts) == 1
     assert not resource.plan(desired, plan.predicted).changes
@@ -320,7 +321,7 @@ def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[s
     desired = resource.desire({**PARAMS, "name": None, "update_password": "on_create", "admins": admins})
     plan = resource.plan(desired, observed({"bob": PW, "kept": PW}, {"bob": PW, "kept": PW, "gone": PW}))
     calls = [(change.call, change.arguments["node"], change.arguments["name"]) for change in plan.changes]
-    assert calls == [("set_admin", "n1", "new"), ("set_admin", "n2", "new"), ("deladmin", "n2", "gone")]
+    assert calls == [(Client.set_admin, "n1", "new"), (Client.set_admin, "n2", "new"), (Client.deladmin, "n2", "gone")]
     assert len(derivations) == 1
     returned = resource.report(desired, plan.predicted, [])
     assert [(admin["name"], admin["nodes"]) for admin in returned["admins"]] == [

@@ -15,6 +15,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -26,7 +27,7 @@ ALIKE = {"couchdb": {"uuid": "u"}, "chttpd_auth": {"secret": "s"}, "admins": {"a
 THERE = {"_users": 3, "_replicator": 3}
 MISSING = {"_users": None, "_replicator": None}
 HELD = {"orders": Placement({"0-f": ["c@h"]})}
-DATABASES = [("put_system_database", "_users"), ("put_system_database", "_replicator")]
+DATABASES = [(Client.put_system_database, "_users"), (Client.put_system_database, "_replicator")]
 
 
 def observed(*members: str, **fields: t.Any) -> Observed:
@@ -48,17 +49,17 @@ def other(name: str, **fields: t.Any) -> Server:
         (
             observed("a@h", copies=MISSING),
             {"members": ["a@h"]},
-            [("config", "a@h/cluster/n"), *DATABASES],
+            [(Client.config, "a@h/cluster/n"), *DATABASES],
         ),
         (observed("a@h", settings={"cluster": {"n": "1"}}), {"members": ["a@h"]}, []),
-        (observed("a@h", settings={"cluster": {"n": "3"}}), {"members": ["a@h"]}, [("config", "a@h/cluster/n")]),
+        (observed("a@h", settings={"cluster": {"n": "3"}}), {"members": ["a@h"]}, [(Client.config, "a@h/cluster/n")]),
         # Who joins.
         (
             observed("a@h", copies=MISSING),
             {"members": ["a@h", "b@h", "c@h"]},
-            [("join_node", "b@h"), ("join_node", "c@h"), *DATABASES],
+            [(Client.join_node, "b@h"), (Client.join_node, "c@h"), *DATABASES],
         ),
-        (observed("a@h", "b@h"), {"members": ["a@h", "b@h", "c@h"]}, [("join_node", "c@h")]),
+        (observed("a@h", "b@h"), {"members": ["a@h", "b@h", "c@h"]}, [(Client.join_node, "c@h")]),
         (observed("a@h", "b@h", "c@h"), {"members": ["c@h", "b@h", "a@h"]}, []),
         # Half-way: killed before the databases, or one of them.
         (observed("a@h", "b@h", "c@h", copies=MISSING), {"members": ["a@h", "b@h", "c@h"]}, DATABASES),
@@ -72,7 +73,7 @@ def other(name: str, **fields: t.Any) -> Server:
         (
             observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}}, found={"b@h": other("b@h")}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
-            [("join_node", "b@h"), ("config", "a@h/cluster/n")],
+            [(Client.join_node, "b@h"), (Client.config, "a@h/cluster/n")],
         ),
         # In the middle of an upgrade, node by node.
         (
@@ -83,34 +84,34 @@ def other(name: str, **fields: t.Any) -> Server:
         (
             observed("a@h", "b@h", found={"b@h": other("b@h", settings={"cluster": {"n": "1"}})}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
-            [("config", "b@h/cluster/n")],
+            [(Client.config, "b@h/cluster/n")],
         ),
         # Who is not named stays, unless it is to leave.
         (observed("a@h", "b@h", "c@h"), {"members": ["a@h"]}, []),
         (
             observed("a@h", "b@h", "c@h"),
             {"members": ["a@h", "d@h"], "exclusive": True},
-            [("join_node", "d@h"), ("leave_node", "b@h"), ("leave_node", "c@h")],
+            [(Client.join_node, "d@h"), (Client.leave_node, "b@h"), (Client.leave_node, "c@h")],
         ),
         (
             observed("a@h", "c@h", shards=HELD),
             {"members": ["a@h"], "exclusive": True, "force": True},
-            [("leave_node", "c@h"), ("config", "a@h/cluster/n")],
+            [(Client.leave_node, "c@h"), (Client.config, "a@h/cluster/n")],
         ),
         (
             observed("a@h", "c@h", connected=["a@h"], settings={"cluster": {"n": "1"}}),
             {"members": ["a@h"], "exclusive": True},
-            [("leave_node", "c@h")],
+            [(Client.leave_node, "c@h")],
         ),
         # Not waiting: CouchDB would place copies on who may never connect.
-        (observed("a@h", copies=MISSING), {"members": ["a@h", "b@h"], "wait": False}, [("join_node", "b@h")]),
+        (observed("a@h", copies=MISSING), {"members": ["a@h", "b@h"], "wait": False}, [(Client.join_node, "b@h")]),
         (observed("a@h", "b@h", copies=MISSING), {"members": ["a@h", "b@h"], "wait": False}, DATABASES),
         # What is created.
         (observed("a@h", "b@h", copies={}), {"members": ["a@h", "b@h"], "system_databases": []}, []),
         (
             observed("a@h", "b@h", copies={"_global_changes": None}),
             {"members": ["a@h", "b@h"], "system_databases": ["_global_changes"]},
-            [("put_system_database", "_global_changes")],
+            [(Client.put_system_database, "_global_changes")],
         ),
     ],
 )
@@ -185,7 +186,7 @@ def test_a_member_that_is_away_is_waited_for() -> None:
 def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(others: list[str]) -> None:
     held = observed("a@h", settings={**ALIKE, "cluster": {"n": "1"}})
     plan = resource.plan(resource.desire({**PARAMS, "members": ["a@h", *others]}), held)
-    assert [change.after for change in plan.changes if change.call == "config"] == ["3"]
+    assert [change.after for change in plan.changes if change.call is Client.config] == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_no_copies_are_placed_on_a_ghost() -> None:
     assert "ghost@h" in str(plan.shortfall)
     taken_out = resource.plan(resource.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True}), held)
     assert taken_out.shortfall is None
-    assert [change.call for change in taken_out.changes] == ["leave_node", *["put_system_database"] * 2]
+    assert [change.call for change in taken_out.changes] == [Client.leave_node, *[Client.put_system_database] * 2]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import databases as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databases import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from wire import InTurn, Wire, client
 
@@ -44,16 +45,16 @@ GONE = held(exists=False, info=None)
 @pytest.mark.parametrize(
     ("database", "given", "calls"),
     [
-        (GONE, {}, [("put", {})]),
-        (GONE, {"shards": 4, "partitioned": True}, [("put", {"shards": 4, "partitioned": True})]),
+        (GONE, {}, [(Database.put, {})]),
+        (GONE, {"shards": 4, "partitioned": True}, [(Database.put, {"shards": 4, "partitioned": True})]),
         (held(), {}, []),
         (held(), {"shards": 2, "partitioned": False}, []),
         (GONE, {"state": "absent"}, []),
-        (held(), {"state": "absent"}, [("delete_database", {})]),
-        (GONE, {"revs_limit": 5}, [("put", {}), ("set_revs_limit", {"limit": 5})]),
-        (GONE, {"revs_limit": 1000}, [("put", {})]),
+        (held(), {"state": "absent"}, [(Database.delete_database, {})]),
+        (GONE, {"revs_limit": 5}, [(Database.put, {}), (Database.set_revs_limit, {"limit": 5})]),
+        (GONE, {"revs_limit": 1000}, [(Database.put, {})]),
         (held(revs_limit=5), {"revs_limit": 5}, []),
-        (held(revs_limit=5), {"revs_limit": 6}, [("set_revs_limit", {"limit": 6})]),
+        (held(revs_limit=5), {"revs_limit": 6}, [(Database.set_revs_limit, {"limit": 6})]),
         (held(security=ADMIN_ONLY), {"security": {}}, []),
         (held(security=ADMIN_ONLY), {"security": {"admins": None}}, []),
         (held(security=ADMIN_ONLY), {"security": {"admins": {"roles": ["_admin"], "names": []}}}, []),
@@ -66,7 +67,7 @@ GONE = held(exists=False, info=None)
         (
             held(security=ADMIN_ONLY),
             {"security": {"members": {"roles": []}}},
-            [("merge_security", {"given": {"members": {"roles": []}}})],
+            [(Database.merge_security, {"given": {"members": {"roles": []}}})],
         ),
     ],
 )
@@ -300,12 +301,12 @@ def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
     there = {name: held(name=name, security={}, revs_limit=5) for name in ("kept", "gone")}
     plan = resource.plan(desired, Observed({"new": {**GONE, "name": "new"}, **there}, THREE))
     assert [(change.call, change.database, change.arguments) for change in plan.changes] == [
-        ("put", "new", {"shards": 4}),
-        ("merge_security", "new", {"given": {"members": {"roles": ["common"]}}}),
-        ("set_revs_limit", "new", {"limit": 5}),
-        ("merge_security", "kept", {"given": {"members": {"roles": ["own"]}}}),
-        ("set_revs_limit", "kept", {"limit": 7}),
-        ("delete_database", "gone", {}),
+        (Database.put, "new", {"shards": 4}),
+        (Database.merge_security, "new", {"given": {"members": {"roles": ["common"]}}}),
+        (Database.set_revs_limit, "new", {"limit": 5}),
+        (Database.merge_security, "kept", {"given": {"members": {"roles": ["own"]}}}),
+        (Database.set_revs_limit, "kept", {"limit": 7}),
+        (Database.delete_database, "gone", {}),
     ]
     returned = resource.report(desired, plan.predicted, [])["databases"]
     assert [(database["name"], database["exists"]) for database in returned] == [

@@ -16,6 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.indexes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import indexes as rules
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.indexes import Design
+from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from wire import Wire, client
 
@@ -155,7 +156,7 @@ def test_pouchdb_keeps_a_selector_elsewhere() -> None:
 def test_what_is_sent_is_what_was_given() -> None:
     given = {"ddoc": "_design/app", "name": "by-a", "fields": ["a", {"b": "asc"}], "selector": {"x": 1}}
     (change,) = planned(observed(), **given).changes
-    assert (change.database, change.call) == ("db", "put_index")
+    assert (change.database, change.call) == ("db", Database.put_index)
     assert change.arguments == {
         "index": {
             "index": {"fields": ["a", {"b": "asc"}], "partial_filter_selector": {"x": 1}},

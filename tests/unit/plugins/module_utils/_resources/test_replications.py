@@ -18,6 +18,8 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replications import Here
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from wire import URL, InTurn, Wire, client
 
@@ -94,7 +96,7 @@ def planned(given: dict[str, t.Any], observed: Observed) -> t.Any:
 )
 def test_a_document_is_written_only_when_it_differs(held: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:
     found = planned(given, Observed(HERE, {"r": held}))
-    assert found == (None if expected is None else ("put_document", {"document": expected}))
+    assert found == (None if expected is None else (Database.put_document, {"document": expected}))
 
 
 def test_a_document_that_1x_runs_is_replaced() -> None:
@@ -110,8 +112,8 @@ def test_a_document_that_1x_runs_is_replaced() -> None:
     desired = resource.desire({**PARAMS, "target": "c"})
     plan = resource.plan(desired, Observed(one, {"r": held}))
     assert [(change.action, change.call, change.stage, change.arguments) for change in plan.changes] == [
-        ("delete", "delete", 0, {"document": "r", "rev": "2-a"}),
-        ("create", "put_document", 1, {"document": {"_id": "r", "source": "a", "target": "c"}}),
+        ("delete", Database.delete, 0, {"document": "r", "rev": "2-a"}),
+        ("create", Database.put_document, 1, {"document": {"_id": "r", "source": "a", "target": "c"}}),
     ]
     done = resource.plan(desired, Observed(one, {"r": {**held, "_replication_state": "completed"}}))
     assert [change.action for change in done.changes] == ["update"]
@@ -119,31 +121,35 @@ def test_a_document_that_1x_runs_is_replaced() -> None:
 
 def test_a_document_is_removed() -> None:
     absent = {"state": "absent", "source": None, "target": None}
-    assert planned(absent, Observed(HERE, {"r": HELD})) == ("delete", {"document": "r", "rev": "1-a"})
+    assert planned(absent, Observed(HERE, {"r": HELD})) == (Database.delete, {"document": "r", "rev": "1-a"})
     assert planned(absent, Observed(HERE, {"r": None})) is None
 
 
 @pytest.mark.parametrize(
     ("jobs", "given", "expected"),
     [
-        ([], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
+        ([], ON, (Client.send_replication, {"document": {**DOCUMENT, "continuous": True}})),
         ([JOB], ON, None),
-        ([{**JOB, "target": f"{URL}c/"}], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
-        ([{**JOB, "continuous": False}], ON, ("send_replication", {"document": {**DOCUMENT, "continuous": True}})),
+        (
+            [{**JOB, "target": f"{URL}c/"}],
+            ON,
+            (Client.send_replication, {"document": {**DOCUMENT, "continuous": True}}),
+        ),
+        ([{**JOB, "continuous": False}], ON, (Client.send_replication, {"document": {**DOCUMENT, "continuous": True}})),
         ([], {**ON, "state": "absent"}, None),
         (
             [JOB],
             {**ON, "state": "absent"},
-            ("cancel_replication", {"document": {**DOCUMENT, "continuous": True, "create_target": False}}),
+            (Client.cancel_replication, {"document": {**DOCUMENT, "continuous": True, "create_target": False}}),
         ),
         (
             [{**JOB, "id": "j+continuous+create_target"}],
             {**ON, "state": "absent"},
-            ("cancel_replication", {"document": {**DOCUMENT, "continuous": True, "create_target": True}}),
+            (Client.cancel_replication, {"document": {**DOCUMENT, "continuous": True, "create_target": True}}),
         ),
         ([JOB], {**ONCE, "state": "absent"}, None),
-        (None, {**ONCE, "state": "absent"}, ("cancel_replication", {"document": DOCUMENT})),
-        ([], ONCE, ("replicate_once", {"document": DOCUMENT, "timeout": 60})),
+        (None, {**ONCE, "state": "absent"}, (Client.cancel_replication, {"document": DOCUMENT})),
+        ([], ONCE, (Client.replicate_once, {"document": DOCUMENT, "timeout": 60})),
     ],
 )
 def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expected: t.Any) -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import rolling
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import restart
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     shown = SimpleNamespace(
         monotonic=made.monotonic, sleep=made.sleep, strftime=time.strftime, gmtime=lambda: time.gmtime(made.now)
     )
-    monkeypatch.setattr(rolling, "time", shown)
+    monkeypatch.setattr(restart, "time", shown)
     return made
 
 
@@ -370,7 +370,7 @@ def test_who_ends_the_process_leaves_nobody_out_of_service(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     handler = signal.getsignal(number)
-    monkeypatch.setattr(rolling.time, "sleep", lambda seconds: signal.raise_signal(number))
+    monkeypatch.setattr(restart.time, "sleep", lambda seconds: signal.raise_signal(number))
     with pytest.raises(SystemExit):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
     assert fleet[2].modes == [("true", "false"), (None, "false")]
@@ -381,7 +381,7 @@ def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monk
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rolling.time, "sleep", interrupt)
+    monkeypatch.setattr(restart.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
     assert fleet[2].modes == [("true", "false"), (None, "false")]
@@ -416,7 +416,7 @@ def test_a_member_that_goes_down_while_a_node_drains_keeps_it_from_going(
         fleet[3].is_up = False
         fleet.clock.sleep(seconds)
 
-    monkeypatch.setattr(rolling.time, "sleep", sleep)
+    monkeypatch.setattr(restart.time, "sleep", sleep)
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
     assert "n2@h was not asked to restart, as the cluster is not whole: n3@h is down" in result["msg"]
     assert not fleet.restarts
