@@ -94,9 +94,9 @@ def client(session: nox.Session) -> None:
 
 @nox.session
 def plays(session: nox.Session) -> None:
-    """Run the examples, and search what plays print and leave behind for secrets."""
+    """Run the examples and plays with every module, and search what plays print and leave behind for secrets."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
-    run_pytest(session, "tests/examples", "tests/secrets")
+    run_pytest(session, "tests/examples", "tests/plays", "tests/secrets")
 
 
 @nox.session

@@ -9,32 +9,23 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import ActionModule as _ActionModule
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
+class ActionModule(_ActionModule):
     """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
 
     TRANSFERS_FILES = True
-    _supports_async = True
-    _supports_check_mode = True
-    _supports_diff = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+    def _arguments(self) -> dict[str, t.Any]:
+        arguments = super()._arguments()
         # What is of no use here is left as it is for the module to refuse.
         remote = arguments.get("remote_src")
-        if not (isinstance(remote, (bool, int, str)) and boolean(remote, strict=False)):
-            arguments = self._with_documents(arguments)
-        in_background = self._task.async_val and not self._connection.has_native_async
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background))
-        if not in_background:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
+        if isinstance(remote, (bool, int, str)) and boolean(remote, strict=False):
+            return arguments
+        return self._with_documents(arguments)
 
     def _with_documents(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         """The arguments with each ``src``, also those of several databases, replaced by a file on the module's host."""

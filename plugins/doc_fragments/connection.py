@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options with which every module reaches a server; module_utils/_module.py has their argument spec."""
+"""The options with which every module reaches a server; module_utils/_engine/module.py has their argument spec."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """C(couchpy.couchdb.connection), and C(.password) or, for modules with a password of their own, C(.login_password)."""
+    """C(couchpy.couchdb.connection)."""
 
     DOCUMENTATION = r"""
 options:
@@ -18,12 +18,18 @@ options:
       - Redirects are not followed, so that credentials go nowhere else.
       - If not set, the environment variable E(COUCHDB_URL) is used, else V(http://localhost:5984/).
     type: str
-  username:
+  login_user:
     description:
       - Name to log in with. The modules that write need a server admin.
-      - If not set, the one in O(url) is used, else the environment variable E(COUCHDB_USERNAME).
+      - If not set, the name in O(url) is used, else the environment variable E(COUCHDB_USERNAME).
     type: str
-    aliases: [login_user]
+  login_password:
+    description:
+      - Password to log in with.
+      - If not set, the password in O(url) is used if O(login_user) is the name in O(url) or not set, else the environment variable
+        E(COUCHDB_PASSWORD).
+      - The module sends a wrong password only once, as CouchDB 3.4 and later locks an account after five failed logins.
+    type: str
   cookie:
     description:
       - Session cookie (C(AuthSession)) to use instead of a name and password.
@@ -74,25 +80,4 @@ requirements:
 notes:
   - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
   - CouchDB 1.x, 2.x and 3.x are spoken to, and PouchDB Server, which speaks like 1.x.
-"""
-
-    PASSWORD = r"""
-options:
-  password:
-    description:
-      - Password to log in with.
-      - If not set, the one in O(url) is used when the name is from there too, else the environment variable E(COUCHDB_PASSWORD).
-      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
-    type: str
-    aliases: [login_password]
-"""
-
-    LOGIN_PASSWORD = r"""
-options:
-  login_password:
-    description:
-      - Password to log in with, for O(username). In this module, O(password) is the one that somebody else is to have.
-      - If not set, the one in O(url) is used when the name is from there too, else the environment variable E(COUCHDB_PASSWORD).
-      - A wrong password costs one request and is not tried again, as CouchDB 3.4 and later locks an account after five failed logins.
-    type: str
 """

@@ -21,7 +21,6 @@ description:
   - Whether an admin has the password already is found out by computing its hash, never by a login.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.login_password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -95,7 +94,8 @@ options:
     elements: str
     default: [all]
 notes:
-  - In C(module_defaults) for the action group, name the credentials O(login_user) and O(login_password), which mean the same in every module.
+  - A O(password) in the C(module_defaults) of the action group is refused, as it would become the password of managed accounts.
+    Set O(login_user) and O(login_password) there.
   - A task can change the password of the very admin that it logs in as. It goes on with the new one.
 seealso:
   - name: Server administrators

@@ -22,7 +22,6 @@ description:
     stays where it is.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -92,8 +91,8 @@ EXAMPLES = r"""
 - name: Three nodes, one cluster
   couchpy.couchdb.couchdb_cluster:
     url: http://10.0.0.1:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     members:
       - {name: couchdb@10.0.0.1, url: "http://10.0.0.1:5984/"}
       - {name: couchdb@10.0.0.2, url: "http://10.0.0.2:5984/"}

@@ -18,7 +18,6 @@ description:
   - All settings of a node are read with one request, and only those that differ are written.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -77,8 +76,8 @@ EXAMPLES = r"""
 - name: Set several settings on every node
   couchpy.couchdb.couchdb_config:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     settings:
       log:
         level: warning

@@ -18,7 +18,6 @@ description:
   - Takes any number of names. All are read with one request for each hundred, and only those that differ are written.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -117,8 +116,8 @@ EXAMPLES = r"""
 - name: Create two databases
   couchpy.couchdb.couchdb_database:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     name:
       - orders
       - customers

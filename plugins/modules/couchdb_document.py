@@ -21,7 +21,6 @@ description:
   - The databases must be there. P(couchpy.couchdb.couchdb_database#module) creates them.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -159,8 +158,8 @@ EXAMPLES = r"""
 - name: Two documents, of which others may change other fields
   couchpy.couchdb.couchdb_document:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     database: shop
     mode: merge
     documents:

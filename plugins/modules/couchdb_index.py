@@ -23,7 +23,6 @@ description:
     one that changes.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -171,8 +170,8 @@ EXAMPLES = r"""
 - name: One index
   couchpy.couchdb.couchdb_index:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     database: orders
     ddoc: app
     name: by-date

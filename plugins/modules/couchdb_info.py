@@ -18,7 +18,6 @@ description:
   - Secrets are masked in everything that is returned.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.reading
 options:
@@ -77,8 +76,8 @@ EXAMPLES = r"""
 - name: Which version, which databases?
   couchpy.couchdb.couchdb_info:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
   register: couch
 
 - name: Stop before an old version

@@ -22,7 +22,6 @@ description:
   - With O(persistent=false), copies once and tells how much was copied, or starts a replication that lives until the server restarts.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -229,8 +228,8 @@ EXAMPLES = r"""
 - name: Keep a copy of a database of this server on another
   couchpy.couchdb.couchdb_replication:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     name: orders_to_archive
     source: orders
     target:

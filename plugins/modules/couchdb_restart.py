@@ -21,7 +21,6 @@ description:
     the cluster is whole, that is, until every member is connected with every other and no shard waits to be copied between them.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.acting
 options:
@@ -86,8 +85,8 @@ EXAMPLES = r"""
 - name: Restart the server at this address
   couchpy.couchdb.couchdb_restart:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
 
 - name: Restart every node of a cluster, each out of its load balancer's sight first
   couchpy.couchdb.couchdb_restart:

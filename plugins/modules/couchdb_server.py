@@ -22,7 +22,6 @@ description:
   - In check mode it tells, by part, what differs.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -92,8 +91,8 @@ EXAMPLES = r"""
 - name: All of a server
   couchpy.couchdb.couchdb_server:
     url: http://db.example.com:5984/
-    username: admin
-    password: "{{ couchdb_admin_password }}"
+    login_user: admin
+    login_password: "{{ couchdb_admin_password }}"
     settings:
       log:
         level: warning

@@ -21,7 +21,6 @@ description:
     none with O(update_password=on_create). All cores are used.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
-  - couchpy.couchdb.connection.login_password
   - couchpy.couchdb.attributes
   - couchpy.couchdb.attributes.writing
 options:
@@ -103,7 +102,8 @@ options:
         type: str
         choices: [always, on_create]
 notes:
-  - In C(module_defaults) for the action group, name the credentials O(login_user) and O(login_password), which mean the same in every module.
+  - A O(password) in the C(module_defaults) of the action group is refused, as it would become the password of managed accounts.
+    Set O(login_user) and O(login_password) there.
   - As passwords are sent hashed, the server's setting C(chttpd_auth/password_regexp) is not applied to them.
 seealso:
   - name: Users

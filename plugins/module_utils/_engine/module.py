@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 import typing as t
 import warnings
@@ -30,8 +31,8 @@ from .plan import DONT, TRY, Change, Plan, diff, units
 
 CONNECTION: dict[str, dict[str, t.Any]] = {
     "url": {"type": "str"},
-    "username": {"type": "str", "aliases": ["login_user"]},
-    "password": {"type": "str", "aliases": ["login_password"], "no_log": True},
+    "login_user": {"type": "str"},
+    "login_password": {"type": "str", "no_log": True},
     "cookie": {"type": "str", "no_log": True},
     "headers": {"type": "dict", "default": {}},
     "validate_certs": {"type": "bool", "default": True},
@@ -44,12 +45,14 @@ CONNECTION: dict[str, dict[str, t.Any]] = {
 }
 """The argument spec that every module has; the documentation fragment C(connection) says the same.
 
-What stands in the environment is not looked up by Ansible but by make_client(): it is weaker than what
-stands in the address, and Ansible would warn of it beside an alias.
+No name here is that of an option of a module of its own, and there are no aliases: the defaults of the action group are
+given to every module, and C(password) there would become the password of a managed user.
+
+make_client() looks up the environment, not Ansible: a value in the environment yields to one in the URL.
 """
 
-LOGIN_PASSWORD: dict[str, t.Any] = {"type": "str", "no_log": True}
-"""The option to log in with, of modules whose own C(password) is that of somebody whom they manage."""
+_LOGIN = {"username": "login_user", "password": "login_password"}
+"""The Client's name for an option, and what people write for it → the module's."""
 
 _TRIES = 5
 """How often a plan is made anew when somebody else changed the server in the meantime."""
@@ -163,14 +166,12 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
     environment = {name: os.environ.get(f"COUCHDB_{name.upper()}") or None for name in ("url", "username", "password")}
     url = params["url"] or environment["url"] or DEFAULT_URL
     _address, url_username, url_password = split_address(url)
-    username = params["username"] or url_username or environment["username"]
-    # Where a module has a password of its own, the one to log in with is another option; elsewhere that is an alias.
-    option = "login_password" if "login_password" in params else "password"
-    password = params[option] or None
+    username = params["login_user"] or url_username or environment["username"]
+    password = params["login_password"] or None
     if password is None:
         password = url_password if username == url_username else environment["password"]
     if username and password is None and not params["cookie"]:
-        raise errors.InvalidInput(option, "must be given with username: without it, the login would fail")
+        raise errors.InvalidInput("login_password", "must be given with login_user: without it, the login would fail")
     names = (
         "validate_certs",
         "ca_path",
@@ -181,7 +182,10 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
         "retries",
     )
     options = {**{name: params[name] for name in names}, "username": username, "password": password}
-    return kind(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
+    try:
+        return kind(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
+    except errors.InvalidInput as error:
+        raise errors.InvalidInput(_LOGIN.get(error.option, error.option), error.problem) from error
 
 
 def connection_warnings(client: Server) -> t.Iterator[str]:
@@ -419,11 +423,14 @@ class Module(AnsibleModule):
         # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
         if not self._options_accepted:
             kwargs.setdefault("invocation", {"module_args": MASK})
+        refused = re.match(r"Unsupported parameters for \(\S+\) module: (.*?)\. Supported", msg)
+        for name in refused[1].split(", ") if refused else ():
+            msg += f" To log in, use {_LOGIN[name]} instead of {name}." if name in _LOGIN else ""
         super().fail_json(msg, **kwargs)
         raise AssertionError("fail_json ends the module")
 
     def _hidden(self) -> t.Iterator[str]:
-        for secret in (self.params.get("login_password"), self.params["password"]):
+        for secret in (self.params["login_password"], self.params.get("password")):
             if secret:
                 yield quote(secret, safe="")
         # Addresses are given in the place of nodes' names, too.

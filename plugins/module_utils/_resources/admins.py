@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._client.admins import Admins
-from .._engine.module import LOGIN_PASSWORD, Resource
+from .._engine.module import Resource
 from .._engine.plan import ASK, DONT, Change, Method, Plan, node_shortfall
 from .._rules import admins as rules
 from .._rules import passwords
@@ -29,7 +29,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str"},
     "state": {**_ADMIN["state"], "default": "present"},
     "update_password": {**_ADMIN["update_password"], "default": "always"},
-    "login_password": LOGIN_PASSWORD,
     "admins": {
         "type": "list",
         "elements": "dict",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from .._client.database import Database
 from .._client.users import Users
-from .._engine.module import LOGIN_PASSWORD, Resource
+from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import passwords
 from .._rules import users as rules
@@ -33,7 +33,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str"},
     "state": {**_USER["state"], "default": "present"},
     "update_password": {**_USER["update_password"], "default": "always"},
-    "login_password": LOGIN_PASSWORD,
     "users": {
         "type": "list",
         "elements": "dict",

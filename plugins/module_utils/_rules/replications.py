@@ -372,7 +372,7 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
                 raise InvalidInput(
                     option,
                     "the task is logged in with a cookie, which ends one day, and can't be kept in a replication: "
-                    "give the task a username and password, or give them here beside the database",
+                    "give the task login_user and login_password, or give them here beside the database",
                 )
     written: dict[str, t.Any] = {"url": url, **copy.deepcopy(end.others)}
     if username is not None:

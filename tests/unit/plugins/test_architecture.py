@@ -101,10 +101,10 @@ def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None
             assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
 
 
-def test_an_action_plugin_does_nothing_but_read_files() -> None:
-    for path in (PLUGINS / "action").glob("*.py"):
+def test_an_action_plugin_sends_nothing_and_each_module_has_one() -> None:
+    for path in (*(PLUGINS / "action").glob("*.py"), *(PLUGINS / "plugin_utils").glob("*.py")):
         assert imported(path) & {*ROOMS, "requests"} <= {"_rules/couchapp", "errors"}
-        assert path.stem in {module.stem for module in MODULES}
+    assert {path.stem for path in (PLUGINS / "action").glob("*.py")} == {module.stem for module in MODULES}
 
 
 def test_only_the_engine_knows_ansible() -> None:

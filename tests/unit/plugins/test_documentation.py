@@ -88,5 +88,12 @@ def test_the_secret_options_are_marked() -> None:
     for module in MODULES:
         spec = {**CONNECTION, **load("modules", module).RESOURCE.options}
         for name, option in spec.items():
-            if name in ("password", "password_hash", "cookie"):
+            if name in ("login_password", "client_key_passphrase", "password", "password_hash", "cookie"):
                 assert option["no_log"] is True, (module, name)
+
+
+def test_no_option_of_a_module_has_the_name_of_a_connection_option() -> None:
+    assert not {"username", "password"} & set(CONNECTION)
+    assert not [name for name, option in CONNECTION.items() if "aliases" in option]
+    for module in MODULES:
+        assert not set(CONNECTION) & set(load("modules", module).RESOURCE.options), module

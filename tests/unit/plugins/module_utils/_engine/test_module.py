@@ -272,18 +272,15 @@ CONNECTION = {**dict.fromkeys(module.CONNECTION), "headers": {}, "validate_certs
     ("options", "environment", "used"),
     [
         ({}, {}, None),
-        ({"username": "a", "password": "b"}, {"username": "c", "password": "d"}, ("a", "b")),
+        ({"login_user": "a", "login_password": "b"}, {"username": "c", "password": "d"}, ("a", "b")),
         ({"url": "http://e:f@couch.example:5984/"}, {"username": "c", "password": "d"}, ("e", "f")),
-        ({"url": "http://e:f@couch.example:5984/", "username": "a", "password": "b"}, {}, ("a", "b")),
-        ({"url": "http://e:f@couch.example:5984/", "username": "a"}, {"password": "d"}, ("a", "d")),
-        ({"url": "http://e:f@couch.example:5984/", "username": "e"}, {"password": "d"}, ("e", "f")),
-        ({"username": "a"}, {"password": "d"}, ("a", "d")),
-        ({"username": "", "password": ""}, {}, None),
+        ({"url": "http://e:f@couch.example:5984/", "login_user": "a", "login_password": "b"}, {}, ("a", "b")),
+        ({"url": "http://e:f@couch.example:5984/", "login_user": "a"}, {"password": "d"}, ("a", "d")),
+        ({"url": "http://e:f@couch.example:5984/", "login_user": "e"}, {"password": "d"}, ("e", "f")),
+        ({"login_user": "a"}, {"password": "d"}, ("a", "d")),
+        ({"login_user": "", "login_password": ""}, {}, None),
         ({}, {"username": "c", "password": "d"}, ("c", "d")),
         ({}, {"password": "d"}, None),
-        # Here, password is somebody else's.
-        ({"username": "a", "password": "x", "login_password": "b"}, {}, ("a", "b")),
-        ({"username": "a", "password": "x", "login_password": None}, {"password": "d"}, ("a", "d")),
     ],
 )
 def test_where_the_login_comes_from(
@@ -299,11 +296,16 @@ def test_where_the_login_comes_from(
     assert sent == (used and "Basic " + base64.b64encode(":".join(used).encode()).decode())
 
 
-@pytest.mark.parametrize("extra", [{"password": None}, {"password": "x", "login_password": None}])
-def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, extra: dict[str, t.Any]) -> None:
+@pytest.mark.parametrize("managed", [{}, {"password": "of a managed account"}])
+def test_a_name_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch, managed: dict[str, t.Any]) -> None:
     monkeypatch.delenv("COUCHDB_PASSWORD", raising=False)
-    with pytest.raises(errors.InvalidInput, match="password: must be given with username"):
-        module.make_client({**CONNECTION, "url": URL, "username": "a", **extra}, Client)
+    with pytest.raises(errors.InvalidInput, match="login_password: must be given with login_user"):
+        module.make_client({**CONNECTION, "url": URL, "login_user": "a", **managed}, Client)
+
+
+def test_an_error_of_the_client_names_the_option_of_the_module() -> None:
+    with pytest.raises(errors.InvalidInput, match="login_user: holds a colon"):
+        module.make_client({**CONNECTION, "url": URL, "login_user": "a:b", "login_password": "c"}, Client)
 
 
 def test_what_a_call_gave_reaches_the_report(wire: Wire) -> None:

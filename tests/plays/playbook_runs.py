@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs playbooks as users do, and gives the results of their tasks as data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "tools"))
+
+import tree
+
+
+@dataclass
+class Ended:
+    """A run of ansible-playbook: its exit status, what it printed, and each task's result by the task's name."""
+
+    status: int
+    printed: str
+    results: dict[str, dict[str, t.Any]]
+
+
+class Plays:
+    """Runs plays in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(
+        self,
+        play: dict[str, t.Any],
+        *arguments: str,
+        environment: t.Mapping[str, str] | None = None,
+        timeout: float = 240,
+    ) -> Ended:
+        """Run one play, on localhost unless it names other hosts."""
+        playbook, kept = self.folder / "play.json", self.folder / "results.jsonl"
+        kept.unlink(missing_ok=True)
+        playbook.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, **play}]))
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("COUCHDB_", "ANSIBLE_"))}
+        ended = subprocess.run(
+            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", str(playbook), *arguments],
+            env={
+                **given,
+                "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+                "ANSIBLE_CALLBACKS_ENABLED": "results",
+                "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
+                "ANSIBLE_HOME": str(self.folder / "home"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_NOCOLOR": "true",
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+                "COUCHPY_RESULTS": str(kept),
+                **(environment or {}),
+            },
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        lines = kept.read_text().splitlines() if kept.exists() else []
+        results = {line["task"]: line["result"] for line in map(json.loads, lines)}
+        return Ended(ended.returncode, ended.stdout, results)
