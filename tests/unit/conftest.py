@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 import responses
-from wire import Wire
+from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire
 
 
 @pytest.fixture

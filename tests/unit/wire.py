@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import typing as t
 from urllib.parse import unquote, urlsplit
 
@@ -42,6 +43,7 @@ class Wire:
         self.asked: list[str] = []
         self.bodies: list[t.Any] = []
         self.headers: list[dict[str, str]] = []
+        self._lock = threading.Lock()
         for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
             mock.add_callback(method, ANYTHING, callback=self._answer)
 
@@ -56,9 +58,12 @@ class Wire:
     def _answer(self, request: t.Any) -> tuple[int, dict[str, str], bytes]:
         parts = urlsplit(request.url)
         line = f"{request.method} {parts.path}" + (f"?{parts.query}" if parts.query else "")
-        self.asked.append(line)
-        self.bodies.append(json.loads(request.body) if request.body else None)
-        self.headers.append(dict(request.headers))
+        sent = json.loads(request.body) if request.body else None
+        # Requests that go out in parallel come from several threads.
+        with self._lock:
+            self.asked.append(line)
+            self.bodies.append(sent)
+            self.headers.append(dict(request.headers))
         unknown = (
             [] if parts.path == "/_all_dbs" else (404, {"error": "not_found", "reason": "Database does not exist."})
         )
@@ -68,10 +73,10 @@ class Wire:
         if isinstance(answer, Exception):
             raise answer
         if callable(answer):
-            answer = answer(self.bodies[-1])
+            answer = answer(sent)
         status, body, *more = answer if isinstance(answer, tuple) else (200, answer)
-        sent = b"" if request.method == "HEAD" else body if isinstance(body, bytes) else json.dumps(body).encode()
-        return status, {"Content-Type": "application/json", **(more[0] if more else {})}, sent
+        content = b"" if request.method == "HEAD" else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return status, {"Content-Type": "application/json", **(more[0] if more else {})}, content
 
 
 def reads(line: str) -> bool:

@@ -13,8 +13,8 @@ import pytest
 import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire
 from urllib3.exceptions import ProtocolError
-from wire import URL, InTurn, Wire
 
 REFUSED = requests.ConnectionError()
 REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
-from wire import URL, InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 Serve = t.Callable[[bytes], str]
 

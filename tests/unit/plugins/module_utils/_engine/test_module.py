@@ -16,7 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module imp
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import TRY, Change, Plan, diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
-from wire import URL, InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 CONFLICT = (409, {"error": "conflict", "reason": "Document update conflict."})
 OK = (200, {"ok": True})

@@ -18,7 +18,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import pass
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {

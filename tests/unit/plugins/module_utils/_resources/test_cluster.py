@@ -16,7 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {

@@ -12,7 +12,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import mod
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import TRY
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import config as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 NODE = "n1@h"
 RESOURCE = resource.RESOURCE

@@ -16,7 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databas
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {

@@ -18,7 +18,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import documents as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.documents import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 OPTIONS: dict[str, t.Any] = {"documents": None, "src": None, "ids": None}

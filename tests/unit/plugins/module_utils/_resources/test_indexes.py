@@ -18,7 +18,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect imp
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.indexes import Design
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from wire import Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire, client
 
 RESOURCE = resource.RESOURCE
 OPTIONS = [

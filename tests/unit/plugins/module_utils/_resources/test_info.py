@@ -12,7 +12,7 @@ import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import info as resource
-from wire import WELCOME, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import WELCOME, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {"gather_subset": ["server", "databases"], "databases": None, "node": "_local"}

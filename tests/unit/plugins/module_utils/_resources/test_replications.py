@@ -21,7 +21,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replication
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from wire import URL, InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 BARE: dict[str, t.Any] = dict.fromkeys(resource.ARGUMENT_SPEC["replications"]["options"])

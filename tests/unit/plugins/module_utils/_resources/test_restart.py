@@ -17,7 +17,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._client import res
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
-from wire import URL, InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {

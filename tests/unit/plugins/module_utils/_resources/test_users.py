@@ -15,7 +15,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.users i
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Conflict, InvalidInput, NotFound
-from wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 USER: dict[str, t.Any] = {
