@@ -8,18 +8,17 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._client.admins import Admins
-from .._client.cluster import Members
-from .._client.replications import Replications
+from .._client.declaration import Declaration
 from .._engine.module import Resource
 from .._engine.plan import Change
 from .._rules import passwords, secrets
 from .._rules.cluster import health as cluster_health
+from .._rules.declaration import chosen, is_pattern
 from .._rules.names import check_database_name
 from ..errors import Forbidden, InvalidInput, NodeDown, NotFound, Unauthorized, Unsupported
 
 
-class Reader(Admins, Members, Replications):
+class Reader(Declaration):
     """What this module asks a server with."""
 
 
@@ -31,10 +30,16 @@ class Desired:
     named: set[str]
     databases: list[str] | None
     node: str
+    users: list[str] | None
+    secrets: bool
 
 
 def _databases(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
-    infos = client.dbs_info(desired.databases)
+    names = desired.databases
+    if names is not None and any(map(is_pattern, names)):
+        known = chosen(client.database_names(), names)
+        names = [*known, *(name for name in names if not is_pattern(name) and name not in known)]
+    infos = client.dbs_info(names)
     return [{"name": name, "exists": info is not None, "info": info} for name, info in infos.items()]
 
 
@@ -70,6 +75,11 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
     }
 
 
+def _declaration(client: Reader, desired: Desired) -> dict[str, t.Any]:
+    declared, omitted = client.declaration(desired.databases, desired.users, secrets=desired.secrets)
+    return {"declaration": declared, "not_declared": omitted}
+
+
 SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "server": lambda client, desired: client.welcome(),
     "databases": _databases,
@@ -81,6 +91,7 @@ SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "cluster": _cluster,
     "replications": lambda client, desired: secrets.mask_document(client.replications()),
     "session": lambda client, desired: client.authsession(),
+    "declaration": _declaration,
     "log": lambda client, desired: secrets.mask_text(client.log()),
 }
 
@@ -93,18 +104,29 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     },
     "databases": {"type": "list", "elements": "str"},
     "node": {"type": "str", "default": "_local"},
+    "users": {"type": "list", "elements": "str"},
+    "include_secrets": {"type": "bool", "default": False},
 }
+
+
+_LARGE = frozenset(["declaration"])
+"""What is gathered only by its own name: it reads far more than the others."""
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
     """What to gather. Raises InvalidInput for database names that CouchDB doesn't take."""
     for name in params["databases"] or []:
-        check_database_name(name, "databases")
+        if not is_pattern(name):
+            check_database_name(name, "databases")
+    if params["include_secrets"] and "declaration" not in params["gather_subset"]:
+        raise InvalidInput("include_secrets", "has no effect without the subset declaration")
     named = {name for name in params["gather_subset"] if name in SUBSETS}
     taken = {name[1:] for name in params["gather_subset"] if name.startswith("!")}
-    asked = set(SUBSETS) if "all" in params["gather_subset"] or not (named or "all" in taken) else named
+    asked = (
+        set(SUBSETS) - (_LARGE - named) if "all" in params["gather_subset"] or not (named or "all" in taken) else named
+    )
     left = [name for name in SUBSETS if name in asked and name not in taken and ("all" not in taken or name in named)]
-    return Desired(left, named, params["databases"], params["node"])
+    return Desired(left, named, params["databases"], params["node"], params["users"], params["include_secrets"])
 
 
 def observe(client: Reader, desired: Desired) -> dict[str, t.Any]:
@@ -124,8 +146,8 @@ def _gathered(name: str, client: Reader, desired: Desired) -> t.Any:
 
 
 def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
-    """All that was found."""
-    return observed
+    """All that was found: one key a subset, and with the declaration what it leaves out."""
+    return {**observed, **(observed.get("declaration") or {})}
 
 
 RESOURCE = Resource(desire, observe, report, client=Reader, options=ARGUMENT_SPEC)

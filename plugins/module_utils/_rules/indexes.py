@@ -8,6 +8,7 @@ https://docs.couchdb.org/en/stable/api/database/find.html#db-index
 
 from __future__ import annotations
 
+import copy
 import json
 import typing as t
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ JSON, TEXT, NOUVEAU = TYPES = ("json", "text", "nouveau")
 
 _FIELD_TYPES = {TEXT: ("string", "number", "boolean"), NOUVEAU: ("text", "string", "number", "boolean")}
 _TEXT_DEFAULTS = {"default_analyzer": "keyword", "default_field": {}, "index_array_lengths": True}
-_SECTIONS = {JSON: "views", TEXT: "indexes", NOUVEAU: "nouveau"}
+SECTIONS = {JSON: "views", TEXT: "indexes", NOUVEAU: "nouveau"}
 """Where a design document holds the indexes of a type."""
 
 Definition = t.Dict[str, t.Any]
@@ -251,7 +252,7 @@ def held(documents: t.Iterable[t.Mapping[str, t.Any]], partitioned: bool | None 
         )
         for document in documents
         if document.get("language") == MANGO
-        for kind, section in _SECTIONS.items()
+        for kind, section in SECTIONS.items()
         for name, stored in _object(document.get(section)).items()
         for definition in _stored_definition(kind, _object(stored))
     ]
@@ -262,7 +263,7 @@ def without(document: t.Mapping[str, t.Any], kind: str, name: str) -> dict[str, 
 
     What then holds nothing any more is marked C(_deleted).
     """
-    section = _SECTIONS[kind]
+    section = SECTIONS[kind]
     if name not in _object(document.get(section)):
         return None
     left = {other: stored for other, stored in document[section].items() if other != name}
@@ -405,6 +406,23 @@ def shown(item: Wanted, mine: t.Sequence[Index]) -> dict[str, t.Any]:
         "partitioned": index.partitioned,
         "def": index.definition,
     }
+
+
+def declaration(database: str, index: Index, partitioned: bool) -> dict[str, t.Any]:
+    """An index that exists as the options of couchdb_index. ``partitioned`` is what its database is."""
+    entry: dict[str, t.Any] = {"database": database, "ddoc": index.ddoc, "name": index.name}
+    if index.type != JSON:
+        entry["type"] = index.type
+    entry["fields"] = copy.deepcopy(index.definition["fields"])
+    if index.definition.get("partial_filter_selector"):
+        entry["selector"] = copy.deepcopy(index.definition["partial_filter_selector"])
+    if index.partitioned is not None and index.partitioned != partitioned:
+        entry["partitioned"] = index.partitioned
+    if index.type != JSON:
+        for option, default in _TEXT_DEFAULTS.items():
+            if index.definition[option] != default:
+                entry[option] = copy.deepcopy(index.definition[option])
+    return entry
 
 
 # Which definitions mean the same

@@ -9,6 +9,7 @@ https://docs.couchdb.org/en/stable/json-structure.html#replication-settings
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
 import re
@@ -389,6 +390,48 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
 def basic_authorization(username: str, password: str | None) -> str:
     """The value of the header Authorization for a name and password."""
     return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")
+
+
+def declared_endpoint(value: t.Any, here: Here) -> t.Any:
+    """An end of a document that exists, as the options ``source`` and ``target`` declare it.
+
+    A database of this server that the task's own login opens is its name alone.
+    """
+    given = {"url": value} if isinstance(value, str) else value
+    if not isinstance(given, t.Mapping) or not isinstance(given.get("url"), str):
+        return copy.deepcopy(value)
+    if given["url"].startswith(here.url):
+        database = unquote(given["url"][len(here.url) :].rstrip("/"))
+        with contextlib.suppress(InvalidInput):
+            check_database_name(database)
+            own = written_endpoint(Endpoint(database), here, "source", lasting=True)
+            if _normal_end(own) == _normal_end(value):
+                return database
+    if isinstance(value, str):
+        return value
+    end = {name: copy.deepcopy(held) for name, held in given.items() if name != "auth"}
+    auth = dict(_mapping(given.get("auth")))
+    basic = auth.pop("basic", None)
+    if isinstance(basic, t.Mapping):
+        end.update((name, basic.get(name)) for name in ("username", "password"))
+    if auth:
+        end["auth"] = copy.deepcopy(auth)
+    return end
+
+
+def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str, t.Any], here: Here) -> str | None:
+    """Why these options don't declare a document that exists, None if they do."""
+    names = ("name", *_ENDS, *FIELDS, "options", "state", "persistent", "wait")
+    defaults = {"state": "present", "persistent": True, "wait": False}
+    try:
+        written = declared({**dict.fromkeys(names), **entry}, defaults).document(here)
+    except InvalidInput as error:
+        return f"{error.option} {error.problem}"
+    if not same(written, document):
+        return "the options of couchdb_replication would change it"
+    if here.password and here.password in document_secrets(dict(entry)):
+        return "holds the password of this task's own login, which Ansible masks in results"
+    return None
 
 
 # What is the same

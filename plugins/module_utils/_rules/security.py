@@ -10,19 +10,19 @@ import typing as t
 
 from ..errors import InvalidInput
 
-_GROUPS = ("admins", "members")
-_LISTS = ("names", "roles")
+GROUPS = ("admins", "members")
+LISTS = ("names", "roles")
 
 
 def check_security(security: t.Any, option: str = "security") -> None:
     """Raise InvalidInput, naming ``option``, unless it is an object whose admins and members hold lists of texts."""
     if not isinstance(security, t.Mapping):
         raise InvalidInput(option, "must be a mapping with admins and members")
-    for group in _GROUPS:
+    for group in GROUPS:
         lists = security.get(group, {})
         if not isinstance(lists, t.Mapping):
             raise InvalidInput(f"{option}.{group}", "must be a mapping with names and roles")
-        for kind in _LISTS:
+        for kind in LISTS:
             listed = lists.get(kind, [])
             if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
                 raise InvalidInput(f"{option}.{group}.{kind}", "must be a list of texts")
@@ -36,13 +36,13 @@ def given_security(security: t.Mapping[str, t.Any], option: str = "security") ->
     """
     given = {group: lists for group, lists in security.items() if lists is not None}
     for group, lists in given.items():
-        if group not in _GROUPS:
-            raise InvalidInput(option, f"has no {group}, only {' and '.join(_GROUPS)}")
+        if group not in GROUPS:
+            raise InvalidInput(option, f"has no {group}, only {' and '.join(GROUPS)}")
         if isinstance(lists, t.Mapping):
             given[group] = {kind: listed for kind, listed in lists.items() if listed is not None}
             for kind in given[group]:
-                if kind not in _LISTS:
-                    raise InvalidInput(f"{option}.{group}", f"has no {kind}, only {' and '.join(_LISTS)}")
+                if kind not in LISTS:
+                    raise InvalidInput(f"{option}.{group}", f"has no {kind}, only {' and '.join(LISTS)}")
     check_security(given, option)
     return given
 

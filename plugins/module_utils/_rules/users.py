@@ -55,18 +55,27 @@ def with_hash(document: t.Mapping[str, t.Any], wanted: PasswordHash) -> dict[str
     return {**kept, **wanted.user_fields()}
 
 
+def attributes(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of a user's document that are neither CouchDB's nor the password's."""
+    return {field: value for field, value in document.items() if field not in _OWN_FIELDS and field[:1] != "_"}
+
+
+def has_password(document: t.Mapping[str, t.Any]) -> bool:
+    """Whether a user's document holds any part of a password or its hash."""
+    return bool({"password", *_HASH_FIELDS} & set(document))
+
+
 def shown(name: str, document: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """The user as a module returns it."""
     if document is None:
         empty = dict.fromkeys(("roles", "attributes", "scheme", "iterations"))
         return {"name": name, "exists": False, **empty}
     stored = parse_user(document)
-    attributes = {field: value for field, value in document.items() if field not in _OWN_FIELDS and field[:1] != "_"}
     return {
         "name": name,
         "exists": True,
         "roles": document.get("roles", []),
-        "attributes": mask_document(attributes),
+        "attributes": mask_document(attributes(document)),
         "scheme": stored and stored.scheme,
         "iterations": stored and stored.iterations,
     }

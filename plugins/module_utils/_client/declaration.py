@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Declaration: reads everything of a server that can be declared, and turns it into the options that declare it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import typing as t
+
+from .. import errors
+from .._rules import declaration as rules
+from .._rules.users import PREFIX
+from .cluster import Members
+from .http import side_by_side
+from .replications import Replications
+from .users import Users
+
+_PAGE = 500
+"""How many documents are read with one request."""
+
+_AFTER_USERS = "org.couchdb.user;"
+"""The first key after those of all users."""
+
+Entry = t.Dict[str, t.Any]
+
+
+class Declaration(Users, Members, Replications):
+    """The part of Client that reads a server as couchdb_server would declare it."""
+
+    def declaration(
+        self,
+        databases: t.Sequence[str] | None = None,
+        users: t.Sequence[str] | None = None,
+        *,
+        secrets: bool = False,
+    ) -> tuple[Entry, list[Entry]]:
+        """What the options of couchdb_server would be for this server, and what they can't declare, with the reason.
+
+        ``databases`` and ``users`` are shell patterns of names; None takes all. Without ``secrets`` passwords, hashes
+        and the like are masked. What this login may not read is among what is not declared. For server admins.
+        """
+        omitted = rules.Omitted()
+        declared: Entry = {}
+        configs = self._of_nodes(omitted)
+        if configs:
+            declared["settings"] = rules.settings(configs, self.dialect, omitted, secrets=secrets)
+            hashes = {node: config.get("admins", {}) for node, config in configs.items()}
+            declared["admins"] = rules.admins(hashes, omitted, secrets=secrets)
+        infos = self._infos(databases, omitted)
+        declared["databases"] = self._databases_declared(infos, omitted)
+        declared["users"] = self._users_declared(users, omitted, secrets) if "_users" in infos or databases else []
+        designs = self._designs(infos, omitted)
+        partitioned = {name: bool((info.get("props") or {}).get("partitioned")) for name, info in infos.items()}
+        documents = [(name, rules.designs(name, found, omitted)) for name, found in designs.items()]
+        declared["documents"] = [{"database": name, "documents": found} for name, found in documents if found]
+        declared["indexes"] = [
+            index for name, found in designs.items() for index in rules.mango(name, found, partitioned[name], omitted)
+        ]
+        declared["replications"] = self._replications_declared(omitted, secrets)
+        with self._allowed("members", omitted):
+            members = self.membership()["cluster_nodes"]
+            if len(members) > 1:
+                declared["members"] = members
+        return {part: found for part, found in declared.items() if found}, omitted.entries
+
+    @contextlib.contextmanager
+    def _allowed(self, part: str, omitted: rules.Omitted, name: str = "*") -> t.Iterator[None]:
+        """Note what the login may not read instead of failing."""
+        try:
+            yield
+        except (errors.Unauthorized, errors.Forbidden) as error:
+            omitted.add(part, name, f"this login may not read it ({error.reason or error.error or error})")
+
+    def _of_nodes(self, omitted: rules.Omitted) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = {}
+        with self._allowed("settings", omitted):
+            for node, config in self.config_of_nodes(["all"]).items():
+                if config is None:
+                    omitted.add("settings", node, "this node is down")
+                else:
+                    found[node] = config
+        return found
+
+    def _infos(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted) -> dict[str, Entry]:
+        infos: dict[str, Entry] = {}
+        with self._allowed("databases", omitted):
+            names = [name for name in self.database_names() if not rules.is_foreign(name)]
+            found = self.dbs_info(rules.chosen(names, patterns))
+            infos = {name: info for name, info in found.items() if info is not None}
+        return infos
+
+    def _databases_declared(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> list[Entry]:
+        def ask(name: str) -> tuple[t.Any, int | None]:
+            try:
+                return self.Database(name).security(), self.Database(name).revs_limit()
+            except (errors.Unauthorized, errors.Forbidden) as error:
+                return error, None
+
+        asked = dict(zip(infos, side_by_side(ask, list(infos))))
+        securities = {name: security for name, (security, limit) in asked.items() if limit is not None}
+        limits = {name: limit for name, (security, limit) in asked.items() if limit is not None}
+        for name in infos:
+            if name not in limits:
+                omitted.add("databases", name, "this login may not read its security object")
+        return rules.databases(infos, securities, limits, self.dialect, omitted)
+
+    def _users_declared(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted, secrets: bool) -> list[Entry]:
+        declared: list[Entry] = []
+        with self._allowed("users", omitted), contextlib.suppress(errors.NotFound):
+            for rows in self._pages("_users", startkey=json.dumps(PREFIX), endkey=json.dumps(_AFTER_USERS)):
+                names = {row["id"][len(PREFIX) :]: row["doc"] for row in rows}
+                found = (rules.user(names[name], omitted, secrets=secrets) for name in rules.chosen(names, patterns))
+                declared += [user for user in found if user is not None]
+        return declared
+
+    def _replications_declared(self, omitted: rules.Omitted, secrets: bool) -> list[Entry]:
+        declared: list[Entry] = []
+        here = self.replication_here()
+        with self._allowed("replications", omitted), contextlib.suppress(errors.NotFound):
+            for rows in self._pages("_replicator"):
+                found = (rules.replication(row["doc"], here, omitted, secrets=secrets) for row in rows)
+                declared += [replication for replication in found if replication is not None]
+        return declared
+
+    def _pages(self, database: str, **query: t.Any) -> t.Iterator[list[Entry]]:
+        """The rows of all documents of a database, page by page."""
+        while True:
+            rows = self.Database(database).all_docs(include_docs=True, limit=_PAGE, **query)
+            yield [row for row in rows if row.get("doc")]
+            if len(rows) < _PAGE:
+                return
+            query = {**query, "startkey": json.dumps(rows[-1]["id"]), "skip": 1}
+
+    def _designs(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> dict[str, list[Entry]]:
+        """The design documents of each database that has documents, with the contents of their attachments."""
+
+        def ask(name: str) -> list[Entry] | errors.CouchDBError:
+            try:
+                rows = self.Database(name).all_docs(
+                    startkey='"_design/"', endkey='"_design0"', include_docs=True, attachments=True
+                )
+            except (errors.Unauthorized, errors.Forbidden, errors.NotFound) as error:
+                return error
+            return [row["doc"] for row in rows if row.get("doc")]
+
+        names = [name for name, info in infos.items() if info.get("doc_count")]
+        found: dict[str, list[Entry]] = {}
+        for name, documents in zip(names, side_by_side(ask, names)):
+            if isinstance(documents, list):
+                found[name] = documents
+            elif not isinstance(documents, errors.NotFound):
+                omitted.add("documents", name, "this login may not read its design documents")
+        return found

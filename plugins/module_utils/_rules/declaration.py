@@ -1,0 +1,284 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what a server holds to the options of couchdb_server that declare it, part by part. Pure.
+
+Each function returns a part's entries as that module's own options spell them. What no option can declare goes to
+``omitted``, with the reason. Applied to the same server, a declaration changes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from fnmatch import fnmatchcase
+
+from ..errors import InvalidInput
+from . import defaults, indexes, passwords, replications, users
+from .config import check_setting, same_setting, setting_text
+from .dialect import Dialect
+from .names import check_database_name
+from .secrets import MASK, mask_document, mask_setting
+from .security import GROUPS, LISTS, check_security
+
+PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
+"""The parts of a declaration: options of couchdb_server."""
+
+SYSTEM_DESIGNS = frozenset([("_users", "_design/_auth"), ("_replicator", "_design/_replicator")])
+"""Design documents that CouchDB writes by itself, in the databases with these names or endings."""
+
+_OPTIONS = {"section": "section", "key": "key", "value": "value"}
+
+OF_INSTALLATION = {
+    ("couchdb", "database_dir"): "where this installation keeps databases",
+    ("couchdb", "view_index_dir"): "where this installation keeps indexes",
+    ("couchdb", "uri_file"): "a file of this installation",
+    ("couchdb", "util_driver_dir"): "a directory of this installation",
+    ("couchdb", "plugin_dir"): "a directory of this installation",
+    ("couchdb", "single_node"): "set by the first start of this installation",
+    ("couchdb", "uuid"): "the identity of this server, which replication checkpoints refer to",
+    ("smoosh", "state_dir"): "a directory of this installation",
+    ("log", "file"): "a file of this installation",
+    ("chttpd", "port"): "where this server listens",
+    ("chttpd", "bind_address"): "where this server listens",
+    ("httpd", "port"): "where this server listens",
+    ("httpd", "bind_address"): "where this server listens",
+    ("ssl", "port"): "where this server listens",
+    ("ssl", "bind_address"): "where this server listens",
+    ("prometheus", "port"): "where this server listens",
+    ("prometheus", "bind_address"): "where this server listens",
+    ("chttpd_auth", "secret"): "signs the sessions of this server; set it in a file, as CouchDB logs what it is sent",
+    (
+        "couch_httpd_auth",
+        "secret",
+    ): "signs the sessions of this server; set it in a file, as CouchDB logs what it is sent",
+    ("couchdb", "maintenance_mode"): "a state of the node, not a declaration",
+}
+
+OF_RELEASE = frozenset(["vendor", "couchdb_engines", "indexers", "feature_flags"])
+"""Sections that belong to the release: what is in them is never declared, and never listed as omitted."""
+
+Entry = t.Dict[str, t.Any]
+
+
+class Omitted:
+    """What a server holds and a declaration can't: a list of part, name and reason."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, part: str, name: str, reason: str) -> None:
+        """Note one thing. ``reason`` completes the sentence "is not declared: ..."."""
+        self.entries.append({"part": part, "name": name, "reason": reason})
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name is a shell pattern, which no name of a database can be."""
+    return any(sign in name for sign in "*?[")
+
+
+def chosen(names: t.Iterable[str], patterns: t.Sequence[str] | None) -> list[str]:
+    """The names that match one of the shell patterns, in their order; all of them without patterns."""
+    if patterns is None:
+        return list(names)
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def settings(
+    found: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]], dialect: Dialect, omitted: Omitted, *, secrets: bool
+) -> dict[str, dict[str, t.Any]]:
+    """The settings that differ from the defaults of the version: section → key → value.
+
+    ``found`` are all settings by node. A setting that a file of the server has and a fresh one lacks is declared as it
+    is; one that a fresh server has and this one lacks is null. Settings that are not the same on all nodes are omitted.
+    """
+    fresh = defaults.of_version(dialect.number)
+    if fresh is None:
+        omitted.add(
+            "settings", dialect.version, "the defaults of this version are unknown, so that all settings are declared"
+        )
+        fresh = {}
+    keys = {(section, key) for config in [*found.values(), fresh] for section, held in config.items() for key in held}
+    declared: dict[str, dict[str, t.Any]] = {}
+    for section, key in sorted(keys):
+        if section == "admins" or section in OF_RELEASE:
+            continue
+        values = {node: config.get(section, {}).get(key) for node, config in found.items()}
+        first = next(iter(values.values()))
+        default = fresh.get(section, {}).get(key)
+        problem = OF_INSTALLATION.get((section, key)) or _problem_of_setting(section, key, first)
+        alike = problem is not None or all(same_setting(_spelt(first), value) for value in values.values())
+        if first == default or (problem is None and alike and same_setting(default, first)):
+            continue
+        if problem is None and not alike:
+            shown = {node: mask_setting(section, key, value) for node, value in values.items()}
+            problem = "differs between nodes: " + ", ".join(f"{node} has {value}" for node, value in shown.items())
+        if problem is not None:
+            omitted.add("settings", f"{section}/{key}", problem)
+            continue
+        declared.setdefault(section, {})[key] = first if secrets else mask_setting(section, key, first)
+    return declared
+
+
+def _spelt(value: t.Any) -> str | None:
+    return None if value is None else setting_text(value)
+
+
+def _problem_of_setting(section: str, key: str, value: t.Any) -> str | None:
+    """Why couchdb_config can't declare this setting, None if it can."""
+    try:
+        check_setting(section, key, _spelt(value), _OPTIONS)
+    except InvalidInput as error:
+        return error.problem
+    return None
+
+
+def admins(found: t.Mapping[str, t.Mapping[str, str]], omitted: Omitted, *, secrets: bool) -> list[Entry]:
+    """The server admins with the hashes of their passwords. ``found`` are name → hash by node."""
+    declared = []
+    for name in sorted({name for held in found.values() for name in held}):
+        hashes = {held.get(name) for held in found.values()}
+        if len(hashes) > 1:
+            omitted.add("admins", name, "not the same on all nodes")
+        elif passwords.parse_or_none(next(iter(hashes)) or "") is None:
+            omitted.add("admins", name, "the password is stored in a form that CouchDB hashes at its next start")
+        else:
+            declared.append({"name": name, "password_hash": next(iter(hashes)) if secrets else MASK})
+    return declared
+
+
+def databases(
+    infos: t.Mapping[str, Entry],
+    securities: t.Mapping[str, t.Any],
+    limits: t.Mapping[str, int],
+    dialect: Dialect,
+    omitted: Omitted,
+) -> list[Entry]:
+    """The databases: shards, replicas and partitioned as they are; security and revs_limit where not the default."""
+    declared = []
+    for name, info in infos.items():
+        entry: Entry = {"name": name}
+        cluster = info.get("cluster") or {}
+        entry.update((option, cluster[key]) for option, key in (("shards", "q"), ("replicas", "n")) if key in cluster)
+        if (info.get("props") or {}).get("partitioned"):
+            entry["partitioned"] = True
+        if name in securities:
+            entry.update(_security(name, securities[name], dialect, omitted))
+        if limits.get(name, dialect.new_revs_limit) != dialect.new_revs_limit:
+            entry["revs_limit"] = limits[name]
+        declared.append(entry)
+    return declared
+
+
+def _security(name: str, held: t.Any, dialect: Dialect, omitted: Omitted) -> Entry:
+    try:
+        check_security(held)
+    except InvalidInput as error:
+        omitted.add("databases", name, f"{error.option} {error.problem}")
+        return {}
+    for field in sorted(set(held) - set(GROUPS)):
+        omitted.add("databases", name, f"the field {field} of its security object belongs to others")
+    for group in GROUPS:
+        for field in sorted(set(held.get(group, {})) - set(LISTS)):
+            omitted.add("databases", name, f"the field {group}.{field} of its security object belongs to others")
+    lists, fresh = _lists(held), _lists(dialect.new_security)
+    return {} if lists == fresh else {"security": lists}
+
+
+def _lists(security: t.Mapping[str, t.Any]) -> dict[str, dict[str, list[str]]]:
+    return {group: {kind: list(security.get(group, {}).get(kind, [])) for kind in LISTS} for group in GROUPS}
+
+
+def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) -> Entry | None:
+    """A user from its document, None for a document that couchdb_user can't declare."""
+    docid = str(document.get("_id"))
+    if docid.startswith(indexes.DESIGN):
+        return None
+    name = document.get("name")
+    if docid != f"{users.PREFIX}{name}" or document.get("type") != "user":
+        omitted.add("users", docid, "no user: its _id, name and type do not fit")
+        return None
+    stored = passwords.parse_user(document)
+    if stored is None and users.has_password(document):
+        omitted.add("users", str(name), "the password is stored in a form that is unknown here")
+        return None
+    attributes = users.attributes(document)
+    entry: Entry = {"name": name, "roles": document.get("roles", [])}
+    if attributes:
+        entry["attributes"] = copy.deepcopy(attributes) if secrets else mask_document(attributes)
+    try:
+        users.check_fields({"roles": entry["roles"], "attributes": attributes})
+    except InvalidInput as error:
+        omitted.add("users", str(name), f"{error.option} {error.problem}")
+        return None
+    if stored is not None:
+        entry["password_hash"] = str(stored) if secrets else MASK
+    return entry
+
+
+def designs(database: str, documents: t.Iterable[t.Mapping[str, t.Any]], omitted: Omitted) -> list[Entry]:
+    """The design documents of a database that hold no Mango indexes, as couchdb_document declares them."""
+    declared = []
+    for document in documents:
+        if (database.rpartition("/")[2], document["_id"]) in SYSTEM_DESIGNS or document.get(
+            "language"
+        ) == indexes.MANGO:
+            continue
+        kept = {field: copy.deepcopy(value) for field, value in document.items() if field != "_rev"}
+        for name, attachment in (document.get("_attachments") or {}).items():
+            if "data" not in attachment:
+                omitted.add(
+                    "documents", f"{database}/{document['_id']}", f"the content of its attachment {name} was not read"
+                )
+                break
+            kept["_attachments"][name] = {field: attachment[field] for field in ("content_type", "data")}
+        else:
+            declared.append(kept)
+    return declared
+
+
+def mango(
+    database: str, documents: t.Iterable[t.Mapping[str, t.Any]], partitioned: bool, omitted: Omitted
+) -> list[Entry]:
+    """The Mango indexes of a database, as couchdb_index declares them."""
+    listed = [document for document in documents if document.get("language") == indexes.MANGO]
+    found = indexes.held(listed, partitioned)
+    for document in listed:
+        stored = sum(len(document.get(section) or {}) for section in indexes.SECTIONS.values())
+        if stored != sum(1 for index in found if indexes.DESIGN + str(index.ddoc) == document["_id"]):
+            omitted.add("indexes", f"{database}/{document['_id']}", "holds something that is no Mango index")
+    return [indexes.declaration(database, index, partitioned) for index in found]
+
+
+def replication(
+    document: t.Mapping[str, t.Any], here: replications.Here, omitted: Omitted, *, secrets: bool
+) -> Entry | None:
+    """A replication from its document in _replicator, None for a document that couchdb_replication can't declare."""
+    name = str(document.get("_id"))
+    if name.startswith(indexes.DESIGN):
+        return None
+    entry: Entry = {"name": name}
+    options: Entry = {}
+    for field, value in replications.declared_fields(document).items():
+        if field in ("source", "target"):
+            entry[field] = replications.declared_endpoint(value, here)
+        elif field in replications.FIELDS:
+            entry[field] = copy.deepcopy(value)
+        else:
+            options[field] = copy.deepcopy(value)
+    if options:
+        entry["options"] = options
+    problem = replications.problem_of_declaration(entry, document, here)
+    if problem is not None:
+        omitted.add("replications", name, problem)
+        return None
+    return entry if secrets else t.cast(Entry, mask_document(entry))
+
+
+def is_foreign(name: str) -> bool:
+    """Whether CouchDB itself would not create a database of this name, so that nothing can declare it."""
+    try:
+        check_database_name(name)
+    except InvalidInput:
+        return True
+    return False
