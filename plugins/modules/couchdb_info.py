@@ -15,7 +15,7 @@ version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
   - Reads what a CouchDB server is, has and does. Changes nothing.
-  - Secrets are masked in everything that is returned.
+  - Masks secrets in everything that it returns, unless O(include_secrets=true).
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.attributes
@@ -23,7 +23,8 @@ extends_documentation_fragment:
 options:
   gather_subset:
     description:
-      - What to gather. V(all) stands for everything, and a name with V(!) before it takes that away again.
+      - What to gather. V(all) stands for everything but V(declaration), and a name with V(!) before it takes that away again.
+      - V(declaration) reads the whole server and returns it as the options of M(couchpy.couchdb.couchdb_server).
       - Of what is asked for with V(all), what this server doesn't have or tell is V(null). What is asked for by its name
         makes the task fail then.
     type: list
@@ -40,6 +41,7 @@ options:
       - cluster
       - replications
       - session
+      - declaration
       - log
       - '!all'
       - '!server'
@@ -52,13 +54,28 @@ options:
       - '!cluster'
       - '!replications'
       - '!session'
+      - '!declaration'
       - '!log'
     default: [server, databases]
   databases:
     description:
-      - Names of the databases to tell about. If not set, all are.
+      - Names or shell patterns, such as V(shop_*), of the databases to gather. If not set, the module gathers all.
+      - With V(declaration) it selects the databases to declare.
     type: list
     elements: str
+  users:
+    description:
+      - Names or shell patterns of the users to declare with V(declaration). If not set, the module declares all.
+    type: list
+    elements: str
+    version_added: 1.0.0
+  include_secrets:
+    description:
+      - Whether the declaration holds secrets instead of V(********), so that another task can apply it.
+      - The task must have C(no_log=true), so that nothing logs the result.
+    type: bool
+    default: false
+    version_added: 1.0.0
   node:
     description:
       - Node whose settings, admins, statistics and system are gathered, such as V(couchdb@10.0.0.1). V(_local) is the one that answers.
@@ -94,6 +111,20 @@ EXAMPLES = r"""
     gather_subset: [cluster]
   register: couch
   failed_when: couch is failed or couch.cluster.health != 'healthy'
+
+- name: The server as a declaration
+  couchpy.couchdb.couchdb_info:
+    gather_subset: [declaration]
+    include_secrets: true
+  no_log: true
+  register: couch
+
+- name: Make another server the same
+  couchpy.couchdb.couchdb_server:
+    url: http://other.example.com:5984/
+    settings: "{{ couch.declaration.settings | default(omit) }}"
+    databases: "{{ couch.declaration.databases | default(omit) }}"
+    users: "{{ couch.declaration.users | default(omit) }}"
 
 - name: Everything but the log and the statistics
   couchpy.couchdb.couchdb_info:
@@ -275,6 +306,36 @@ session:
   type: dict
   returned: when gathered
   sample: {"ok": true, "userCtx": {"name": "admin", "roles": ["_admin"]}}
+declaration:
+  description:
+    - The server as the options of M(couchpy.couchdb.couchdb_server) declare it. Applied to the same server, it changes nothing.
+    - C(settings) are those that differ from the defaults of the server's version; C(databases) have their security and limits only where
+      these are not the defaults; C(members) are the members of a cluster.
+    - A part that is empty is missing.
+  type: dict
+  returned: when gathered
+  sample: {"databases": [{"name": "orders", "shards": 2, "replicas": 3}], "users": [{"name": "ann", "roles": ["shop"], "password_hash": "********"}]}
+not_declared:
+  description: What the server holds and the declaration leaves out.
+  type: list
+  elements: dict
+  returned: when the declaration is gathered
+  contains:
+    part:
+      description: The part of the declaration that it would belong to.
+      type: str
+      returned: always
+      sample: settings
+    name:
+      description: Its name. V(*) stands for the whole part.
+      type: str
+      returned: always
+      sample: couchdb/uuid
+    reason:
+      description: Why it is not declared.
+      type: str
+      returned: always
+      sample: the identity of this server, which replication checkpoints refer to
 log:
   description:
     - The end of the server's log, 1000 bytes of it. CouchDB 2 and 3 have no call for it. There it is the file that the settings name, when

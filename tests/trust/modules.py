@@ -49,12 +49,19 @@ class Run:
         return str(self.result.get("msg", ""))
 
 
-def run(module: str, options: dict[str, Any], *, check_mode: bool = False, verbosity: int = 0) -> Run:
+def run(
+    module: str, options: dict[str, Any], *, check_mode: bool = False, verbosity: int = 0, no_log: bool = False
+) -> Run:
     """Run a module in this process."""
     from ansible.module_utils import basic
     from ansible.module_utils.common import warnings
 
-    internal = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_verbosity": verbosity}
+    internal = {
+        "_ansible_check_mode": check_mode,
+        "_ansible_diff": True,
+        "_ansible_verbosity": verbosity,
+        "_ansible_no_log": no_log,
+    }
     given = {**internal, **options}
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
     # ansible-core 2.19 and later want to know how the options are written.

@@ -84,12 +84,11 @@ class Declaration(Users, Members, Replications):
         return found
 
     def _infos(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted) -> dict[str, Entry]:
-        infos: dict[str, Entry] = {}
         with self._allowed("databases", omitted):
             names = [name for name in self.database_names() if not rules.is_foreign(name)]
             found = self.dbs_info(rules.chosen(names, patterns))
-            infos = {name: info for name, info in found.items() if info is not None}
-        return infos
+            return {name: info for name, info in found.items() if info is not None}
+        return {}
 
     def _databases_declared(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> list[Entry]:
         def ask(name: str) -> tuple[t.Any, int | None]:

@@ -94,6 +94,9 @@ class Resource:
     ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
     may show.
 
+    ``confidential`` is the name of a boolean option that puts secrets into the result: it is refused unless the task
+    has C(no_log=true).
+
     ``options`` is the argument spec beside CONNECTION, ``constraints`` are those of AnsibleModule, such as
     C(mutually_exclusive).
     """
@@ -105,6 +108,7 @@ class Resource:
     wait: t.Callable[[t.Any, t.Any, t.Any], t.Any] = _no_waiting
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
     client: type[Server] = Server
+    confidential: str | None = None
     options: Params = field(default_factory=dict)
     constraints: Params = field(default_factory=dict)
 
@@ -148,6 +152,11 @@ def run(resource: Resource) -> None:
     """Run a module from its options to its end: main() of every module that manages one thing."""
     module = Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
     try:
+        if resource.confidential and module.params[resource.confidential] and not module.no_log:
+            raise errors.InvalidInput(
+                resource.confidential,
+                "puts secrets into the result. Set no_log: true on the task, so that nothing logs it",
+            )
         desired = resource.desire(module.params)
         client = module.client(resource.client)
     except errors.CouchDBError as error:

@@ -150,4 +150,4 @@ def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) 
     return {**observed, **(observed.get("declaration") or {})}
 
 
-RESOURCE = Resource(desire, observe, report, client=Reader, options=ARGUMENT_SPEC)
+RESOURCE = Resource(desire, observe, report, client=Reader, confidential="include_secrets", options=ARGUMENT_SPEC)

@@ -15,8 +15,14 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.tests.unit.wire import WELCOME, Wire, client
 
 RESOURCE = resource.RESOURCE
-PARAMS: dict[str, t.Any] = {"gather_subset": ["server", "databases"], "databases": None, "node": "_local"}
-EVERYTHING = list(resource.SUBSETS)
+PARAMS: dict[str, t.Any] = {
+    "gather_subset": ["server", "databases"],
+    "databases": None,
+    "node": "_local",
+    "users": None,
+    "include_secrets": False,
+}
+EVERYTHING = [name for name in resource.SUBSETS if name != "declaration"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,8 @@ EVERYTHING = list(resource.SUBSETS)
         (["!all"], []),
         (["server", "!server"], []),
         (["config", "server"], ["server", "config"]),
+        (["declaration"], ["declaration"]),
+        (["all", "declaration"], list(resource.SUBSETS)),
     ],
 )
 def test_subsets(asked: list[str], gathered: list[str]) -> None:

@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Declarations: what a server holds → the options that declare it, and what is left out, as tables."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import declaration as rules
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import defaults
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.declaration import Omitted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replications import Here
+
+DIALECT = Dialect("CouchDB", "3.5.0")
+FRESH = defaults.DEFAULTS["3.5"]
+HASH = "-pbkdf2-33dd85e33618b30a29bec5d9175eace4e4c92aaf,salt,10"
+LOGIN_HASH = {
+    "password_scheme": "pbkdf2",
+    "derived_key": "33dd85e33618b30a29bec5d9175eace4e4c92aaf",
+    "salt": "salt",
+    "iterations": 10,
+}
+HERE = Here(DIALECT, "http://127.0.0.1:5984/", "admin", "own-password")
+
+
+def config(**changed: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The settings of a fresh server with these in them."""
+    return {section: {**FRESH.get(section, {}), **changed.get(section, {})} for section in {*FRESH, *changed}}
+
+
+def reasons(omitted: Omitted) -> dict[str, str]:
+    return {entry["name"]: entry["reason"] for entry in omitted.entries}
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "left_out"),
+    [
+        ([config()], {}, {}),
+        ([config(log={"level": "debug"})], {"log": {"level": "debug"}}, {}),
+        ([config(chttpd_auth={"hash_algorithms": "sha"})], {"chttpd_auth": {"hash_algorithms": "sha"}}, {}),
+        ([{**config(), "prometheus": {}}], {"prometheus": {"additional_port": None}}, {}),
+        ([config(admins={"a": "h"}, vendor={"name": "x"}, feature_flags={"y": "true"})], {}, {}),
+        ([config(smtp={"password": "c4n4ry"})], {"smtp": {"password": "********"}}, {}),
+        ([config(couchdb={"uuid": "u"})], {}, {"couchdb/uuid": "the identity of this server"}),
+        ([config(chttpd={"port": "5984"})], {}, {"chttpd/port": "where this server listens"}),
+        ([config(query_servers={"x": "y"})], {}, {"query_servers/x": "CouchDB refuses changes"}),
+        ([config(log={"level": "debug"})] * 2, {"log": {"level": "debug"}}, {}),
+        (
+            [config(log={"level": "debug"}), config()],
+            {},
+            {"log/level": "differs between nodes: node0 has debug, node1 has None"},
+        ),
+    ],
+)
+def test_settings(found: list[t.Any], declared: t.Any, left_out: dict[str, str]) -> None:
+    omitted = Omitted()
+    nodes = {f"node{number}": one for number, one in enumerate(found)}
+    assert rules.settings(nodes, DIALECT, omitted, secrets=False) == declared
+    assert {name: reason[: len(left_out.get(name, ""))] for name, reason in reasons(omitted).items()} == left_out
+
+
+def test_an_unknown_version_declares_all_settings_and_says_so() -> None:
+    omitted = Omitted()
+    declared = rules.settings({"n": config()}, Dialect("CouchDB", "9.1.0"), omitted, secrets=False)
+    assert declared == FRESH
+    assert "unknown" in reasons(omitted)["9.1.0"]
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "left_out"),
+    [
+        ([{"a": HASH}], [{"name": "a", "password_hash": HASH}], []),
+        ([{"a": HASH}, {"a": HASH}], [{"name": "a", "password_hash": HASH}], []),
+        ([{"a": HASH}, {}], [], ["a"]),
+        ([{"a": "plain"}], [], ["a"]),
+    ],
+)
+def test_admins(found: list[dict[str, str]], declared: t.Any, left_out: list[str]) -> None:
+    omitted = Omitted()
+    nodes = {f"node{number}": one for number, one in enumerate(found)}
+    assert rules.admins(nodes, omitted, secrets=True) == declared
+    assert list(reasons(omitted)) == left_out
+
+
+@pytest.mark.parametrize(
+    ("info", "security", "limit", "declared"),
+    [
+        ({"cluster": {"q": 2, "n": 1}}, DIALECT.new_security, 1000, {"shards": 2, "replicas": 1}),
+        ({"props": {"partitioned": True}}, DIALECT.new_security, 1000, {"partitioned": True}),
+        ({}, DIALECT.new_security, 5, {"revs_limit": 5}),
+        (
+            {},
+            {},
+            1000,
+            {"security": {group: {"names": [], "roles": []} for group in ("admins", "members")}},
+        ),
+        (
+            {},
+            {"members": {"roles": ["r"]}, "cloudant": {}},
+            1000,
+            {"security": {"admins": {"names": [], "roles": []}, "members": {"names": [], "roles": ["r"]}}},
+        ),
+    ],
+)
+def test_databases(info: t.Any, security: t.Any, limit: int, declared: t.Any) -> None:
+    omitted = Omitted()
+    found = rules.databases({"d": info}, {"d": security}, {"d": limit}, DIALECT, omitted)
+    assert found == [{"name": "d", **declared}]
+    assert ("cloudant" in security) == bool(omitted.entries)
+
+
+@pytest.mark.parametrize(
+    ("document", "declared", "left_out"),
+    [
+        ({"roles": ["r"]}, {"roles": ["r"]}, []),
+        ({"roles": [], "n": 1, "token": "t"}, {"roles": [], "attributes": {"n": 1, "token": "t"}}, []),
+        ({"roles": [], **LOGIN_HASH}, {"roles": [], "password_hash": HASH}, []),
+        ({"roles": [], "password_scheme": "new", "derived_key": "k"}, None, ["ann"]),
+        ({"roles": ["_admin"]}, None, ["ann"]),
+        ({"roles": [], "type": "other"}, None, ["org.couchdb.user:ann"]),
+        ({"_id": "_design/_auth"}, None, []),
+    ],
+)
+def test_users(document: t.Any, declared: t.Any, left_out: list[str]) -> None:
+    omitted = Omitted()
+    whole = {"_id": "org.couchdb.user:ann", "_rev": "1-a", "name": "ann", "type": "user", **document}
+    expected = declared and {"name": "ann", **declared}
+    assert rules.user(whole, omitted, secrets=True) == expected
+    assert list(reasons(omitted)) == left_out
+    if declared:
+        masked = rules.user(whole, Omitted(), secrets=False) or {}
+        assert masked.get("password_hash", "********") == "********"
+        assert (masked.get("attributes") or {}).get("token", "********") == "********"
+
+
+def test_design_documents_are_declared_without_revision_and_without_those_of_couchdb() -> None:
+    attachment = {"content_type": "text/plain", "data": "aGk=", "digest": "md5-x", "revpos": 2}
+    app = {"_id": "_design/app", "_rev": "1-a", "views": {}, "_attachments": {"a": attachment}}
+    stub = {"_id": "_design/stub", "_rev": "1-a", "_attachments": {"a": {"stub": True}}}
+    mango = {"_id": "_design/m", "_rev": "1-a", "language": "query", "views": {}}
+    omitted = Omitted()
+    declared = rules.designs("d", [app, stub, mango], omitted)
+    kept = {"content_type": "text/plain", "data": "aGk="}
+    assert declared == [{"_id": "_design/app", "views": {}, "_attachments": {"a": kept}}]
+    assert list(reasons(omitted)) == ["d/_design/stub"]
+    assert rules.designs("_users", [{"_id": "_design/_auth", "_rev": "1-a"}], omitted) == []
+
+
+def test_indexes_are_declared_with_their_names() -> None:
+    view = {
+        "map": {"fields": {"a": "asc", "b": "desc"}, "partial_filter_selector": {"a": {"$gt": 5}}},
+        "reduce": "_count",
+        "options": {"def": {"fields": ["a", {"b": "desc"}], "partial_filter_selector": {"a": {"$gt": 5}}}},
+    }
+    design = {"_id": "_design/ix", "language": "query", "views": {"by-a": view}}
+    omitted = Omitted()
+    entry = {
+        "database": "d",
+        "ddoc": "ix",
+        "name": "by-a",
+        "fields": [{"a": "asc"}, {"b": "desc"}],
+        "selector": {"a": {"$gt": 5}},
+    }
+    assert rules.mango("d", [design], False, omitted) == [entry]
+    assert omitted.entries == []
+    strange = {"_id": "_design/odd", "language": "query", "views": {"x": {"map": "function"}}}
+    assert rules.mango("d", [strange], False, omitted) == []
+    assert list(reasons(omitted)) == ["d/_design/odd"]
+
+
+OWN = {"url": "http://127.0.0.1:5984/a%2Fb", "auth": {"basic": {"username": "admin", "password": "own-password"}}}
+THERE = {"url": "http://h/x", "auth": {"basic": {"username": "u", "password": "p"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "declared", "left_out"),
+    [
+        ({"source": OWN, "target": "http://h/x"}, {"source": "a/b", "target": "http://h/x"}, []),
+        (
+            {"source": "http://h/x", "target": THERE, "continuous": True, "worker_processes": 2},
+            {
+                "source": "http://h/x",
+                "target": {"url": "http://h/x", "username": "u", "password": "p"},
+                "continuous": True,
+                "options": {"worker_processes": 2},
+            },
+            [],
+        ),
+        ({"source": "http://h/x"}, None, ["r"]),
+        ({"source": "http://h/x", "target": {**OWN, "url": "http://localhost:5984/a"}}, None, ["r"]),
+    ],
+)
+def test_replications(fields: t.Any, declared: t.Any, left_out: list[str]) -> None:
+    omitted = Omitted()
+    document = {"_id": "r", "_rev": "1-a", "owner": "admin", **fields}
+    assert rules.replication(document, HERE, omitted, secrets=True) == (declared and {"name": "r", **declared})
+    assert list(reasons(omitted)) == left_out
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [(None, ["shop_a", "shop_b", "x"]), (["shop_*"], ["shop_a", "shop_b"]), (["x", "*_b"], ["shop_b", "x"]), ([], [])],
+)
+def test_patterns(patterns: list[str] | None, chosen: list[str]) -> None:
+    assert rules.chosen(["shop_a", "shop_b", "x"], patterns) == chosen
