@@ -70,7 +70,7 @@ def _no_secrets(params: Params) -> t.Iterable[str]:
     return ()
 
 
-def _no_waiting(client: Server, desired: t.Any, observed: t.Any) -> t.Any:
+def _no_waiting(client: Server, desired: t.Any, first: t.Any, observed: t.Any) -> t.Any:
     return observed
 
 
@@ -78,15 +78,16 @@ def _no_waiting(client: Server, desired: t.Any, observed: t.Any) -> t.Any:
 class Resource:
     """What a module manages, as functions that run() calls in this order.
 
-    * ``desire(params)`` gives what is wanted, or raises InvalidInput. Pure.
-    * ``observe(client, desired)`` gives what there is. Only reads.
+    * ``desire(params)`` gives what is desired, or raises InvalidInput. It alone may read files of this host and draw
+      salts: the same desire is planned again when somebody else changes the server at the same time. Sends nothing.
+    * ``observe(client, desired)`` gives the current state. Only reads, and changes nothing in ``desired``.
     * ``plan(desired, observed)`` gives the Plan. Pure. A module that only reads has none.
     * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
       changes, or in check mode from what was predicted. Pure.
 
-    ``wait(client, desired, observed)``, of modules that can wait, is called in a real run once the server is as
+    ``wait(client, desired, first, observed)``, of modules that can wait, is called in a real run once the server is as
     desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
-    raises a CouchDBError when it does not come about.
+    raises a CouchDBError when it does not come about. ``first`` is what was observed first, before any change.
 
     ``client`` is the part of Client that these functions and the changes of the plan need. Ansible sends what a module
     imports along with it, and each task compiles it anew; so a part that is not needed costs nothing.
@@ -105,7 +106,7 @@ class Resource:
     observe: t.Callable[[t.Any, t.Any], t.Any]
     report: t.Callable[[t.Any, t.Any, list[Change]], dict[str, t.Any]]
     plan: t.Callable[[t.Any, t.Any], Plan] | None = None
-    wait: t.Callable[[t.Any, t.Any, t.Any], t.Any] = _no_waiting
+    wait: t.Callable[[t.Any, t.Any, t.Any, t.Any], t.Any] = _no_waiting
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
     client: type[Server] = Server
     confidential: str | None = None
@@ -240,8 +241,10 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
     # First of all, and with one request: is this a CouchDB, and does it let us in?
     client.welcome()
     make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
+    first: t.Any = None
     for attempt in range(1, _TRIES + 1):
         observed = resource.observe(client, desired)
+        first = observed if attempt == 1 else first
         plan = make_plan(desired, observed)
         if check_mode:
             return _outcome(resource, desired, plan, plan.predicted, done + list(plan.changes))
@@ -250,7 +253,7 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _settled(resource, desired, client, plan)
+            after = _settled(resource, desired, client, plan, first)
             if any(change.may_be_void for change in done):
                 done[:] = _effective(done, make_plan(desired, after))
             return _outcome(resource, desired, plan, after, done)
@@ -268,10 +271,10 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 
-def _settled(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
+def _settled(resource: Resource, desired: t.Any, client: Server, plan: Plan, first: t.Any) -> t.Any:
     """What there is once the changes are made and what is waited for has come about."""
     after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-    return resource.wait(client, desired, after)
+    return resource.wait(client, desired, first, after)
 
 
 def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | None]:

@@ -77,7 +77,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
             raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
         if admin["name"] in desired:
             raise InvalidInput(f"{where}name", f"{admin['name']} is there twice")
-        desired[admin["name"]] = {**admin, "where": where}
+        desired[admin["name"]] = {**admin, "where": where, "salt": passwords.new_salt()}
     return Desired(desired, params["nodes"], params["name"])
 
 

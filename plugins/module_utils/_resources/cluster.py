@@ -152,7 +152,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def wait(client: Members, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Members, desired: Desired, first: Observed, observed: Observed) -> Observed:
     """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
     if desired.wait_timeout is None:
         return observed

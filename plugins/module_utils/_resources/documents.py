@@ -119,7 +119,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def wait(client: Documents, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Documents, desired: Desired, first: Observed, observed: Observed) -> Observed:
     """What there is once the views that are waited for are built."""
     building = [one for one in desired.wanted.values() if one.is_design and one.present and (one.build or one.staged)]
     client.build_views([(*one.key, rules.views(one.document)) for one in building], desired.wait_timeout)

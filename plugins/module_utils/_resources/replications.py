@@ -54,13 +54,12 @@ _OLD_FOR = 5
 
 @dataclass(frozen=True)
 class Desired:
-    """The replications, checked, and where and how they run. ``seen`` is filled with each observation."""
+    """The replications, checked, and where and how they run."""
 
     replications: list[Replication]
     replicator: str
     local_url: str | None
     timeout: int
-    seen: list[Observed] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,7 @@ def observe(client: Replications, desired: Desired) -> Observed:
     observed = replace(observed, **_running(client, desired, observed))
     needed = {name for each in desired.replications if _changes(each, desired, observed) for name in each.databases}
     there = client.dbs_info(sorted(needed)) if needed else {}
-    observed = replace(observed, missing=frozenset(name for name, info in there.items() if info is None))
-    desired.seen.append(observed)
-    return observed
+    return replace(observed, missing=frozenset(name for name, info in there.items() if info is None))
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -132,10 +129,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     return Plan(tuple(changes), predicted, unmet=unmet)
 
 
-def wait(client: Replications, desired: Desired, observed: Observed) -> Observed:
+def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:
     """Look until all that is waited for has come about, and give what there is then."""
     waited = {each.label: each for each in desired.replications if each.waits}
-    first, asked = desired.seen[0], 0
+    asked = 0
 
     def ask() -> dict[str, dict[str, t.Any]]:
         nonlocal observed, asked

@@ -63,7 +63,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         if user["name"] in desired:
             raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
         common = {option: user[option] or params[option] for option in ("state", "update_password")}
-        desired[user["name"]] = {**user, **common, "where": where}
+        desired[user["name"]] = {**user, **common, "where": where, "salt": passwords.new_salt()}
     return desired
 
 
@@ -106,7 +106,7 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
     if not asked or (held is not None and user["update_password"] == "on_create"):
         return document
     stored = list(filter(None, [passwords.parse_user(document)]))
-    wanted = passwords.settle(stored, user["password"], user["password_hash"], observed.hashing)
+    wanted = passwords.settle(stored, user["password"], user["password_hash"], observed.hashing, user["salt"])
     problem = observed.dialect.hash_problem(wanted, stored)
     if problem:
         raise InvalidInput(f"{user['where']}password_hash", problem)

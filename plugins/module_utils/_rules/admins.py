@@ -31,7 +31,7 @@ def wanted_hash(
     if texts and admin["update_password"] == "on_create":
         return texts[0]
     stored = list(filter(None, map(passwords.parse_or_none, texts)))
-    wanted = passwords.settle(stored, admin["password"], admin["password_hash"], hashing)
+    wanted = passwords.settle(stored, admin["password"], admin["password_hash"], hashing, admin["salt"])
     problem = dialect.hash_problem(wanted, stored)
     if problem:
         raise InvalidInput(f"{admin['where']}password_hash", problem)

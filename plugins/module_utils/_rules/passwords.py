@@ -143,6 +143,11 @@ def verify(password: str, stored: PasswordHash) -> bool:
     return hmac.compare_digest(key, stored.key)
 
 
+def new_salt() -> str:
+    """A random salt of 128 bits, as hex digits."""
+    return secrets.token_hex(16)
+
+
 def derive(password: str, *, prf: str, iterations: int, salt: str | None = None) -> PasswordHash:
     """Hash a password with PBKDF2. Without ``salt`` (a text) a random one of 128 bits is drawn.
 
@@ -156,7 +161,7 @@ def derive(password: str, *, prf: str, iterations: int, salt: str | None = None)
     if not 1 <= iterations <= MOST_ITERATIONS:
         raise InvalidInput("iterations", f"is {iterations}, and must be 1 to {MOST_ITERATIONS}")
     if salt is None:
-        salt = secrets.token_hex(16)
+        salt = new_salt()
     if not salt or re.search(r"[,\s]", salt):
         raise InvalidInput("salt", "must be a text without commas and spaces")
     return PasswordHash(PBKDF2, prf, _pbkdf2(password, prf, salt, iterations), salt, iterations)
@@ -190,11 +195,16 @@ def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
 
 
 def settle(
-    stored: t.Sequence[PasswordHash], password: str | None, password_hash: str | None, hashing: t.Mapping[str, t.Any]
+    stored: t.Sequence[PasswordHash],
+    password: str | None,
+    password_hash: str | None,
+    hashing: t.Mapping[str, t.Any],
+    salt: str,
 ) -> PasswordHash:
     """The hash that there should be for a password, or for a prepared hash, when these are ``stored``.
 
-    A stored hash of the password is kept; otherwise a new one is made as ``hashing`` says (C(prf), C(iterations)).
+    A stored hash of the password is kept; otherwise a new one is made with ``salt``, as ``hashing`` says (C(prf),
+    C(iterations)).
     Costs a derivation for each stored hash until one fits, and one for a new one.
     """
     if password_hash is not None:
@@ -203,4 +213,4 @@ def settle(
     for known in stored:
         if verify(wanted, known):
             return known
-    return derive(wanted, **hashing)
+    return derive(wanted, salt=salt, **hashing)

@@ -324,7 +324,7 @@ def test_what_is_waited_for_is_what_is_reported(wire: Wire, held: int) -> None:
     serve(wire, {"a": held})
     seen = []
 
-    def wait(couch: Client, desired: t.Any, observed: dict[str, int]) -> dict[str, int]:
+    def wait(couch: Client, desired: t.Any, first: t.Any, observed: dict[str, int]) -> dict[str, int]:
         seen.append(observed)
         return {"a": 6}
 
@@ -336,7 +336,7 @@ def test_what_is_waited_for_is_what_is_reported(wire: Wire, held: int) -> None:
 
 
 def test_what_is_waited_for_in_vain_is_an_error_that_tells_of_the_changes(wire: Wire) -> None:
-    def wait(couch: Client, desired: t.Any, observed: t.Any) -> t.Any:
+    def wait(couch: Client, desired: t.Any, first: t.Any, observed: t.Any) -> t.Any:
         raise errors.TimedOut("it never came")
 
     serve(wire, {"a": 1})

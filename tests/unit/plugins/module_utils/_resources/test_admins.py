@@ -311,6 +311,14 @@ def test_a_member_that_is_down_is_told_once_the_others_are_done(
     assert not any("/n2/" in line for line in wire.written)
 
 
+def test_the_same_desire_planned_again_gives_the_same_hash() -> None:
+    desired = resource.desire({**PARAMS, "password": "new"})
+    plan = resource.plan(desired, observed({"bob": PW}))
+    assert plan.changes
+    assert resource.plan(desired, observed({"bob": PW})) == plan
+    assert resource.plan(resource.desire({**PARAMS, "password": "new"}), observed({"bob": PW})) != plan
+
+
 def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[str]) -> None:
     admins = [
         item("bob", password="pw"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import pytest
@@ -75,8 +76,10 @@ def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[t
     desired = resource.desire({**PARAMS, **given})
     if not desired["db"].present or not database["exists"]:
         database = {**database, "security": None, "revs_limit": None}
+    kept = copy.deepcopy(database)
     plan = resource.plan(desired, Observed({"db": database}, THREE))
     assert [(change.call, change.arguments) for change in plan.changes] == calls
+    assert database == kept
     assert not resource.plan(desired, plan.predicted).changes
 
 

@@ -41,6 +41,7 @@ def wanted(given: dict[str, t.Any], held: dict[str, t.Any] | None) -> t.Any:
     desired = resource.desire({**PARAMS, **given})
     plan = resource.plan(desired, Observed({"ann": held}, QUICK, THREE))
     assert not resource.plan(desired, plan.predicted).changes
+    assert resource.plan(desired, Observed({"ann": held}, QUICK, THREE)) == plan
     return plan.changes[0].arguments["documents"] if plan.changes else None
 
 
