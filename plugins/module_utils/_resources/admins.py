@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._client.admins import Admins
+from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import ASK, DONT, Change, Method, Plan, node_shortfall
 from .._rules import admins as rules
@@ -68,16 +69,12 @@ class Observed:
 def desire(params: dict[str, t.Any]) -> Desired:
     """The options, checked. Raises InvalidInput for a name, password or hash that can't work, or a name given twice."""
     desired: dict[str, dict[str, t.Any]] = {}
-    for number, given in enumerate([params] if params["admins"] is None else params["admins"]):
-        where = "" if given is params else f"admins[{number}]."
-        admin = {**given, **{option: given[option] or params[option] for option in ("state", "update_password")}}
+    for admin, where in entries(params, "admins", ("state", "update_password")):
         check_admin_name(admin["name"], f"{where}name")
         passwords.check_given(admin, where)
         if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
             raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
-        if admin["name"] in desired:
-            raise InvalidInput(f"{where}name", f"{admin['name']} is there twice")
-        desired[admin["name"]] = {**admin, "where": where, "salt": passwords.new_salt()}
+        add_once(desired, admin["name"], {**admin, "where": where, "salt": passwords.new_salt()}, where)
     return Desired(desired, params["nodes"], params["name"])
 
 

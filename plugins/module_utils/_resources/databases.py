@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from .._client.database import Database
 from .._client.databases import Databases
+from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Method, Plan
 from .._rules import databases as rules
 from .._rules.databases import Wanted
 from .._rules.dialect import Dialect
 from .._rules.security import given_security, merged_security
-from ..errors import InvalidInput
 
 _DATABASE: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"]},
@@ -51,13 +51,11 @@ class Observed:
 def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     """The databases by name, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
     desired: dict[str, Wanted] = {}
-    for given, where in _given(params):
-        wanted = rules.checked(given, where)
-        if where and wanted.name in desired:
-            raise InvalidInput(f"{where}name", f"{wanted.name} is there twice")
-        if given["security"] is not None:
-            wanted = replace(wanted, security=given_security(given["security"], f"{where}security"))
-        desired[wanted.name] = wanted
+    for given, where in entries(params, "databases", _DATABASE):
+        security = given["security"] and given_security(given["security"], f"{where}security")
+        for name in [given["name"]] if where else list(dict.fromkeys(given["name"])):
+            wanted = rules.checked({**given, "name": name}, where)
+            add_once(desired, name, replace(wanted, security=security), where)
     return desired
 
 
@@ -119,16 +117,6 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
 def report(desired: dict[str, Wanted], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The databases in the order of their names in the task."""
     return {"databases": [observed.databases[name] for name in desired]}
-
-
-def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[dict[str, t.Any], str]]:
-    """What is given for each database, the task's options where it has none of its own, and what errors call it."""
-    common = {option: params[option] for option in _DATABASE}
-    if params["databases"] is None:
-        yield from (({**common, "name": name}, "") for name in params["name"])
-    for number, given in enumerate(params["databases"] or []):
-        own = {option: value for option, value in given.items() if value is not None}
-        yield {**common, **own}, f"databases[{number}]."
 
 
 def _deletion(held: rules.Record) -> Change:

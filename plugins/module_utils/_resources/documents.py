@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._client.documents import DesignDatabase, Documents
+from .._engine.entries import entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Method, Plan
 from .._rules import documents as rules
@@ -67,13 +68,9 @@ class Observed:
 
 def desire(params: dict[str, t.Any]) -> Desired:
     """The documents, checked, those of files too. Raises InvalidInput for what can't work, and for a document given twice."""
-    given = [params] if params["databases"] is None else params["databases"]
     wanted: dict[Key, Wanted] = {}
-    for number, options in enumerate(given):
-        where = "" if options is params else f"databases[{number}]."
-        names = ("state", "mode", "build", "staged")
-        common = {name: params[name] if options[name] is None else options[name] for name in names}
-        for one in rules.declared({**options, **common}, where):
+    for options, where in entries(params, "databases", ("state", "mode", "build", "staged")):
+        for one in rules.declared(options, where):
             if one.key in wanted:
                 places = f"{wanted[one.key].where} and {one.where}"
                 raise InvalidInput(f"{where}documents", f"the document {one.id} has two sources: {places}")

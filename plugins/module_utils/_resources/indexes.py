@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._client.indexes import IndexedDatabase, Indexes
+from .._engine.entries import entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import indexes as rules
@@ -58,15 +59,12 @@ class Observed:
 
 def desire(params: dict[str, t.Any]) -> list[Wanted]:
     """The indexes, checked. Raises InvalidInput for what CouchDB doesn't take, and for one given twice."""
-    given = [params] if params["indexes"] is None else params["indexes"]
     desired: list[Wanted] = []
-    for number, index in enumerate(given):
-        where = "" if index is params else f"indexes[{number}]."
-        database, state = (index[option] or params[option] for option in ("database", "state"))
-        if database is None:
+    for index, where in entries(params, "indexes", _COMMON):
+        if index["database"] is None:
             raise InvalidInput(f"{where}database", "must be given")
-        check_database_name(database, f"{where}database")
-        desired.append(rules.wanted(index, database, state, where))
+        check_database_name(index["database"], f"{where}database")
+        desired.append(rules.wanted(index, where))
     rules.check_once(desired)
     return desired
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .._client.database import Database
 from .._client.replications import Replications
+from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import replications as rules
@@ -82,17 +83,11 @@ def desire(params: dict[str, t.Any]) -> Desired:
     rules.check_replicator(params["replicator"])
     if params["wait_timeout"] < 1:
         raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more seconds")
-    if params["replications"] is None:
-        found = [rules.declared(params, params)]
-    else:
-        items = enumerate(params["replications"])
-        found = [rules.declared(each, params, f"replications[{number}].") for number, each in items]
-    labels: set[str] = set()
-    for each in found:
-        if each.label in labels:
-            raise InvalidInput(f"{each.where}name", f"{each.label} is there twice")
-        labels.add(each.label)
-    return Desired(found, params["replicator"], params["local_url"], params["wait_timeout"])
+    found: dict[str, Replication] = {}
+    for given, where in entries(params, "replications", ("state", "persistent", "wait")):
+        each = rules.declared(given, where)
+        add_once(found, each.label, each, where)
+    return Desired(list(found.values()), params["replicator"], params["local_url"], params["wait_timeout"])
 
 
 def observe(client: Replications, desired: Desired) -> Observed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from .._client.database import Database
 from .._client.users import Users
+from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import passwords
@@ -53,17 +54,12 @@ class Observed:
 
 def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     """The users by name, checked. Raises InvalidInput for what CouchDB doesn't take, and for a name given twice."""
-    given = [params] if params["users"] is None else params["users"]
     desired: dict[str, dict[str, t.Any]] = {}
-    for number, user in enumerate(given):
-        where = "" if user is params else f"users[{number}]."
+    for user, where in entries(params, "users", ("state", "update_password")):
         check_user_name(user["name"], f"{where}name")
         passwords.check_given(user, where)
         rules.check_fields(user, where)
-        if user["name"] in desired:
-            raise InvalidInput(f"{where}name", f"{user['name']} is there twice")
-        common = {option: user[option] or params[option] for option in ("state", "update_password")}
-        desired[user["name"]] = {**user, **common, "where": where, "salt": passwords.new_salt()}
+        add_once(desired, user["name"], {**user, "where": where, "salt": passwords.new_salt()}, where)
     return desired
 
 

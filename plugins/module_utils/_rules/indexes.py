@@ -111,7 +111,7 @@ class Wanted:
         return self.name or label(t.cast(Definition, self.definition))
 
 
-def wanted(given: t.Mapping[str, t.Any], database: str, state: str, where: str = "") -> Wanted:
+def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
     """One index from its options. Raises InvalidInput, naming the option, for what CouchDB doesn't take.
 
     CouchDB itself takes an empty list of fields, and one that names a field twice; no query can use the first, and
@@ -127,7 +127,7 @@ def wanted(given: t.Mapping[str, t.Any], database: str, state: str, where: str =
         raise InvalidInput(f"{where}name", "_all_docs is CouchDB's own index, which can't be changed or removed")
     kind = given["type"] or JSON
     _check_type_options(given, kind, where)
-    present = state == "present"
+    present = given["state"] == "present"
     defined = given["fields"] is not None or (kind != JSON and (present or name is None))
     if present and not defined:
         raise InvalidInput(f"{where}fields", "must be given")
@@ -135,7 +135,7 @@ def wanted(given: t.Mapping[str, t.Any], database: str, state: str, where: str =
         raise InvalidInput(f"{where}name", "must be given, or fields: they tell which index is meant")
     return Wanted(
         where=where,
-        database=database,
+        database=given["database"],
         ddoc=ddoc,
         name=name,
         present=present,
@@ -316,7 +316,7 @@ def check_once(items: t.Sequence[Wanted]) -> None:
         meant = item.name or _meaning(item.type or JSON, t.cast(Definition, item.definition))
         identity = (item.database, item.ddoc, item.name is None, meant)
         if identity in seen:
-            raise InvalidInput(f"{item.where}{'name' if item.name else 'fields'}", f"{item} is there twice")
+            raise InvalidInput(f"{item.where}{'name' if item.name else 'fields'}", f"{item} is listed twice")
         seen.add(identity)
 
 

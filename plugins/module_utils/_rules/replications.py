@@ -199,14 +199,10 @@ def check_dialect(replicator: str, dialect: Dialect) -> None:
         )
 
 
-def declared(given: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any], where: str = "") -> Replication:
-    """A replication from its options, checked; state, persistent and wait are from ``defaults`` where they are None.
-
-    Raises InvalidInput, naming the option, for what can't be a replication.
-    """
-    own = {name: defaults[name] if given[name] is None else given[name] for name in ("state", "persistent", "wait")}
-    name, present = given["name"], own["state"] == "present"
-    if own["persistent"] and not name:
+def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
+    """A replication from its options, checked. Raises InvalidInput, naming the option, for what can't be one."""
+    name, present, persistent = given["name"], given["state"] == "present", given["persistent"]
+    if persistent and not name:
         raise InvalidInput(f"{where}name", "must be given: it is the id of the replication's document")
     if name and name.startswith("_"):
         raise InvalidInput(f"{where}name", f"{name!r} begins with an underscore, which CouchDB keeps for itself")
@@ -214,12 +210,12 @@ def declared(given: t.Mapping[str, t.Any], defaults: t.Mapping[str, t.Any], wher
     for option in _ENDS:
         if given[option] is not None:
             ends.append(endpoint(given[option], f"{where}{option}"))
-        elif present or not own["persistent"]:
+        elif present or not persistent:
             raise InvalidInput(f"{where}{option}", "must be given")
         else:
             ends.append(None)
     fields = _fields(given, where)
-    return Replication(where, name, present, own["persistent"], own["wait"], ends[0], ends[1], fields)
+    return Replication(where, name, present, persistent, given["wait"], ends[0], ends[1], fields)
 
 
 def endpoint(given: t.Any, option: str) -> Endpoint:
