@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module promises of check mode, diff mode and idempotence, and the action group they are in."""
+"""What every module promises about check mode, diff mode and idempotence, and its action group."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return what would be changed, sending nothing but requests that read.
+    description: Can run in C(check_mode) and return the changes it would make. It then sends only requests that read.
     support: full
   diff_mode:
-    description: Returns what was changed, or in C(check_mode) would be, when in C(diff) mode. Secrets are masked.
+    description: Returns the changes it made, or in C(check_mode) would make, when in C(diff) mode. Secrets are masked.
     support: full
   idempotent:
     description: When run twice in a row outside check mode with the same options, the second run changes nothing.
@@ -37,26 +37,26 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return what would be done, sending nothing but requests that read.
+    description: Can run in C(check_mode) and return what it would do. It then sends only requests that read.
     support: full
   diff_mode:
-    description: Returns what was done, or in C(check_mode) would be, when in C(diff) mode.
+    description: Returns what it did, or in C(check_mode) would do, when in C(diff) mode.
     support: full
   idempotent:
     description: When run twice in a row outside check mode with the same options, the second run changes nothing.
     support: none
     details:
-      - This module does what it is asked for each time that it runs.
+      - This module acts each time it runs.
 """
 
     READING = r"""
 options: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and does the same there, as it only reads.
+    description: Can run in C(check_mode). It does the same there, as it only reads.
     support: full
   diff_mode:
-    description: Returns what was changed when in C(diff) mode.
+    description: Returns the changes it made when in C(diff) mode.
     support: N/A
     details:
       - This module changes nothing.

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""couchdb_config: the settings of a server's nodes are as declared."""
+"""couchdb_config: the settings of the nodes of a server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ short_description: Manage the settings of CouchDB nodes
 version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
-  - Sets and deletes settings of CouchDB over HTTP, on every node of a cluster or on some.
-  - All settings of a node are read with one request, and only those that differ are written.
+  - Sets and deletes settings of CouchDB over HTTP, on every node of a cluster or on some of them.
+  - One request reads all settings of a node. Only the settings that differ are written.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.attributes
@@ -23,9 +23,10 @@ extends_documentation_fragment:
 options:
   settings:
     description:
-      - Settings as a mapping of sections to mappings of keys to values. A value of V(null) means that the key is to be absent.
-      - Values are texts to CouchDB. Booleans and numbers are spelt as CouchDB spells them, and outer spaces are dropped, as it does.
-      - Settings that are not named are left alone.
+      - Settings as a mapping of sections to mappings of keys to values. A value of V(null) means that the key is absent.
+      - CouchDB's values are strings. Booleans and numbers are converted to CouchDB's spelling, and surrounding spaces are removed, as CouchDB
+        does.
+      - Settings that are not listed stay as they are.
     type: dict
   section:
     description:
@@ -41,26 +42,24 @@ options:
     type: raw
   state:
     description:
-      - V(present) sees that the settings have their values.
-      - V(absent) deletes them. The values in O(settings) don't matter then. From CouchDB 3.4 on, a deleted setting falls back to what
-        the server's files hold, so a default can stay readable. Nothing over HTTP tells it from a value that was set, so check mode
-        predicts a change for it, while a real run tries and reports a change only when there was one.
+      - V(present) ensures that the settings have their values.
+      - V(absent) deletes them, whatever their values in O(settings) are. From CouchDB 3.4 on, a deleted setting gets the value of the
+        server's files again, so a default can stay visible. HTTP gives no way to distinguish it from a value that was set. So check mode
+        predicts a change for it, while a real run deletes it and reports a change only if the deletion had an effect.
     type: str
     choices: [present, absent]
     default: present
   nodes:
     description:
-      - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the one that answers.
+      - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the node that answers.
       - CouchDB 1.x is one node, V(_local).
-      - A member of the cluster that is down doesn't keep the others from being managed. The task fails once they are, and tells what the
-        one that is down missed.
+      - If a member of the cluster is down, the others are managed. The task then fails and lists what the node that is down missed.
     type: list
     elements: str
     default: [all]
 notes:
-  - Server admins are not managed here, but with M(couchpy.couchdb.couchdb_admin).
-  - CouchDB writes the values that it is sent over HTTP to its log, so a secret such as C(chttpd_auth/secret) is better kept in a file
-    on the server.
+  - This module does not manage server admins. Use M(couchpy.couchdb.couchdb_admin).
+  - CouchDB logs the values that it receives over HTTP. Keep secrets such as C(chttpd_auth/secret) in a file on the server instead.
   - CouchDB refuses changes of some sections over HTTP, such as C(query_servers). This module refuses them before it changes anything.
 seealso:
   - name: CouchDB's settings
@@ -86,7 +85,7 @@ EXAMPLES = r"""
       chttpd:
         require_valid_user_except_for_up: true
       smoosh:
-        obsolete: null  # absent
+        obsolete: null  # deleted
 
 - name: Set one setting on the node that answers
   couchpy.couchdb.couchdb_config:
@@ -108,8 +107,8 @@ EXAMPLES = r"""
 RETURN = r"""
 settings:
   description:
-    - The named settings as they are after the task, or would be in check mode, by node, section and key. A setting that is absent is V(null).
-    - Secret values are masked. A node that is down is not in it.
+    - The settings of the task after it, or as predicted in check mode, by node, section and key. A setting that is absent is V(null).
+    - Secret values are masked. A node that is down is missing.
   type: dict
   returned: success
   sample:
@@ -117,7 +116,7 @@ settings:
       log:
         level: warning
 settings_before:
-  description: The named settings as they were before the task, in the shape of RV(settings).
+  description: The settings of the task before it, in the format of RV(settings).
   type: dict
   returned: success
   sample:
@@ -125,13 +124,13 @@ settings_before:
       log:
         level: info
 nodes_down:
-  description: The nodes that could not be reached; each is to be managed again once it is back.
+  description: Names of the nodes that are down. Run the task again once they are up.
   type: list
   elements: str
-  returned: success, and failure because of them
+  returned: success, and failure because nodes are down
   sample: [couchdb@10.0.0.3]
 restart_required:
-  description: Whether one of the settings that changed is read by CouchDB only when it starts.
+  description: Whether a setting changed that CouchDB reads only when it starts.
   type: bool
   returned: success
   sample: false

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""couchdb_info: what a server has and does."""
+"""couchdb_info: information about a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ short_description: Gather information about a CouchDB server
 version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
-  - Reads what a CouchDB server is, has and does. Changes nothing.
+  - Gathers information about a CouchDB server. It changes nothing.
   - Masks secrets in everything that it returns, unless O(include_secrets=true).
 extends_documentation_fragment:
   - couchpy.couchdb.connection
@@ -23,10 +23,10 @@ extends_documentation_fragment:
 options:
   gather_subset:
     description:
-      - What to gather. V(all) stands for everything but V(declaration), and a name with V(!) before it takes that away again.
+      - What to gather. V(all) stands for everything except V(declaration). A name with V(!) before it is excluded.
       - V(declaration) reads the whole server and returns it as the options of M(couchpy.couchdb.couchdb_server).
-      - Of what is asked for with V(all), what this server doesn't have or tell is V(null). What is asked for by its name
-        makes the task fail then.
+      - If the server does not have or report a subset, it is V(null) if it was selected by V(all), and the task fails if it was selected
+        by name.
     type: list
     elements: str
     choices:
@@ -71,62 +71,62 @@ options:
     version_added: 1.0.0
   include_secrets:
     description:
-      - Whether the declaration holds secrets instead of V(********), so that another task can apply it.
+      - Whether the declaration contains secrets instead of V(********), so that another task can apply it.
       - The task must have C(no_log=true), so that nothing logs the result.
     type: bool
     default: false
     version_added: 1.0.0
   node:
     description:
-      - Node whose settings, admins, statistics and system are gathered, such as V(couchdb@10.0.0.1). V(_local) is the one that answers.
+      - Node whose settings, admins, statistics and system are gathered, such as V(couchdb@10.0.0.1). V(_local) is the node that answers.
     type: str
     default: _local
 seealso:
   - name: CouchDB's API
-    description: What the server tells, field by field.
+    description: What the server returns, field by field.
     link: https://docs.couchdb.org/en/stable/api/server/common.html
   - module: couchpy.couchdb.couchdb_config
   - module: couchpy.couchdb.couchdb_database
 """
 
 EXAMPLES = r"""
-- name: Which version, which databases?
+- name: Gather the version and the databases
   couchpy.couchdb.couchdb_info:
     url: http://db.example.com:5984/
     login_user: admin
     login_password: "{{ couchdb_admin_password }}"
   register: couch
 
-- name: Stop before an old version
+- name: Fail if the version is too old
   ansible.builtin.assert:
     that: couch.server.version is version('3.3', '>=')
 
-- name: How large are two databases?
+- name: Gather the sizes of two databases
   couchpy.couchdb.couchdb_info:
     gather_subset: [databases]
     databases: [orders, customers]
 
-- name: Is the cluster well?
+- name: Fail if the cluster is not healthy
   couchpy.couchdb.couchdb_info:
     gather_subset: [cluster]
   register: couch
   failed_when: couch is failed or couch.cluster.health != 'healthy'
 
-- name: The server as a declaration
+- name: Gather the declaration of a server
   couchpy.couchdb.couchdb_info:
     gather_subset: [declaration]
     include_secrets: true
   no_log: true
   register: couch
 
-- name: Make another server the same
+- name: Apply it to another server
   couchpy.couchdb.couchdb_server:
     url: http://other.example.com:5984/
     settings: "{{ couch.declaration.settings | default(omit) }}"
     databases: "{{ couch.declaration.databases | default(omit) }}"
     users: "{{ couch.declaration.users | default(omit) }}"
 
-- name: Everything but the log and the statistics
+- name: Gather everything except the log and the statistics
   couchpy.couchdb.couchdb_info:
     gather_subset: [all, '!log', '!stats']
 """
@@ -138,7 +138,7 @@ server:
   returned: when gathered
   sample: {"couchdb": "Welcome", "version": "3.4.3", "uuid": "85fb71bf700c17267fef77535820e371", "features": ["scheduler"]}
 databases:
-  description: The databases, in the order of their names in O(databases), or as the server sorts them.
+  description: The databases, in the order of O(databases), or as the server sorts them.
   type: list
   elements: dict
   returned: when gathered
@@ -149,12 +149,12 @@ databases:
       returned: always
       sample: orders
     exists:
-      description: Whether it is there.
+      description: Whether the database exists.
       type: bool
       returned: always
       sample: true
     info:
-      description: What CouchDB tells of it, such as C(doc_count), C(sizes) in bytes and C(cluster). V(null) when it is not there.
+      description: CouchDB's information about it, such as C(doc_count), C(sizes) in bytes and C(cluster). V(null) if it does not exist.
       type: dict
       returned: always
       sample: {"db_name": "orders", "doc_count": 17, "cluster": {"q": 2, "n": 1, "w": 1, "r": 1}}
@@ -175,12 +175,12 @@ admins:
       returned: always
       sample: admin
     scheme:
-      description: How the password is hashed, V(pbkdf2) or V(simple). V(null) when the hash is none that is known.
+      description: How the password is hashed, V(pbkdf2) or V(simple). V(null) if the hash scheme is unknown.
       type: str
       returned: always
       sample: pbkdf2
     iterations:
-      description: Rounds of the hash. V(null) when it has none.
+      description: Iterations of the hash. V(null) if it has none.
       type: int
       returned: always
       sample: 600000
@@ -190,35 +190,35 @@ stats:
   returned: when gathered
   sample: {"couchdb": {"open_databases": {"value": 4, "type": "counter", "desc": "number of open databases"}}}
 system:
-  description: What the Erlang machine of the node tells of itself. C(uptime) is in seconds, memory in bytes.
+  description: Information about the Erlang virtual machine of the node. C(uptime) is in seconds, memory in bytes.
   type: dict
   returned: when gathered
   sample: {"uptime": 259200, "run_queue": 0}
 active_tasks:
-  description: What runs, such as compactions, indexers and replications.
+  description: Running tasks, such as compactions, indexers and replications.
   type: list
   elements: dict
   returned: when gathered
   sample: []
 cluster:
-  description: The nodes, and how the cluster is. A server alone is a cluster of one.
+  description: The nodes, and the health of the cluster. A single server is a cluster of one node.
   type: dict
   returned: when gathered
   contains:
     members:
-      description: Names of the nodes that belong to the cluster.
+      description: Names of the members.
       type: list
       elements: str
       returned: always
       sample: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
     connected:
-      description: Names of the nodes that the answering one is connected with, itself included.
+      description: Names of the nodes that the answering node is connected to, including itself.
       type: list
       elements: str
       returned: always
       sample: [couchdb@10.0.0.1, couchdb@10.0.0.2]
     nodes:
-      description: The members, and who else is connected.
+      description: The members, and other connected nodes.
       type: list
       elements: dict
       returned: always
@@ -229,50 +229,50 @@ cluster:
           returned: always
           sample: couchdb@10.0.0.1
         member:
-          description: Whether it is a member. One that left is connected for as long as it runs.
+          description: Whether it is a member. A removed node stays connected while it runs.
           type: bool
           returned: always
           sample: true
         connected:
-          description: Whether the answering node is connected with it.
+          description: Whether the answering node is connected to it.
           type: bool
           returned: always
           sample: true
         shards:
-          description: How many copies of shards it holds, of all databases together. V(null) before CouchDB 3.0.
+          description: How many copies of shards it has, of all databases together. V(null) before CouchDB 3.0.
           type: int
           returned: always
           sample: 12
         maintenance:
           description:
-            - Whether it is in maintenance, which is so when its setting C(couchdb/maintenance_mode) is V(true) or V(nolb).
-              V(null) when it can't be asked, and on CouchDB 1.x.
+            - Whether it is in maintenance mode, that is, whether its setting C(couchdb/maintenance_mode) is V(true) or V(nolb).
+              V(null) if the node does not answer, and on CouchDB 1.x.
           type: bool
           returned: always
           sample: false
     health:
       description:
-        - V(healthy) when every member is connected and in service and holds its copies of shards.
-        - V(down) when some shard has no copy in service, so that what is in it can't be read or written.
-        - V(degraded) for anything between, as RV(cluster.problems) tells.
-        - CouchDB 1.x is V(healthy) when it answers.
+        - V(healthy) if every member is connected, is not in maintenance mode, and has its copies of shards.
+        - V(down) if all copies of a shard are on nodes that are down or in maintenance mode, so that its documents cannot be read or written.
+        - V(degraded) for anything between. RV(cluster.problems) says what.
+        - CouchDB 1.x is V(healthy) if it answers.
       type: str
       returned: always
       sample: degraded
     problems:
-      description: What is wrong, a sentence each. Empty when it is V(healthy).
+      description: The problems, one sentence each. Empty if it is V(healthy).
       type: list
       elements: str
       returned: always
       sample: ["couchdb@10.0.0.3 is a member and is not connected", "some copy of a shard is not in service: orders, customers"]
 replications:
-  description: The replications, those in documents and those that only run.
+  description: The replications, with and without a document.
   type: list
   elements: dict
   returned: when gathered
   contains:
     name:
-      description: Name of the document that declares it. V(null) when it only runs.
+      description: Name of the document that declares it. V(null) if it has no document.
       type: str
       returned: always
       sample: orders_to_backup
@@ -282,27 +282,27 @@ replications:
       returned: always
       sample: _replicator
     state:
-      description: Such as V(running), V(crashing), V(failed) or V(completed). V(null) when the server doesn't know yet.
+      description: Such as V(running), V(crashing), V(failed) or V(completed). V(null) if the server does not report it yet.
       type: str
       returned: always
       sample: running
     source:
-      description: Where documents come from.
+      description: The database to copy from.
       type: raw
       returned: always
       sample: http://db.example.com:5984/orders/
     target:
-      description: Where documents go.
+      description: The database to copy to.
       type: raw
       returned: always
       sample: http://backup.example.com:5984/orders/
     info:
-      description: What the server counts, such as C(docs_written), or C(error) when it fails.
+      description: The server's counters, such as C(docs_written), or C(error) if it fails.
       type: dict
       returned: always
       sample: {"docs_read": 17, "docs_written": 17, "doc_write_failures": 0}
 session:
-  description: Who the task is to the server.
+  description: The session of the task, with its user and roles.
   type: dict
   returned: when gathered
   sample: {"ok": true, "userCtx": {"name": "admin", "roles": ["_admin"]}}
@@ -338,8 +338,8 @@ not_declared:
       sample: the identity of this server, which replication checkpoints refer to
 log:
   description:
-    - The end of the server's log, 1000 bytes of it. CouchDB 2 and 3 have no call for it. There it is the file that the settings name, when
-      the server is on the host that runs the module.
+    - The last 1000 bytes of the server's log. CouchDB 2 and 3 have no call for it. With them, the module reads the log file that the settings
+      name, if the server is on the host that runs the module.
   type: str
   returned: when gathered
   sample: "[notice] 2026-01-01T00:00:00.000000Z couchdb@127.0.0.1 <0.250.0> -------- started"
