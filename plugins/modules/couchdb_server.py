@@ -57,6 +57,28 @@ options:
       - How many seconds to wait for views to be built and for replications. If not set, the defaults of
         M(couchpy.couchdb.couchdb_document) and M(couchpy.couchdb.couchdb_replication) apply.
     type: int
+  exclusive:
+    description:
+      - Parts of which the server is to hold nothing but what the task declares. What it holds beyond that is removed; check mode names it.
+      - Each of these parts must be declared, if only by an empty list or mapping.
+      - The module never removes C(_users), C(_replicator), C(_global_changes), CouchDB's own design documents, the admin that the task
+        logs in as, or settings that belong to the installation, such as its directories and ports.
+      - V(documents) removes design documents only, as other documents are data.
+      - V(databases) needs O(remove_databases=true) as well.
+    type: list
+    elements: str
+    choices: [settings, admins, databases, users, documents, indexes, replications]
+    default: []
+  report_extra:
+    description:
+      - Whether to return what the server holds beyond the declaration, in RV(extra). The module then reads the whole server.
+    type: bool
+    default: false
+  remove_databases:
+    description:
+      - Confirms that O(exclusive) may delete databases with all their documents.
+    type: bool
+    default: false
 notes:
   - This module does not manage the members of a cluster. Use M(couchpy.couchdb.couchdb_cluster).
   - A part whose option is missing or empty is skipped.
@@ -90,6 +112,12 @@ EXAMPLES = r"""
       - database: orders
         ddoc: by-date
         fields: [date]
+
+- name: No users and no design documents beyond the declared ones
+  couchpy.couchdb.couchdb_server:
+    users: "{{ declared_users }}"
+    documents: "{{ declared_documents }}"
+    exclusive: [users, documents]
 
 - name: Compare a server with its declaration
   couchpy.couchdb.couchdb_server:
@@ -133,6 +161,20 @@ parts:
       failed: false
       databases:
         - {name: orders, exists: true}
+extra:
+  description:
+    - What the server held beyond the declaration before the task, by part. A database that is extra stands for everything in it.
+    - Settings are listed if they differ from the defaults of the server's version.
+  type: dict
+  returned: when O(report_extra=true), or O(exclusive) names a part
+  sample:
+    settings: [cors/origins]
+    admins: []
+    databases: [old_orders]
+    users: [former_till]
+    documents: [orders/_design/old]
+    indexes: [orders/ix/by-date]
+    replications: []
 unchanged:
   description: Names of the parts that were started, did not fail, and changed nothing, or in check mode would change nothing.
   type: list

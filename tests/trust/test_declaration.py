@@ -205,3 +205,34 @@ def test_a_login_that_may_not_see_everything_is_told_what_is_left_out(couch: Cou
         assert "settings" not in run.result["declaration"]
     finally:
         clear(couch)
+
+
+def test_exclusive_parts_remove_what_is_not_declared_and_name_it_in_check_mode(
+    couch: Couch, between: proxy.Proxy
+) -> None:
+    """Only parts that other tests leave alone are exclusive here: replications, and the indexes of their databases."""
+    keep, go = f"{PREFIX}_keep", f"{PREFIX}_go"
+    try:
+        made = declaration({keep: {}, go: {}}, {}, {})
+        task("couchdb_server", couch.url, couch, made)
+        mine = {f"{keep}/ix/by-a", f"{go}/ix/by-a"}
+        wanted = {
+            "databases": made["databases"],
+            "replications": made["replications"][:1],
+            "indexes": made["indexes"][:1],
+            "exclusive": ["replications", "indexes"],
+        }
+        between.disarm()
+        checked = task("couchdb_server", between.url, couch, wanted, check_mode=True)
+        assert checked["changed"]
+        assert checked["extra"]["replications"] == [f"{PREFIX}_1"]
+        assert mine & set(checked["extra"]["indexes"]) == {f"{go}/ix/by-a"}
+        assert not {keep, go} & set(checked["extra"]["databases"])
+        assert not any(str(request).startswith(("PUT ", "DELETE ")) for request in between.journal())
+        task("couchdb_server", couch.url, couch, wanted)
+        left = task("couchdb_server", couch.url, couch, {**wanted, "report_extra": True})
+        assert not left["changed"]
+        assert left["extra"]["replications"] == []
+        assert not mine - {f"{keep}/ix/by-a"} & set(left["extra"]["indexes"])
+    finally:
+        clear(couch)

@@ -35,7 +35,7 @@ class Declaration(Users, Members, Replications):
         users: t.Sequence[str] | None = None,
         *,
         secrets: bool = False,
-    ) -> tuple[Entry, list[Entry]]:
+    ) -> tuple[Entry, rules.Omitted]:
         """What the options of couchdb_server would be for this server, and what they can't declare, with the reason.
 
         ``databases`` and ``users`` are shell patterns of names; None takes all. Without ``secrets`` passwords, hashes
@@ -63,10 +63,10 @@ class Declaration(Users, Members, Replications):
             members = self.membership()["cluster_nodes"]
             if len(members) > 1:
                 declared["members"] = members
-        return {part: found for part, found in declared.items() if found}, omitted.entries
+        return {part: found for part, found in declared.items() if found}, omitted
 
     @contextlib.contextmanager
-    def _allowed(self, part: str, omitted: rules.Omitted, name: str = "*") -> t.Iterator[None]:
+    def _allowed(self, part: str, omitted: rules.Omitted, name: str = rules.WHOLE_PART) -> t.Iterator[None]:
         """Note what the login may not read instead of failing."""
         try:
             yield

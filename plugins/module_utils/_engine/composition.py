@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .. import errors
 from .._client.server import Server
-from .module import CONNECTION, Module, Params, Progress, Resource, failure
+from .module import CONNECTION, Module, Params, Progress, Resource, failure, understanding
 from .plan import Change
 
 _TOLD = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
@@ -31,9 +31,14 @@ class Part:
     resource: Resource
     options: dict[str, str]
 
+    @property
+    def declaration(self) -> str:
+        """The module's option that declares this part."""
+        return next(iter(self.options))
+
     def given(self, params: Params) -> Params:
         """The resource's options that a task gives; none when it declares nothing of it."""
-        if not params[next(iter(self.options))]:
+        if not params[self.declaration]:
             return {}
         return {own: params[name] for name, own in self.options.items() if params[name] is not None}
 
@@ -49,12 +54,27 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """What a server holds beyond the declaration of a part: its names, and the entries that declare it absent."""
+
+    names: list[str]
+    absent: t.Any
+
+
+@dataclass(frozen=True)
 class Composition:
-    """What a module manages that is made of several resources: its parts in their order, and the client of them all."""
+    """What a module manages that is made of several resources: its parts in their order, and the client of them all.
+
+    ``extra(client, desired)`` reads what the server holds beyond what the parts declare, by part; it is called if the
+    option C(report_extra) is true or C(exclusive) names a part, whose extra things then are declared absent.
+    ``check(params)`` raises InvalidInput for options that do not go together.
+    """
 
     parts: dict[str, Part]
     client: type[Server]
     options: Params
+    extra: t.Callable[[t.Any, Params], dict[str, Extra]]
+    check: t.Callable[[Params], None]
 
 
 def run_all(composition: Composition) -> None:
@@ -75,14 +95,46 @@ def run_all(composition: Composition) -> None:
 
     module = Module(secrets, {**CONNECTION, **composition.options})
     try:
+        composition.check(module.params)
         desired = {name: composition.parts[name].desired(options) for name, options in given.items()}
         client = module.client(composition.client)
+        extra = _extra(composition, desired, client, module.params)
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))
-    result = _carry_out(composition, desired, client, module)
+    result = {**_carry_out(composition, desired, client, module), **extra}
     if "msg" in result:
         module.fail_json(**result)
     module.exit_json(**result)
+
+
+def _extra(composition: Composition, desired: Params, client: Server, params: Params) -> Params:
+    """What the module returns of extra things. Those of exclusive parts become part of ``desired``, as absent."""
+    exclusive = params["exclusive"]
+    if not exclusive and not params["report_extra"]:
+        return {}
+    with understanding(client):
+        client.welcome()
+        found = composition.extra(client, desired)
+    for name in composition.parts:
+        if name not in exclusive or not found[name].names:
+            continue
+        part = composition.parts[name]
+        options = part.given({**params, part.declaration: _together(params[part.declaration], found[name].absent)})
+        validated = ArgumentSpecValidator(part.resource.options, **part.resource.constraints).validate(options)
+        desired[name] = part.desired(validated.validated_parameters)
+    ordered = {name: desired[name] for name in composition.parts if name in desired}
+    desired.clear()
+    desired.update(ordered)
+    return {"extra": {name: extra.names for name, extra in found.items()}}
+
+
+def _together(declared: t.Any, absent: t.Any) -> t.Any:
+    """A declaration with further entries: a list, or a mapping of mappings."""
+    if isinstance(absent, dict):
+        return {
+            name: {**(declared or {}).get(name, {}), **absent.get(name, {})} for name in {**(declared or {}), **absent}
+        }
+    return [*(declared or []), *absent]
 
 
 def _carry_out(composition: Composition, desired: Params, client: Server, module: Module) -> Params:

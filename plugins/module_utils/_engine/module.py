@@ -207,7 +207,7 @@ def connection_warnings(client: Server) -> t.Iterator[str]:
 
 
 @contextlib.contextmanager
-def _understanding(client: Server) -> t.Iterator[None]:
+def understanding(client: Server) -> t.Iterator[None]:
     """Turn what goes wrong with an answer of another shape than CouchDB's into an error that says so."""
     try:
         yield
@@ -228,7 +228,7 @@ def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode:
     """
     done: list[Change] = []
     try:
-        with _understanding(client):
+        with understanding(client):
             return _carried_out(resource, desired, client, check_mode, done)
     except errors.CouchDBError as error:
         if not done:
@@ -312,7 +312,7 @@ def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDB
     target: t.Any = client
     if first.database is not None:
         target = target.Database(first.database)
-    with _understanding(client):
+    with understanding(client):
         if not first.bulk:
             return [(first.call(target, **first.arguments), None)]
         (name,) = first.arguments

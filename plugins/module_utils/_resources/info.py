@@ -77,7 +77,7 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
 
 def _declaration(client: Reader, desired: Desired) -> dict[str, t.Any]:
     declared, omitted = client.declaration(desired.databases, desired.users, secrets=desired.secrets)
-    return {"declaration": declared, "not_declared": omitted}
+    return {"declaration": declared, "not_declared": omitted.entries}
 
 
 SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import typing as t
 
+from .._client.declaration import Declaration
 from .._client.documents import Documents
 from .._client.indexes import Indexes
-from .._client.replications import Replications
-from .._client.users import Users
-from .._engine.composition import Composition, Part
+from .._engine.composition import Composition, Extra, Part
+from .._rules import declaration as rules
 from ..database import Database as _Database
+from ..errors import Forbidden, InvalidInput
 from . import admins, config, databases, documents, indexes, replications, users
 
 
-class Declarer(Documents, Indexes, Replications, Users):
+class Declarer(Documents, Indexes, Declaration):
     """The client of all parts."""
 
     _KIND = _Database
@@ -40,7 +41,82 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "local_url": {"type": "str"},
     "remote_src": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int"},
+    "exclusive": {"type": "list", "elements": "str", "choices": list(rules.PARTS), "default": []},
+    "report_extra": {"type": "bool", "default": False},
+    "remove_databases": {"type": "bool", "default": False},
 }
+
+_KEPT = frozenset(["_users", "_replicator", "_global_changes"])
+"""Databases of CouchDB's own, which are never extra."""
+
+
+def check(params: dict[str, t.Any]) -> None:
+    """Raise InvalidInput for an exclusive part that is not declared, or databases whose removal is not confirmed."""
+    for name in params["exclusive"]:
+        if params[name] is None:
+            raise InvalidInput(
+                "exclusive", f"names {name}, which the task does not declare. Give {name}, if only an empty one"
+            )
+    if "databases" in params["exclusive"] and not params["remove_databases"]:
+        raise InvalidInput(
+            "exclusive",
+            "names databases, and would delete each undeclared database with all its documents. If you want that, set "
+            "remove_databases: true as well",
+        )
+
+
+def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
+    """What the server holds and no part declares. Things in a database that is extra itself are not listed."""
+    found, omitted = client.declaration()
+    for entry in omitted.entries:
+        if entry["name"] == rules.WHOLE_PART:
+            raise Forbidden(f"{entry['part']}: {entry['reason']}, so that what is extra can't be listed")
+    own = client.authsession()["userCtx"]["name"]
+    names: dict[str, list[str]] = {}
+    for part, declared in (
+        ("admins", {own, *(desired["admins"].admins if "admins" in desired else ())}),
+        ("databases", {*_KEPT, *desired.get("databases", ())}),
+        ("users", set(desired.get("users", ()))),
+        (
+            "replications",
+            {each.name for each in desired["replications"].replications} if "replications" in desired else set(),
+        ),
+    ):
+        there = [*(entry["name"] for entry in found.get(part, [])), *omitted.removable.get(part, [])]
+        names[part] = sorted(set(there) - declared)
+    settings = rules.extra_settings(
+        found.get("settings", {}), desired["settings"].settings if "settings" in desired else ()
+    )
+    gone = set(names["databases"])
+    wanted = desired["documents"].wanted if "documents" in desired else {}
+    designs = [
+        (entry["database"], document["_id"])
+        for entry in found.get("documents", [])
+        for document in entry["documents"]
+        if entry["database"] not in gone and (entry["database"], document["_id"]) not in wanted
+    ]
+    left = [
+        entry
+        for entry in rules.extra_indexes(found.get("indexes", []), desired.get("indexes", []))
+        if entry["database"] not in gone
+    ]
+    absent: dict[str, dict[str, None]] = {}
+    for section, key in settings:
+        absent.setdefault(section, {})[key] = None
+    named = {
+        part: Extra(listed, [{"name": name, "state": "absent"} for name in listed]) for part, listed in names.items()
+    }
+    named["settings"] = Extra([f"{section}/{key}" for section, key in settings], absent)
+    named["documents"] = Extra(
+        [f"{database}/{docid}" for database, docid in designs],
+        [{"database": database, "ids": [docid], "state": "absent"} for database, docid in designs],
+    )
+    named["indexes"] = Extra(
+        [f"{entry['database']}/{entry['ddoc']}/{entry['name']}" for entry in left],
+        [{**{name: entry[name] for name in ("database", "ddoc", "name")}, "state": "absent"} for entry in left],
+    )
+    return {part: named[part] for part in rules.PARTS}
+
 
 # What a part needs of another is made by one before it: settings say what a server takes, databases hold documents.
 RESOURCE = Composition(
@@ -61,4 +137,6 @@ RESOURCE = Composition(
     },
     Declarer,
     ARGUMENT_SPEC,
+    extra,
+    check,
 )

@@ -24,6 +24,9 @@ from .security import GROUPS, LISTS, check_security
 PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
 """The parts of a declaration: options of couchdb_server."""
 
+WHOLE_PART = "*"
+"""The name under which a whole part is omitted, because the login may not read it."""
+
 SYSTEM_DESIGNS = frozenset([("_users", "_design/_auth"), ("_replicator", "_design/_replicator")])
 """Design documents that CouchDB writes by itself, in the databases with these names or endings."""
 
@@ -62,14 +65,20 @@ Entry = t.Dict[str, t.Any]
 
 
 class Omitted:
-    """What a server holds and a declaration can't: a list of part, name and reason."""
+    """What a server holds and a declaration can't: a list of part, name and reason.
+
+    ``removable`` are the names, by part, of those that could be declared absent all the same.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.removable: dict[str, list[str]] = {}
 
-    def add(self, part: str, name: str, reason: str) -> None:
+    def add(self, part: str, name: str, reason: str, *, removable: bool = False) -> None:
         """Note one thing. ``reason`` completes the sentence "is not declared: ..."."""
         self.entries.append({"part": part, "name": name, "reason": reason})
+        if removable:
+            self.removable.setdefault(part, []).append(name)
 
 
 def is_pattern(name: str) -> bool:
@@ -139,9 +148,11 @@ def admins(found: t.Mapping[str, t.Mapping[str, str]], omitted: Omitted, *, secr
     for name in sorted({name for held in found.values() for name in held}):
         hashes = {held.get(name) for held in found.values()}
         if len(hashes) > 1:
-            omitted.add("admins", name, "not the same on all nodes")
+            omitted.add("admins", name, "not the same on all nodes", removable=True)
         elif passwords.parse_or_none(next(iter(hashes)) or "") is None:
-            omitted.add("admins", name, "the password is stored in a form that CouchDB hashes at its next start")
+            omitted.add(
+                "admins", name, "the password is stored in a form that CouchDB hashes at its next start", removable=True
+            )
         else:
             declared.append({"name": name, "password_hash": next(iter(hashes)) if secrets else MASK})
     return declared
@@ -200,7 +211,7 @@ def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) ->
         return None
     stored = passwords.parse_user(document)
     if stored is None and users.has_password(document):
-        omitted.add("users", str(name), "the password is stored in a form that is unknown here")
+        omitted.add("users", str(name), "the password is stored in a form that is unknown here", removable=True)
         return None
     attributes = users.attributes(document)
     entry: Entry = {"name": name, "roles": document.get("roles", [])}
@@ -209,7 +220,7 @@ def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) ->
     try:
         users.check_fields({"roles": entry["roles"], "attributes": attributes})
     except InvalidInput as error:
-        omitted.add("users", str(name), f"{error.option} {error.problem}")
+        omitted.add("users", str(name), f"{error.option} {error.problem}", removable=True)
         return None
     if stored is not None:
         entry["password_hash"] = str(stored) if secrets else MASK
@@ -270,9 +281,27 @@ def replication(
         entry["options"] = options
     problem = replications.problem_of_declaration(entry, document, here)
     if problem is not None:
-        omitted.add("replications", name, problem)
+        omitted.add("replications", name, problem, removable=True)
         return None
     return entry if secrets else t.cast(Entry, mask_document(entry))
+
+
+def extra_settings(
+    found: t.Mapping[str, t.Mapping[str, t.Any]], declared: t.Container[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """The section and key of settings that differ from the defaults and are not declared."""
+    return [(section, key) for section, held in found.items() for key in held if (section, key) not in declared]
+
+
+def extra_indexes(found: t.Sequence[Entry], declared: t.Sequence[indexes.Wanted]) -> list[Entry]:
+    """The indexes, as mango() lists them, that none of the declared ones means."""
+    left = []
+    for entry in found:
+        one = indexes.wanted({**dict.fromkeys(indexes.OPTIONS), "state": "present", **entry})
+        index = one.index(one.ddoc, one.name, one.partitioned)
+        if not any(item.database == one.database and item.means(index) for item in declared):
+            left.append(entry)
+    return left
 
 
 def is_foreign(name: str) -> bool:

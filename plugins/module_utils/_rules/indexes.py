@@ -27,6 +27,9 @@ _TEXT_DEFAULTS = {"default_analyzer": "keyword", "default_field": {}, "index_arr
 SECTIONS = {JSON: "views", TEXT: "indexes", NOUVEAU: "nouveau"}
 """Where a design document holds the indexes of a type."""
 
+OPTIONS = ("name", "ddoc", "fields", "selector", "type", "partitioned", *_TEXT_DEFAULTS)
+"""The options that define an index."""
+
 Definition = t.Dict[str, t.Any]
 
 

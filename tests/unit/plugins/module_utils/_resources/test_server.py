@@ -42,7 +42,7 @@ def test_a_part_that_is_not_declared_is_given_nothing(name: str, given: t.Any) -
 
 def test_every_option_goes_to_a_part_or_is_of_the_controller() -> None:
     used = {option for part in PARTS.values() for option in part.options}
-    assert used == set(server.ARGUMENT_SPEC)
+    assert used == set(server.ARGUMENT_SPEC) - {"exclusive", "report_extra", "remove_databases"}
 
 
 def test_what_is_not_given_is_left_to_the_part() -> None:
@@ -71,3 +71,21 @@ def test_an_error_names_the_option_of_the_task(name: str, given: t.Any, option: 
         desired(name, **{name: given})
     assert caught.value.option == option
     assert str(caught.value) == f"{option}: {caught.value.problem}"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"exclusive": ["users"]}, "does not declare"),
+        ({"exclusive": ["databases"], "databases": []}, "remove_databases: true"),
+        ({"exclusive": ["databases"], "databases": [], "remove_databases": True}, None),
+        ({"exclusive": ["users", "settings"], "users": [], "settings": {}}, None),
+    ],
+)
+def test_exclusive_must_be_declared_and_databases_confirmed(given: t.Any, problem: str | None) -> None:
+    params = {**NOTHING, **given}
+    if problem is None:
+        server.check(params)
+        return
+    with pytest.raises(InvalidInput, match=problem):
+        server.check(params)

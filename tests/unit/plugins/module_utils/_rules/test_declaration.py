@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import declaration as rules
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import defaults
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import defaults, indexes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.declaration import Omitted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replications import Here
@@ -206,3 +206,24 @@ def test_replications(fields: t.Any, declared: t.Any, left_out: list[str]) -> No
 )
 def test_patterns(patterns: list[str] | None, chosen: list[str]) -> None:
     assert rules.chosen(["shop_a", "shop_b", "x"], patterns) == chosen
+
+
+@pytest.mark.parametrize(
+    ("declared", "extra"),
+    [
+        ([], ["by-a", "by-b"]),
+        ([{"ddoc": "ix", "name": "by-a", "fields": ["a"]}], ["by-b"]),
+        ([{"fields": ["b"]}], ["by-a"]),
+        ([{"fields": ["c"]}], ["by-a", "by-b"]),
+    ],
+)
+def test_indexes_that_nothing_declares_are_extra(declared: list[t.Any], extra: list[str]) -> None:
+    found = [{"database": "d", "ddoc": "ix", "name": f"by-{field}", "fields": [{field: "asc"}]} for field in "ab"]
+    common = {**dict.fromkeys(indexes.OPTIONS), "database": "d", "state": "present"}
+    wanted = [indexes.wanted({**common, **one}) for one in declared]
+    assert [entry["name"] for entry in rules.extra_indexes(found, wanted)] == extra
+
+
+def test_settings_that_nothing_declares_are_extra() -> None:
+    found = {"log": {"level": "debug", "writer": "file"}}
+    assert rules.extra_settings(found, {("log", "level")}) == [("log", "writer")]
