@@ -367,13 +367,6 @@ def test_attachment(db: Database) -> None:
         db.attachment("a/b", "none")
 
 
-def test_write_documents(couch: Client, db: Database) -> None:
-    (row,) = db.write_documents([{"_id": "a"}])
-    assert db["a"]["_rev"] == row["rev"]
-    with pytest.raises(errors.NotFound, match="create it first, with couchdb_database"):
-        couch[unique()].write_documents([{"_id": "a"}])
-
-
 def test_many_documents_of_no_database(couch: Client) -> None:
     absent = couch[unique()]
     for call in (absent.all_docs, lambda: absent.bulk_docs([{"_id": "a"}]), lambda: absent.bulk_get(["a"])):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import typing as t
 
@@ -323,21 +322,6 @@ class Database:
 
             answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs, expect=answers_each)
         return answers
-
-    def write_documents(
-        self, documents: t.Sequence[t.Mapping[str, t.Any]], hthdrs: Headers = None
-    ) -> list[dict[str, str]]:
-        """Like bulk_docs, but raises NotFound, saying what to do, when there is no such database."""
-        with self._must_be_there():
-            return self.bulk_docs(documents, hthdrs)
-
-    @contextlib.contextmanager
-    def _must_be_there(self) -> t.Iterator[None]:
-        try:
-            yield
-        except errors.NotFound as error:
-            message = f"there is no database {self.name}: create it first, with couchdb_database"
-            raise error.reworded(message, errors.NotFound) from None
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write the changed documents of this database: see Client.commit."""

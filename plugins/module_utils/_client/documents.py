@@ -46,7 +46,7 @@ class DesignDatabase(_Database):
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
         """
-        with self._must_be_there(), _files_named(files or {}):
+        with _files_named(files or {}):
             self._compile(document, hthdrs)
             return t.cast(
                 "dict[str, str]",
@@ -89,7 +89,7 @@ class DesignDatabase(_Database):
         C(-staged) stays, so that the next call goes on where this one ended.
         """
         staging = rules.staging(document)
-        with self._must_be_there(), _files_named(files or {}):
+        with _files_named(files or {}):
             # Not after hours of building.
             self._compile(document, hthdrs)
             held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]

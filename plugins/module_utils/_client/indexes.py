@@ -50,16 +50,15 @@ class IndexedDatabase(_Database):
         """Like create_index, but what is there under the same C(ddoc) and C(name) is replaced on each server.
 
         Raises Conflict when its design document was written at the same time, Forbidden when only others may
-        write it; CouchDB answers both with a 500. Raises NotFound, saying what to do, when there is no such database.
+        write it; CouchDB answers both with a 500.
         """
         if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
             with contextlib.suppress(errors.NotFound):
                 self.remove_index(index["ddoc"], index["name"], hthdrs=hthdrs)
-        with self._must_be_there():
-            try:
-                return self.create_index(index, hthdrs)
-            except errors.ServerError as error:
-                raise _of_saving(error) from error
+        try:
+            return self.create_index(index, hthdrs)
+        except errors.ServerError as error:
+            raise _of_saving(error) from error
 
     def remove_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> None:
         """Take a Mango index out of its design document, and delete that when nothing is left in it.

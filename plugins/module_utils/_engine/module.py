@@ -267,7 +267,10 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
 
 def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, changes: list[Change]) -> Outcome:
     returned = resource.report(desired, after, changes)
-    warnings = [*plan.warnings, *([f"{plan.unmet} (a real run would fail)"] if plan.unmet else [])]
+    warnings = [
+        *plan.warnings,
+        *([f"{plan.unmet} (a real run fails, unless an earlier task changes that)"] if plan.unmet else []),
+    ]
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
 
 

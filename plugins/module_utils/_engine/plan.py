@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._rules.secrets import mask_change
-from ..errors import CouchDBError, NodeDown
+from ..errors import CouchDBError, NodeDown, NotFound
 
 ASK, TRY, DONT = "ask", "try", "don't"
 
@@ -118,6 +118,21 @@ class Plan:
         """The changes in the order in which they must be done; those of one list may go side by side."""
         for stage in sorted({change.stage for change in self.changes}):
             yield [change for change in self.changes if change.stage == stage]
+
+
+def missing_databases(names: t.Iterable[str]) -> NotFound | None:
+    """What a plan lacks when these databases are missing; None when there are none."""
+    missing = list(dict.fromkeys(names))
+    if not missing:
+        return None
+    what, them = ("database", "it") if len(missing) == 1 else ("databases", "them")
+    is_or_are = "is" if len(missing) == 1 else "are"
+    return NotFound(
+        f"{what} {', '.join(missing)} {is_or_are} missing: create {them} first, with couchdb_database",
+        status=404,
+        error="not_found",
+        reason="Database does not exist.",
+    )
 
 
 def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .._client.documents import DesignDatabase, Documents
 from .._engine.entries import entries
 from .._engine.module import Resource
-from .._engine.plan import Change, Method, Plan
+from .._engine.plan import Change, Method, Plan, missing_databases
 from .._rules import documents as rules
 from .._rules.documents import STAGED, Key, Wanted, rev_of
 from .._rules.secrets import document_secrets
@@ -102,17 +102,16 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         document = rules.to_write(one, held, observed.limit)
         if document is not held:
             revs[key] = None
-            changes += _changes(one, held, document, observed, desired.wait_timeout)
+            changes += _changes(one, held, document, desired.wait_timeout)
     switched = {change.path for change in changes if change.call is DesignDatabase.switch_design_document}
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
     }
-    needed = sorted({key[0] for key, one in desired.wanted.items() if one.present} & observed.missing)
-    warnings = tuple(f"there is no database {name}: create it first" for name in needed)
+    needed = (key[0] for key, one in desired.wanted.items() if one.present)
     return Plan(
         tuple(change for change in changes if change.path not in left_over),
         Observed({**observed.revs, **revs}, {}, frozenset()),
-        warnings,
+        unmet=missing_databases(name for name in needed if name in observed.missing),
     )
 
 
@@ -141,17 +140,14 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
     return document_secrets([options["documents"] for options in [params, *(params["databases"] or [])]])
 
 
-def _changes(
-    one: Wanted, held: dict[str, t.Any] | None, document: t.Any, observed: Observed, wait_timeout: int
-) -> t.Iterator[Change]:
+def _changes(one: Wanted, held: dict[str, t.Any] | None, document: t.Any, wait_timeout: int) -> t.Iterator[Change]:
     """The changes that make a document what it should be: one, or a deletion for each of its conflicting revisions.
 
-    Those of a missing database go first, as they fail before anything else is done; then design documents, which
-    may check the others.
+    Design documents go first, which may check the others.
     """
     action = "create" if held is None else "update" if document else "delete"
     before, after = rules.shown(held), rules.shown(document)
-    stage = 0 if one.database in observed.missing else 1 if one.is_design else 2
+    stage = 0 if one.is_design else 1
     if one.is_design and document:
         arguments = {"document": document, "files": one.files}
         call: Method = DesignDatabase.put_design_document
@@ -176,7 +172,7 @@ def _changes(
             path=one.key,
             before=before,
             after=after,
-            call=DesignDatabase.write_documents,
+            call=DesignDatabase.bulk_docs,
             arguments={"documents": sent},
             database=one.database,
             stage=stage,

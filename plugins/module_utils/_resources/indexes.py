@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from .._client.indexes import IndexedDatabase, Indexes
 from .._engine.entries import entries
 from .._engine.module import Resource
-from .._engine.plan import Change, Plan
+from .._engine.plan import Change, Plan, missing_databases
 from .._rules import indexes as rules
 from .._rules.dialect import Dialect
 from .._rules.indexes import Design, Index, Wanted
@@ -90,11 +90,7 @@ def observe(client: Indexes, desired: list[Wanted]) -> Observed:
 
 
 def plan(desired: list[Wanted], observed: Observed) -> Plan:
-    """Which indexes must be created, changed, removed: what is new first.
-
-    Before all else those of a missing database, as they fail. In check mode an earlier task may be about to create it.
-    """
-    doomed: list[Change] = []
+    """Which indexes must be created, changed, removed: what is new first."""
     written: list[Change] = []
     removed: list[Change] = []
     indexes = {database: list(there) for database, there in observed.indexes.items()}
@@ -105,17 +101,14 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
             if before is not None:
                 indexes[item.database].remove(before)
             if after is not None:
-                place = doomed if item.database in observed.missing else written
-                place.append(_writing(item, before, after, predicted))
+                written.append(_writing(item, before, after, predicted))
                 indexes[item.database].append(after)
                 if after.ddoc:
                     designs[item.database].setdefault(after.ddoc, Design(rules.MANGO, item.partitioned))
             elif before is not None:
                 removed.append(_removal(item, before))
-    begin = len(doomed)
-    changes = [*_in_turn(doomed, 0), *_in_turn(written, begin), *_in_turn(removed, begin + len(written))]
-    warnings = tuple(f"there is no database {name}: create it first" for name in dict.fromkeys(observed.missing))
-    return Plan(tuple(changes), predicted, warnings)
+    changes = (*_in_turn(written, 0), *_in_turn(removed, len(written)))
+    return Plan(changes, predicted, unmet=missing_databases(observed.missing))
 
 
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:

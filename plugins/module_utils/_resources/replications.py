@@ -16,7 +16,7 @@ from .._engine.plan import Change, Plan
 from .._rules import replications as rules
 from .._rules.replications import Here, Replication
 from .._rules.secrets import url_secrets
-from ..errors import InvalidInput, NotFound
+from ..errors import CouchDBError, InvalidInput, NotFound
 
 _REPLICATION: dict[str, t.Any] = {
     "name": {"type": "str"},
@@ -68,7 +68,8 @@ class Observed:
     """What there is.
 
     ``documents`` and ``states`` are by name, None and nothing for what isn't there; ``jobs`` run without a document, None
-    where the server doesn't tell; ``missing`` are the databases here that are needed and aren't there.
+    where the server doesn't tell; ``missing`` are the databases of this server that are needed and don't exist; ``lacking`` is
+    the error when the replicator database doesn't.
     """
 
     here: Here
@@ -76,6 +77,7 @@ class Observed:
     states: dict[str, dict[str, t.Any]] = field(default_factory=dict)
     jobs: list[dict[str, t.Any]] | None = field(default_factory=list)
     missing: frozenset[str] = frozenset()
+    lacking: NotFound | None = None
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -94,8 +96,8 @@ def observe(client: Replications, desired: Desired) -> Observed:
     """The documents and their states and, where it matters, what runs without one, and which databases are there."""
     rules.check_dialect(desired.replicator, client.dialect)
     persistent = [each for each in desired.replications if each.persistent]
-    documents = _documents(client, desired.replicator, persistent)
-    observed = Observed(client.replication_here(desired.local_url), documents)
+    documents, lacking = _documents(client, desired.replicator, persistent)
+    observed = Observed(client.replication_here(desired.local_url), documents, lacking=lacking)
     observed = replace(observed, **_running(client, desired, observed))
     needed = {name for each in desired.replications if _changes(each, desired, observed) for name in each.databases}
     there = client.dbs_info(sorted(needed)) if needed else {}
@@ -106,13 +108,13 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     """Which documents must be written or deleted, and what must be started or stopped."""
     documents, states, jobs = dict(observed.documents), dict(observed.states), list(observed.jobs or [])
     changes: list[Change] = []
-    unmet: InvalidInput | None = None
+    unmet: CouchDBError | None = None
     for each in desired.replications:
         found = _changes(each, desired, observed)
         if not found:
             continue
         changes += found
-        unmet = unmet or each.unmet(observed.missing)
+        unmet = unmet or (observed.lacking if each.persistent else None) or each.unmet(observed.missing)
         if each.persistent:
             documents[each.label] = found[-1].arguments["document"] if each.present else None
             states.pop(each.label, None)
@@ -158,14 +160,12 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
 
 def _documents(
     client: Replications, replicator: str, persistent: list[Replication]
-) -> dict[str, dict[str, t.Any] | None]:
+) -> tuple[dict[str, dict[str, t.Any] | None], NotFound | None]:
     names = [each.label for each in persistent]
     try:
-        return client.replication_documents(replicator, names) if names else {}
-    except NotFound:
-        if any(each.present for each in persistent):
-            raise
-        return dict.fromkeys(names)
+        return client.replication_documents(replicator, names) if names else {}, None
+    except NotFound as error:
+        return dict.fromkeys(names), error
 
 
 def _running(client: Replications, desired: Desired, observed: Observed) -> dict[str, t.Any]:

@@ -18,7 +18,7 @@ from .._rules import users as rules
 from .._rules.dialect import Dialect
 from .._rules.names import check_user_name
 from .._rules.secrets import document_secrets
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 
 _USER: dict[str, t.Any] = {
     "password": {"type": "str", "no_log": True},
@@ -45,11 +45,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The users' documents by name, None for those that are not there, and how the server hashes."""
+    """The users' documents by name, None for those that don't exist, and how the server hashes.
+
+    ``missing`` is the error when the server has no database for users.
+    """
 
     documents: dict[str, dict[str, t.Any] | None]
     hashing: dict[str, t.Any]
     dialect: Dialect
+    missing: NotFound | None = None
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -65,8 +69,11 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
     """The users' documents, and how the server hashes."""
-    documents = client.users(list(desired))
-    return Observed(documents, client.hashing(), client.dialect)
+    try:
+        documents, missing = client.users(list(desired)), None
+    except NotFound as error:
+        documents, missing = dict.fromkeys(desired), error
+    return Observed(documents, client.hashing(), client.dialect, missing)
 
 
 def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
@@ -77,7 +84,7 @@ def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
         for name, document in wanted.items()
         if document != observed.documents[name]
     )
-    return Plan(changes, replace(observed, documents=wanted))
+    return Plan(changes, replace(observed, documents=wanted), unmet=observed.missing if changes else None)
 
 
 def report(

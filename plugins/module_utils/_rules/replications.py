@@ -420,7 +420,7 @@ def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str
     names = ("name", *_ENDS, *FIELDS, "options", "state", "persistent", "wait")
     defaults = {"state": "present", "persistent": True, "wait": False}
     try:
-        written = declared({**dict.fromkeys(names), **entry}, defaults).document(here)
+        written = declared({**dict.fromkeys(names), **defaults, **entry}).document(here)
     except InvalidInput as error:
         return f"{error.option} {error.problem}"
     if not same(written, document):

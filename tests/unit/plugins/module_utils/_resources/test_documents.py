@@ -176,7 +176,7 @@ def test_a_limit_that_may_not_be_read_is_left_to_the_server(wire: Wire, answer: 
     assert stop.value.error.error == "document_too_large"
 
 
-def test_a_missing_database_is_told_of_and_fails_before_anything_else(wire: Wire) -> None:
+def test_a_missing_database_fails_before_anything_is_written(wire: Wire) -> None:
     Shelf(wire, db={})
     databases = [
         {**NONE_OF_ITS_OWN, "database": "db", "documents": [{"_id": "a"}]},
@@ -185,10 +185,14 @@ def test_a_missing_database_is_told_of_and_fails_before_anything_else(wire: Wire
     given = {"database": None, "databases": databases}
     predicted = carry_out(check_mode=True, **given)
     assert statuses(predicted) == {"a": "created", "b": "created"}
-    assert predicted.warnings == ["there is no database none: create it first"]
-    with pytest.raises(module.Interrupted, match="there is no database none: create it first, with couchdb_database"):
+    (warning,) = predicted.warnings
+    assert warning.startswith("database none is missing: create it first, with couchdb_database (a real run fails")
+    with pytest.raises(
+        errors.NotFound, match="database none is missing: create it first, with couchdb_database"
+    ) as stop:
         carry_out(**given)
-    assert set(wire.written) == {"POST /none/_bulk_docs"}
+    assert errors.describe(stop.value) == {"status": 404, "error": "not_found", "reason": "Database does not exist."}
+    assert wire.written == []
     absent = carry_out(database="none", ids=["b"], state="absent")
     assert (statuses(absent), absent.warnings) == ({"b": "unchanged"}, [])
 

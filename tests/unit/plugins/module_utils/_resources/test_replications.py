@@ -304,9 +304,14 @@ def test_a_source_that_is_not_there_stops_all_before_anything_is_sent(wire: Wire
     assert "replications[1].source" in outcome.warnings[0]
 
 
-def test_a_server_without_a_replicator_database_is_told_of(wire: Wire) -> None:
+def test_without_a_replicator_database_a_real_run_fails_and_check_mode_warns(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in ("a", "b")]
     with pytest.raises(errors.NotFound, match="no database x/_replicator"):
         carry_out({"replicator": "x/_replicator"})
+    outcome = carry_out({"replicator": "x/_replicator"}, check_mode=True)
+    assert [change.action for change in outcome.changes] == ["create"]
+    assert "no database x/_replicator" in outcome.warnings[0]
+    assert wire.written == []
     assert carry_out({"state": "absent"}).changes == []
 
 

@@ -227,6 +227,14 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
     assert len(wire.written) == 5
 
 
-def test_a_server_without_users_is_told_of(wire: Wire) -> None:
+def test_without_a_database_of_users_a_real_run_fails_and_check_mode_warns(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {}
+    desired = RESOURCE.desire(PARAMS)
     with pytest.raises(NotFound, match="no database _users"):
-        module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=False)
+        module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=True)
+    assert [str(change) for change in outcome.changes] == ["create user ann"]
+    assert "no database _users" in outcome.warnings[0]
+    absent = module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "state": "absent"}), client(), check_mode=False)
+    assert (absent.changes, absent.warnings) == ([], [])
+    assert wire.written == []
