@@ -82,9 +82,10 @@ _ENTRY = r"""
 state:
   description:
     - V(present) ensures that the replication exists. V(absent) removes its document, which also stops it; with C(persistent=false), it
-      stops the running replication between C(source) and C(target). If not set, the C(state) of the task applies, else V(present).
+      stops the running replication between C(source) and C(target). V(restarted) is V(present), and starts it anew in every run. If not
+      set, the C(state) of the task applies, else V(present).
   type: str
-  choices: [present, absent]
+  choices: [present, absent, restarted]
 persistent:
   description:
     - Whether the replication is a document, and so survives a restart of the server. If not set, the C(persistent) of the task applies,
@@ -94,6 +95,11 @@ wait:
   description:
     - Whether to wait until the replication is completed or, if it is continuous, has reached both databases. If not set, the C(wait) of
       the task applies, else V(false).
+  type: bool
+restart_failed:
+  description:
+    - Whether to start the replication anew if it failed or is crashing. If not set, the C(restart_failed) of the task applies, else
+      V(false).
   type: bool
 """
 

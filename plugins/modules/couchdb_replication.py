@@ -31,8 +31,9 @@ options:
       - V(present) ensures that the replication exists.
       - V(absent) removes its document, which also stops it. With O(persistent=false), it stops the running replication between O(source)
         and O(target).
+      - V(restarted) ensures that the replication exists and starts it anew in every run. A document is deleted and created again.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, restarted]
     default: present
   persistent:
     description:
@@ -48,6 +49,12 @@ options:
       - Whether to wait until the replication is completed or, if it is continuous, has reached both databases.
       - The task fails with CouchDB's reason if the replication is crashing or failed, or if it does not get there within O(wait_timeout).
         Its document stays.
+    type: bool
+    default: false
+  restart_failed:
+    description:
+      - Whether to start a replication anew if it is as declared and in the state V(failed), V(crashing) or V(error). CouchDB never retries
+        a failed one by itself, and retries a crashing one at growing intervals of up to eight hours.
     type: bool
     default: false
   wait_timeout:
@@ -68,7 +75,8 @@ options:
       - Tasks that declare the same replications must set the same URL, or each would rewrite the documents of the other.
     type: str
 notes:
-  - A completed or failed replication stays so while its declaration stays the same. Change it or remove it first to run it again.
+  - A completed or failed replication stays so while its declaration stays the same. Use O(state=restarted) to run it again, or
+    O(restart_failed=true) to run it again once it has failed.
   - CouchDB before 2.1 does not allow changing a running replication. It is deleted there and created again.
   - CouchDB stores who wrote a replication first as its C(owner), who may read the credentials in it. A change keeps the owner.
   - Only a server admin can read the credentials in the replications of others. Log in as one, or credentials seem to differ each time.

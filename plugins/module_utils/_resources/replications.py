@@ -33,9 +33,10 @@ _REPLICATION: dict[str, t.Any] = {
     "target_proxy": {"type": "str"},
     "user_ctx": {"type": "dict"},
     "options": {"type": "dict"},
-    "state": {"type": "str", "choices": ["present", "absent"]},
+    "state": {"type": "str", "choices": ["present", "absent", "restarted"]},
     "persistent": {"type": "bool"},
     "wait": {"type": "bool"},
+    "restart_failed": {"type": "bool"},
 }
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -43,11 +44,14 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "state": {**_REPLICATION["state"], "default": "present"},
     "persistent": {"type": "bool", "default": True},
     "wait": {"type": "bool", "default": False},
+    "restart_failed": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
     "replicator": {"type": "str", "default": rules.REPLICATOR},
     "local_url": {"type": "str"},
     "replications": {"type": "list", "elements": "dict", "options": _REPLICATION},
 }
+
+_INHERITED = ("state", "persistent", "wait", "restart_failed")
 
 _OLD_FOR = 5
 """How often the state of a document that was changed may still be that of before, until it is believed."""
@@ -86,7 +90,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     if params["wait_timeout"] < 1:
         raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more seconds")
     found: dict[str, Replication] = {}
-    for given, where in entries(params, "replications", ("state", "persistent", "wait")):
+    for given, where in entries(params, "replications", _INHERITED):
         each = rules.declared(given, where)
         add_once(found, each.label, each, where)
     return Desired(list(found.values()), params["replicator"], params["local_url"], params["wait_timeout"])
@@ -118,9 +122,9 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if each.persistent:
             documents[each.label] = found[-1].arguments["document"] if each.present else None
             states.pop(each.label, None)
-        elif not each.present:
-            jobs = [job for job in jobs if job is not _job(each, observed)]
-        elif each.continuous:
+            continue
+        jobs = [job for job in jobs if job is not _job(each, observed)]
+        if each.present and each.continuous:
             jobs.append(rules.new_job(found[-1].arguments["document"]))
     predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
     return Plan(tuple(changes), predicted, unmet=unmet)
@@ -182,18 +186,16 @@ def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Ch
     """What must be sent for a replication."""
     if each.persistent:
         return list(_of_document(each, desired.replicator, observed))
-    change = _of_job(each, desired, observed)
-    return [change] if change else []
+    return list(_of_job(each, desired, observed))
 
 
-def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change | None:
+def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterator[Change]:
     document = each.document(observed.here)
     told = rules.told_document(document)
     job = _job(each, observed)
-    if not each.present:
-        if job is None and observed.jobs is not None:
-            return None
-        return Change(
+    restart = each.present and each.continuous and job is not None and each.restarts(job["state"])
+    if restart or (not each.present and (job is not None or observed.jobs is None)):
+        yield Change(
             action="delete",
             what="replication",
             path=(each.label,),
@@ -203,16 +205,29 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
             arguments={"document": {**document, **rules.suffixes(job)}},
             void_if={"cancelled": False},
         )
-    if each.continuous:
-        if observed.jobs is None:
-            dialect = observed.here.dialect
-            raise InvalidInput(
-                f"{each.where}persistent",
-                f"{dialect.product} {dialect.version} doesn't tell what it replicates: make it a document, or not continuous",
-            )
-        if job:
-            return None
-        return Change(
+    if not each.present:
+        return
+    if not each.continuous:
+        created = each.target is not None and each.target.database in observed.missing
+        yield Change(
+            action="create",
+            what="replication",
+            path=(each.label,),
+            before=None,
+            after=told,
+            call=Replications.replicate_once,
+            arguments={"document": document, "timeout": desired.timeout},
+            void_if=None if created else {"docs_written": 0},
+        )
+        return
+    if observed.jobs is None:
+        dialect = observed.here.dialect
+        raise InvalidInput(
+            f"{each.where}persistent",
+            f"{dialect.product} {dialect.version} doesn't tell what it replicates: make it a document, or not continuous",
+        )
+    if job is None or restart:
+        yield Change(
             action="create",
             what="replication",
             path=(each.label,),
@@ -220,28 +235,20 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> Change |
             after=told,
             call=Replications.send_replication,
             arguments={"document": document},
+            stage=int(restart),
         )
-    created = each.target is not None and each.target.database in observed.missing
-    return Change(
-        action="create",
-        what="replication",
-        path=(each.label,),
-        before=None,
-        after=told,
-        call=Replications.replicate_once,
-        arguments={"document": document, "timeout": desired.timeout},
-        void_if=None if created else {"docs_written": 0},
-    )
 
 
 def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
     held, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
-    if held == wanted or (held and wanted and rules.same(held, wanted)):
+    restart = held is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
+    if not restart and (held == wanted or (held and wanted and rules.same(held, wanted))):
         return
     before = held and rules.told_document(held)
-    locked = held is not None and rules.is_locked(held, observed.here.dialect)
-    if held is not None and (wanted is None or locked):
+    # A document that is written again as it is starts nothing; one that is made anew does.
+    anew = restart or (held is not None and rules.is_locked(held, observed.here.dialect))
+    if held is not None and (wanted is None or anew):
         yield Change(
             action="delete",
             what="replication",
@@ -255,8 +262,8 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     if wanted is None:
         return
     action, after = "update", rules.told_document(wanted)
-    kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not locked}
-    if held is None or locked:
+    kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not anew}
+    if held is None or anew:
         action, before = "create", None
     yield Change(
         action=action,
@@ -267,7 +274,7 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
         call=Database.put_document,
         arguments={"document": {"_id": each.label, **kept, **wanted}},
         database=replicator,
-        stage=int(locked),
+        stage=int(anew),
     )
 
 
@@ -319,9 +326,5 @@ RESOURCE = Resource(
     secrets,
     client=Replications,
     options=ARGUMENT_SPEC,
-    constraints={
-        "mutually_exclusive": [
-            (name, "replications") for name in _REPLICATION if name not in ("state", "persistent", "wait")
-        ]
-    },
+    constraints={"mutually_exclusive": [(name, "replications") for name in _REPLICATION if name not in _INHERITED]},
 )

@@ -76,7 +76,7 @@ GONE: dict[str, t.Any] = {
 }
 """The state of a replication without a document that was started and runs no more."""
 
-_BROKEN = frozenset(["crashing", "error", "failed"])
+BROKEN = frozenset(["crashing", "error", "failed"])
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ class Replication:
     source: Endpoint | None
     target: Endpoint | None
     fields: dict[str, t.Any]
+    restart: bool = False
+    restart_failed: bool = False
 
     @property
     def label(self) -> str:
@@ -157,6 +159,10 @@ class Replication:
                     f"{self.where}{option}", f"there is no database {end.database} on this server: {advice}"
                 )
         return None
+
+    def restarts(self, state: str | None) -> bool:
+        """Whether a replication that is as declared is to start again, given its state."""
+        return self.restart or (self.restart_failed and state in BROKEN)
 
     @property
     def waits(self) -> bool:
@@ -201,7 +207,7 @@ def check_dialect(replicator: str, dialect: Dialect) -> None:
 
 def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
     """A replication from its options, checked. Raises InvalidInput, naming the option, for what can't be one."""
-    name, present, persistent = given["name"], given["state"] == "present", given["persistent"]
+    name, present, persistent = given["name"], given["state"] != "absent", given["persistent"]
     if persistent and not name:
         raise InvalidInput(f"{where}name", "must be given: it is the id of the replication's document")
     if name and name.startswith("_"):
@@ -215,7 +221,18 @@ def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
         else:
             ends.append(None)
     fields = _fields(given, where)
-    return Replication(where, name, present, persistent, given["wait"], ends[0], ends[1], fields)
+    return Replication(
+        where,
+        name,
+        present,
+        persistent,
+        given["wait"],
+        ends[0],
+        ends[1],
+        fields,
+        restart=given["state"] == "restarted",
+        restart_failed=given["restart_failed"],
+    )
 
 
 def endpoint(given: t.Any, option: str) -> Endpoint:
@@ -417,8 +434,8 @@ def declared_endpoint(value: t.Any, here: Here) -> t.Any:
 
 def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str, t.Any], here: Here) -> str | None:
     """Why these options don't declare a document that exists, None if they do."""
-    names = ("name", *_ENDS, *FIELDS, "options", "state", "persistent", "wait")
-    defaults = {"state": "present", "persistent": True, "wait": False}
+    names = ("name", *_ENDS, *FIELDS, "options", "state", "persistent", "wait", "restart_failed")
+    defaults = {"state": "present", "persistent": True, "wait": False, "restart_failed": False}
     try:
         written = declared({**dict.fromkeys(names), **defaults, **entry}).document(here)
     except InvalidInput as error:
@@ -568,7 +585,7 @@ def verdict(row: t.Mapping[str, t.Any], continuous: bool, started: t.Collection[
     A replication is told to be running before it has reached its ends. ``started`` are the ids of those that have.
     """
     state = row["state"]
-    if state in _BROKEN:
+    if state in BROKEN:
         return "broken"
     if state == "completed":
         return "done"

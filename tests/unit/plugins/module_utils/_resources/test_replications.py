@@ -25,7 +25,7 @@ from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wir
 
 RESOURCE = resource.RESOURCE
 BARE: dict[str, t.Any] = dict.fromkeys(resource.ARGUMENT_SPEC["replications"]["options"])
-DEFAULTS = {"state": "present", "persistent": True, "wait": False}
+DEFAULTS = {"state": "present", "persistent": True, "wait": False, "restart_failed": False}
 TOP = {"wait_timeout": 60, "replicator": "_replicator", "local_url": None, "replications": None}
 REPLICATION = {**BARE, **DEFAULTS, "name": "r", "source": "a", "target": "b"}
 PARAMS: dict[str, t.Any] = {**REPLICATION, **TOP}
@@ -123,6 +123,37 @@ def test_a_document_is_removed() -> None:
     absent = {"state": "absent", "source": None, "target": None}
     assert planned(absent, Observed(HERE, {"r": HELD})) == (Database.delete, {"document": "r", "rev": "1-a"})
     assert planned(absent, Observed(HERE, {"r": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "sent"),
+    [
+        ({}, "failed", []),
+        ({"state": "restarted"}, "running", ["delete", "create"]),
+        ({"state": "restarted", "source": "c"}, "running", ["delete", "create"]),
+        ({"restart_failed": True}, "running", []),
+        ({"restart_failed": True}, "completed", []),
+        ({"restart_failed": True}, None, []),
+        ({"restart_failed": True}, "crashing", ["delete", "create"]),
+        ({"restart_failed": True}, "failed", ["delete", "create"]),
+        ({"restart_failed": True, "source": "c"}, "running", ["update"]),
+    ],
+)
+def test_a_replication_is_restarted_by_a_new_document(given: t.Any, state: str | None, sent: list[str]) -> None:
+    desired = resource.desire({**PARAMS, **given})
+    plan = resource.plan(desired, Observed(HERE, {"r": HELD}, {"r": {"state": state, "info": None}}))
+    assert [change.action for change in plan.changes] == sent
+    assert [change.stage for change in plan.changes] == list(range(len(sent)))
+    if "create" in sent:
+        assert "_rev" not in plan.changes[-1].arguments["document"]
+
+
+def test_a_job_that_runs_is_stopped_and_started_to_restart_it() -> None:
+    desired = resource.desire({**PARAMS, **ON, "state": "restarted"})
+    plan = resource.plan(desired, Observed(HERE, jobs=[JOB]))
+    assert [(change.action, change.stage) for change in plan.changes] == [("delete", 0), ("create", 1)]
+    assert len(plan.predicted.jobs) == 1
+    assert [change.action for change in resource.plan(desired, Observed(HERE, jobs=[])).changes] == ["create"]
 
 
 @pytest.mark.parametrize(
