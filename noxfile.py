@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import antsibull_nox
@@ -21,33 +22,44 @@ import nox
 
 ROOT = Path(__file__).parent
 TOOLS = "tests/tools"
+sys.path.insert(0, str(ROOT / TOOLS))
+
+import pythons
+
 CONSTRAINTS = ROOT / TOOLS / "constraints.txt"
 NODE_WANTED = 18
 
 # How long one test may take before it is taken for hanging.
 TEST_SECONDS = 120
 
-# Each ansible-core that is tested, and the Pythons its controller runs on.
-CORES = {
-    "2.17": ((3, 10), (3, 12)),
-    "2.18": ((3, 11), (3, 13)),
-    "2.19": ((3, 11), (3, 13)),
-}
-USABLE = [core for core, (low, high) in CORES.items() if low <= sys.version_info[:2] <= high]
-NEWEST = max(USABLE, key=lambda core: int(core.split(".")[1]), default="")
+# Each ansible-core that is tested, on the newest Python of this machine that it supports.
+PYTHON = pythons.controllers()
+USABLE = sorted(PYTHON, key=lambda core: int(core.split(".")[1]), reverse=True)
+if not USABLE:
+    sys.exit(f"No ansible-core of {', '.join(pythons.CORES)} runs on Python {sys.version.split()[0]}.")
+NEWEST, *OTHERS = USABLE
 
-# The dialects of CouchDB that the integration targets meet on each ansible-core.
-MEETINGS = [("2.17", "3"), ("2.18", "3"), ("2.19", "3"), ("2.19", "1"), ("2.19", "3.3")]
-MEETINGS = [(core, dialect) for core, dialect in MEETINGS if core in USABLE]
-if NEWEST and os.environ.get("COUCHDB_URL"):
+# The dialects of CouchDB that the integration targets meet on each ansible-core: on the newest everything that is tested
+# on CouchDB 3.4, the others spread over the other dialects.
+SPREAD = ["3", "1", "3.3", "3"]
+MEETINGS = [
+    (NEWEST, "3"),
+    *zip(OTHERS, SPREAD, strict=False),
+    *((NEWEST, dialect) for dialect in SPREAD[len(OTHERS) :]),
+]
+MEETINGS = list(dict.fromkeys(MEETINGS))
+if os.environ.get("COUCHDB_URL"):
     MEETINGS.append((NEWEST, "COUCHDB_URL"))
 
+# The Pythons of this machine that modules can run on, by the newest ansible-core of this machine that runs them there.
+TARGETS: dict[str, list[str]] = {}
+for version in pythons.targets():
+    core = next((core for core in USABLE if pythons.runs_modules(core, version)), None)
+    if core:
+        TARGETS.setdefault(core, []).append(pythons.text(version))
 
 # The molecule scenarios, each a folder.
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "extensions/molecule").glob("*/molecule.yml"))
-
-if not NEWEST:
-    sys.exit(f"No ansible-core of {', '.join(CORES)} runs on Python {sys.version.split()[0]}.")
 
 os.environ["PIP_CONSTRAINT"] = str(CONSTRAINTS)
 nox.options.envdir = ".cache/nox"
@@ -58,13 +70,13 @@ antsibull_nox.load_antsibull_nox_toml()
 
 def install_core(session: nox.Session, core: str, *packages: str) -> None:
     """Install an ansible-core, what the modules need, and more packages."""
-    session.install(f"ansible-core=={core}.*", "-r", "requirements.txt", *packages)
+    session.install(pythons.core_requirement(core), "-r", "requirements.txt", *packages)
 
 
-def run_pytest(session: nox.Session, *folders: str) -> None:
+def run_pytest(session: nox.Session, *folders: str, options: Sequence[str] = ()) -> None:
     """Run the tests of some folders, or what the command line asks for."""
     session.run("python", f"{TOOLS}/tree.py", silent=True)
-    session.run("pytest", f"--timeout={TEST_SECONDS}", *(session.posargs or folders))
+    session.run("pytest", f"--timeout={TEST_SECONDS}", *options, *(session.posargs or folders))
 
 
 def node_package() -> list[str]:
@@ -78,42 +90,42 @@ def node_package() -> list[str]:
 
 
 @nox.session
-@nox.parametrize("core", USABLE, ids=USABLE)
+@nox.parametrize(("python", "core"), [(PYTHON[core], core) for core in USABLE], ids=USABLE)
 def unit(session: nox.Session, core: str) -> None:
     """Run the unit tests, which need no server."""
     install_core(session, core, "pytest-timeout", "responses")
-    run_pytest(session, "tests/unit")
+    run_pytest(session, "tests/unit", options=["-W", "error::DeprecationWarning"] if core == NEWEST else [])
 
 
-@nox.session
+@nox.session(python=PYTHON[NEWEST])
 def client(session: nox.Session) -> None:
     """Run the tests of the client, on the embedded server and on COUCHDB_URL when that is set."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
     run_pytest(session, "tests/client")
 
 
-@nox.session
+@nox.session(python=PYTHON[NEWEST])
 def plays(session: nox.Session) -> None:
     """Run the examples and plays with every module, and search what plays print and leave behind for secrets."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
     run_pytest(session, "tests/examples", "tests/plays", "tests/secrets")
 
 
-@nox.session
+@nox.session(python=PYTHON[NEWEST])
 def trust(session: nox.Session) -> None:
     """Try faults, hostile answers, TLS, many runs at once; of the matrix of faults a sample. Also on COUCHDB_URL."""
     install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
     run_pytest(session, "tests/trust")
 
 
-@nox.session(default=False)
+@nox.session(default=False, python=PYTHON[NEWEST])
 def soak(session: nox.Session) -> None:
     """Like trust, with the whole matrix of faults."""
     install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
     run_pytest(session, "tests/trust", "--soak")
 
 
-@nox.session
+@nox.session(python=PYTHON[NEWEST])
 def server(session: nox.Session) -> None:
     """Hold the embedded server's answers against those of real servers."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
@@ -121,7 +133,7 @@ def server(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("core", USABLE, ids=USABLE)
+@nox.parametrize(("python", "core"), [(PYTHON[core], core) for core in USABLE], ids=USABLE)
 def sanity(session: nox.Session, core: str) -> None:
     """Run ansible-test sanity, with no entry in an ignore file."""
     install_core(session, core)
@@ -129,7 +141,11 @@ def sanity(session: nox.Session, core: str) -> None:
 
 
 @nox.session
-@nox.parametrize(("core", "server"), MEETINGS, ids=["-".join(meeting) for meeting in MEETINGS])
+@nox.parametrize(
+    ("python", "core", "server"),
+    [(PYTHON[core], core, server) for core, server in MEETINGS],
+    ids=["-".join(meeting) for meeting in MEETINGS],
+)
 def integration(session: nox.Session, core: str, server: str) -> None:
     """Run the integration targets on the embedded server; on the newest ansible-core also on COUCHDB_URL."""
     install_core(session, core, *node_package())
@@ -137,6 +153,14 @@ def integration(session: nox.Session, core: str, server: str) -> None:
 
 
 @nox.session
+@nox.parametrize(("python", "core"), [(PYTHON[core], core) for core in TARGETS], ids=list(TARGETS))
+def targets(session: nox.Session, core: str) -> None:
+    """Run every module on each Python of this machine that modules can run on, with the oldest requests promised there."""
+    install_core(session, core, *node_package())
+    session.run("python", f"{TOOLS}/targets.py", *TARGETS[core])
+
+
+@nox.session(python=PYTHON[NEWEST])
 @nox.parametrize("scenario", SCENARIOS, ids=SCENARIOS)
 def molecule(session: nox.Session, scenario: str) -> None:
     """Run the role's molecule scenarios: default anywhere, the others where systemd hosts can be made."""
@@ -145,14 +169,14 @@ def molecule(session: nox.Session, scenario: str) -> None:
     session.run("python", f"{TOOLS}/scenarios.py", scenario, *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, python=PYTHON[NEWEST])
 def demo(session: nox.Session) -> None:
     """Run examples/site.yml twice, on the embedded server or on COUCHDB_URL."""
     install_core(session, NEWEST, *node_package())
     session.run("python", f"{TOOLS}/demo.py", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, python=PYTHON[NEWEST])
 def bench(session: nox.Session) -> None:
     """Measure how long the modules take, on the embedded server or on COUCHDB_URL, and the role."""
     install_core(session, NEWEST, *node_package())
@@ -189,7 +213,7 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", *(session.posargs or ["lint"]))
 
 
-@nox.session
+@nox.session(python=PYTHON[NEWEST])
 def build(session: nox.Session) -> None:
     """Build the artifact, look at what is in it, install it and read each module's documentation."""
     install_core(session, NEWEST)

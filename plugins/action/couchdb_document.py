@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
+from ansible.errors import AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
@@ -49,9 +49,7 @@ class ActionModule(_ActionModule):
             found = self._find_needle("files", src)
             documents = couchapp.pack(couchapp.read(found, self._read))
         except AnsibleFileNotFound as error:
-            raise AnsibleActionFail(f"src: {error}") from error
-        except InvalidInput as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise InvalidInput("src", str(error)) from error
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         path: str = self._connection._shell.join_path(self._connection._shell.tmpdir, f"documents-{number}.json")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 LOGIN = {"username": "login_user", "password": "login_password"}
 """What people write for a connection option → the option."""
@@ -27,14 +28,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         if refused:
             return {**result, "failed": True, "changed": False, "msg": refused}
         in_background = self._task.async_val and not self._connection.has_native_async
-        arguments = self._arguments()
+        try:
+            arguments = self._arguments()
+        except InvalidInput as error:
+            # As the module fails: an exception would not get to failed_when on ansible-core 2.21 and later.
+            return {**result, "failed": True, "changed": False, "msg": str(error)}
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background))
         if not in_background:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
     def _arguments(self) -> dict[str, t.Any]:
-        """What the module gets as its options."""
+        """What the module gets as its options. Raises InvalidInput, with which the task fails."""
         return dict(self._task.args)
 
     def _refused_defaults(self) -> str:

@@ -77,6 +77,7 @@ def play(server: embedded.Server, playbook: str, folder: Path, *options: str) ->
     command = ["ansible-playbook", "--extra-vars", f"@{passwords}", *options, str(ROOT / "examples" / playbook)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "[DEPRECATION WARNING]" not in run.stdout + run.stderr
     changed = re.search(r"changed=(\d+)", run.stdout)
     assert changed
     return int(changed.group(1))

@@ -48,6 +48,7 @@ def play(folder: Path, playbook: Path, *options: str, fails: bool = False) -> tu
     command = ["ansible-playbook", "--diff", *options, str(playbook)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (run.returncode != 0) is fails, run.stdout + run.stderr
+    assert "[DEPRECATION WARNING]" not in run.stdout + run.stderr
     return sum(map(int, re.findall(r"changed=(\d+)", run.stdout))), run.stdout + run.stderr
 
 

@@ -68,6 +68,7 @@ class Plays:
             timeout=timeout,
             check=False,
         )
+        assert "[DEPRECATION WARNING]" not in ended.stdout, ended.stdout
         lines = kept.read_text().splitlines() if kept.exists() else []
         results = {line["task"]: line["result"] for line in map(json.loads, lines)}
         return Ended(ended.returncode, ended.stdout, results)

@@ -98,6 +98,7 @@ class Ansible:
                 timeout=seconds,
                 check=False,
             )
+        assert "[DEPRECATION WARNING]" not in ended.stdout, ended.stdout
         return Run(ended.returncode, ended.stdout, command_lines)
 
     def _environment(self) -> dict[str, str]:
@@ -108,6 +109,8 @@ class Ansible:
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_FORCE_COLOR": "false",
             "ANSIBLE_HOME": str(self._folder / "home"),
+            # From ansible-core 2.21 on, a result has the arguments of its module only where that is asked for.
+            "ANSIBLE_INJECT_INVOCATION": "true",
             "ANSIBLE_LOG_PATH": str(self.log),
             "ANSIBLE_NOCOLOR": "true",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -19,32 +20,32 @@ import sys
 import time
 from pathlib import Path
 
+import pythons
 import tree
 
 NOX = str(Path(sys.executable).with_name("nox"))
 LOGS = tree.CACHE / "logs"
+READY = tree.CACHE / "ready"
 WORKERS = 2
 SHOWN_LINES = 60
 
 # How scenarios.py says that a molecule scenario can't run on this machine.
 SKIPPED = "SKIPPED:"
 
-# The longest first, so that none of them starts last.
-LONG = [
-    "molecule(cluster)",
-    "integration(2.19-3)",
-    "molecule(package)",
-    "plays",
-    "integration(2.19-1)",
-    "server",
-    "integration",
-    "trust",
-    "client",
-    "sanity",
-    "molecule",
-    "unit",
-    "ansible-lint",
-    "build-import-check",
+# How long a step took when it last passed: the longest starts first, so that none of them is alone at the end.
+SECONDS = LOGS / "seconds.json"
+
+# The longest, where none has passed yet.
+LONG = ["molecule", "plays", "integration", "server", "trust", "client", "sanity", "unit", "ansible-lint"]
+
+# What the steps install depends on these; while they are the same, a step that has passed installs nothing again.
+INSTALLED_BY = [
+    "noxfile.py",
+    "antsibull-nox.toml",
+    "requirements.txt",
+    "tests/tools/constraints.txt",
+    "tests/tools/requirements.txt",
+    "tests/tools/pythons.py",
 ]
 
 # nox's "lint" only starts other sessions of the list.
@@ -61,27 +62,48 @@ class Result:
     log: Path
 
 
-def steps() -> list[str]:
+def steps(seconds: dict[str, float]) -> list[str]:
     """Return the names of the sessions to run, the longest first."""
     listing = subprocess.run([NOX, "--list", "--json"], cwd=tree.ROOT, check=True, capture_output=True, text=True)
     names = [session["session"] for session in json.loads(listing.stdout)]
+
+    def place(step: str) -> tuple[float, int, str]:
+        kind = step.split("(")[0]
+        return -seconds.get(step, 0.0), (LONG.index(kind) if kind in LONG else len(LONG)), step
+
     return sorted((name for name in names if name not in LEFT_OUT), key=place)
 
 
-def place(step: str) -> tuple[int, str]:
-    """Return where a step belongs in the order; those of one name by ansible-core."""
-    name = step if step in LONG else step.split("(")[0]
-    return (LONG.index(name) if name in LONG else len(LONG)), step
+def seconds_before() -> dict[str, float]:
+    """Return how long each step took when it last passed."""
+    try:
+        found: dict[str, float] = json.loads(SECONDS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def installed() -> str:
+    """Return what stands for all that the steps install."""
+    content = [(tree.ROOT / name).read_bytes() for name in INSTALLED_BY]
+    return hashlib.sha256(b"\0".join([sys.version.encode(), *content])).hexdigest()
+
+
+def name_of(step: str) -> str:
+    """Return a step's name as a file has it."""
+    return re.sub(r"[^\w.]+", "-", step).strip("-")
 
 
 def run(step: str) -> Result:
     """Run one step."""
-    log = LOGS / (re.sub(r"[^\w.]+", "-", step).strip("-") + ".log")
+    log = LOGS / f"{name_of(step)}.log"
+    ready = READY / name_of(step)
+    reused = ready.exists() and ready.read_text() == installed()
     print(f"  start   {step}", flush=True)
     start = time.monotonic()
     with log.open("w") as stream:
         done = subprocess.run(
-            [NOX, "--session", step],
+            [NOX, "--session", step, *(["--no-install"] if reused else [])],
             cwd=tree.ROOT,
             check=False,
             env={**os.environ, "NO_COLOR": "1"},
@@ -90,6 +112,8 @@ def run(step: str) -> Result:
             stderr=subprocess.STDOUT,
         )
     result = Result(step, done.returncode == 0, time.monotonic() - start, log)
+    if result.passed:
+        ready.write_text(installed())
     print(f"  {'passed' if result.passed else 'FAILED'}  {step} ({result.seconds:.0f} s)", flush=True)
     return result
 
@@ -101,12 +125,15 @@ def skipped(log: Path) -> list[str]:
 
 def main() -> int:
     """Run the steps and print what became of them."""
-    LOGS.mkdir(parents=True, exist_ok=True)
+    for folder in (LOGS, READY):
+        folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    wanted = steps()
+    seconds = seconds_before()
+    wanted = steps(seconds)
     print(f"{len(wanted)} steps, {WORKERS} at a time; their output goes to {LOGS.relative_to(tree.ROOT)}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as workers:
         results = list(workers.map(run, wanted))
+    SECONDS.write_text(json.dumps({**seconds, **{result.step: result.seconds for result in results if result.passed}}))
     failed = [result for result in results if not result.passed]
     for result in failed:
         print(f"\n----- the end of {result.log.relative_to(tree.ROOT)}")
@@ -116,6 +143,8 @@ def main() -> int:
         print(f"  {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s  {result.step}")
         for line in skipped(result.log):
             print(f"                   {line}")
+    for note in pythons.notes():
+        print(f"  left out: {note}")
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 

@@ -7,6 +7,8 @@ A server is a dialect, which gets an embedded server of its own, or the word COU
 of that environment variable, as COUCHDB_USERNAME and COUCHDB_PASSWORD. Arguments after ``--`` go to ansible-test: a
 target's name runs that target alone.
 
+On the newest ansible-core of this machine a deprecation warning is a failure.
+
 Targets that need a cluster get one beside that server: three embedded nodes, which start apart, or those that
 COUCHDB_CLUSTER_URLS lists, with the same name and password.
 """
@@ -20,24 +22,37 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
+from pathlib import Path
 
 import tree
 
 sys.path.insert(0, str(tree.ROOT / "tests/server"))
 
 import embedded
+import pythons
 
 ADMIN = "admin:secret"
 EXTERNAL = "COUCHDB_URL"
 
-# What is left out where, so that the whole takes minutes: everything runs on ansible-core 2.19 and CouchDB 3.4. The refusals
-# need no server's answer. What an older ansible-core could do otherwise shows in the life of each thing. CouchDB 3.3 differs
-# in how it hashes passwords.
-EVERYTHING = ("2.19", "3")
-IN_DEPTH = "2.19"
-TARGETS = {"3.3": ["couchdb_admin", "password_hash"]}
+# What is left out where, so that the whole takes minutes: everything runs on the newest ansible-core and CouchDB 3.4. The
+# refusals need no server's answer. What another ansible-core could do otherwise shows in the life of each thing; CouchDB
+# 1.x is met in depth as well, on one ansible-core.
+NEWEST = max(pythons.controllers(), key=lambda core: int(core.split(".")[1]))
+EVERYTHING = (NEWEST, "3")
+DEEP_DIALECT = "1"
+
+DEPRECATED = re.compile(r"\[DEPRECATION WARNING\]|DeprecationWarning: ")
+
+# Each Python of the environment runs this when it starts. ansible-test switches Ansible's warnings off, and Python's are
+# off unless somebody asks for them.
+WARN = """\
+import os, warnings; \
+os.environ.update(ANSIBLE_DEPRECATION_WARNINGS="true") if "ANSIBLE_DEPRECATION_WARNINGS" in os.environ else None; \
+warnings.filterwarnings("error", category=DeprecationWarning, module="ansible_collections[.]couchpy")
+"""
 
 # The targets that need nodes to make a cluster of. CouchDB 1.x has no nodes: there they see that this is said.
 OF_CLUSTERS = {"couchdb_cluster", "couchdb_restart"}
@@ -75,17 +90,28 @@ def run_targets(
     command = ["ansible-test", "integration", "--local", "--color", "no", *arguments]
     environment = {**os.environ, "HOME": str(home)}
     print("Running", *command, flush=True)
+    deprecated = []
     try:
-        return subprocess.run(command, cwd=collection, env=environment, check=False).returncode == 0
+        with subprocess.Popen(
+            command, cwd=collection, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                if DEPRECATED.search(line):
+                    deprecated.append(line)
     finally:
         path.unlink()
+    if core == NEWEST and deprecated:
+        print("Deprecated:", *deprecated, sep="\n")
+        return False
+    return process.returncode == 0
 
 
 def run_embedded(core: str, arguments: list[str], dialect: str) -> bool:
     """Run the targets on an embedded server; return whether they passed."""
     if not arguments:
-        left_out = "refusals" if core == IN_DEPTH else "refusals,depth"
-        arguments = TARGETS.get(dialect, []) + ([] if (core, dialect) == EVERYTHING else ["--skip-tags", left_out])
+        left_out = "refusals" if core == NEWEST or dialect == DEEP_DIALECT else "refusals,depth"
+        arguments = [] if (core, dialect) == EVERYTHING else ["--skip-tags", left_out]
     print(f"Starting the embedded server in dialect {dialect}", flush=True)
     with contextlib.ExitStack() as servers:
         server = servers.enter_context(embedded.server(dialect=dialect, admin=ADMIN))
@@ -138,6 +164,8 @@ def main() -> int:
     split = given.index("--") if "--" in given else len(given)
     core, *servers = given[:split]
     arguments = given[split + 1 :]
+    if core == NEWEST:
+        Path(sysconfig.get_path("purelib"), "couchpy_deprecations.pth").write_text(WARN)
     results = []
     for name in servers:
         start = time.monotonic()

@@ -19,7 +19,7 @@ from pathlib import Path
 import tree
 
 # The pip each ansible-test brings into the environments it makes.
-PIP = {"2.17": "23.1.2", "2.18": "24.2", "2.19": "24.2"}
+PIP = {"2.18": "24.2", "2.19": "24.2", "2.20": "25.2", "2.21": "25.2", "2.22": "25.2"}
 DOWNLOAD = "https://ci-files.testing.ansible.com/ansible-test/get-pip-{}.py"
 DOWNLOAD_SECONDS = 10
 

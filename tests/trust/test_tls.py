@@ -143,7 +143,7 @@ def test_an_expired_certificate_is_refused(couch: Couch, ours: Authority) -> Non
     import datetime
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    past = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     ours.authority.issue_cert(HOST, not_before=past - datetime.timedelta(days=1), not_after=past).configure_cert(
         context
     )

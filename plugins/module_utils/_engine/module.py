@@ -26,8 +26,14 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from .. import errors
 from .._client.http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, is_loopback, split_address
 from .._client.server import DEFAULT_URL, Server
-from .._rules.secrets import MASK, is_secret_header, url_secrets
+from .._rules.secrets import MASK, is_secret_header, mask_value, url_secrets
 from .plan import DONT, TRY, Change, Plan, diff, units
+
+try:
+    from ansible.module_utils.secrets import register_secrets
+except ImportError:
+    # Before 2.22, ansible-core masks what a module has in its no_log_values.
+    register_secrets = None
 
 CONNECTION: dict[str, dict[str, t.Any]] = {
     "url": {"type": "str"},
@@ -429,10 +435,17 @@ class Module(AnsibleModule):
 
     def _accept_options(self) -> None:
         try:
-            self.no_log_values.update(secret for secret in self._hidden() if secret)
+            hidden = {secret for secret in self._hidden() if secret}
         except errors.InvalidInput as error:
             self.fail_json(**failure(error, Progress()))
+        self.no_log_values.update(hidden)
+        if register_secrets is not None:
+            register_secrets(hidden)
         self._options_accepted = True
+
+    def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
+        super().exit_json(**self._without_secrets(kwargs))
+        raise AssertionError("exit_json ends the module")
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
         # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
@@ -441,8 +454,17 @@ class Module(AnsibleModule):
         refused = re.match(r"Unsupported parameters for \(\S+\) module: (.*?)\. Supported", msg)
         for name in refused[1].split(", ") if refused else ():
             msg += f" To log in, use {_LOGIN[name]} instead of {name}." if name in _LOGIN else ""
-        super().fail_json(msg, **kwargs)
+        super().fail_json(**self._without_secrets({"msg": msg, **kwargs}))
         raise AssertionError("fail_json ends the module")
+
+    def _without_secrets(self, result: Params) -> Params:
+        """A result with its secrets masked, in the same way on every ansible-core.
+
+        ansible-core 2.22 and later masks them only in what it shows, not in what a playbook registers.
+        """
+        secrets = {secret for secret in self.no_log_values if secret.strip()}
+        whole: Params = {"invocation": {"module_args": self.params}, **result}
+        return {name: mask_value(value, secrets) for name, value in whole.items()}
 
     def _hidden(self) -> t.Iterator[str]:
         for secret in (self.params["login_password"], self.params.get("password")):

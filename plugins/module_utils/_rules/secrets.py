@@ -63,6 +63,20 @@ def mask_text(text: str, secrets: t.Iterable[str] = ()) -> str:
     return masked
 
 
+def mask_value(value: t.Any, secrets: t.Collection[str]) -> t.Any:
+    """A JSON value with each of the given secrets masked in every string, however deep; keys stay as they are."""
+    if isinstance(value, t.Mapping):
+        return {name: mask_value(item, secrets) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask_value(item, secrets) for item in value]
+    if not isinstance(value, str):
+        return value
+    # The longest first: one secret may be a part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
+        value = value.replace(secret, MASK)
+    return value
+
+
 def mask_setting(section: str, key: str, value: t.Any) -> t.Any:
     """The value of a setting as it may be shown. None (no such setting) stays None."""
     if value is None:

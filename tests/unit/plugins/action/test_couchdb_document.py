@@ -11,11 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.plugins.action import ActionBase
 from ansible_collections.couchpy.couchdb.plugins.action import couchdb_server
 from ansible_collections.couchpy.couchdb.plugins.action.couchdb_document import ActionModule
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
 class Action(ActionModule):
@@ -98,8 +99,17 @@ def test_what_is_no_source_is_left_for_the_module_to_refuse(folder: Path, argume
 
 def test_what_cannot_be_read_fails_with_the_file(folder: Path) -> None:
     (folder / "files" / "a.json").write_text("{")
-    with pytest.raises(AnsibleActionFail, match=r"src: .*files/a\.json is no JSON: line 1, column 2"):
+    with pytest.raises(InvalidInput, match=r"src: .*files/a\.json is no JSON: line 1, column 2"):
         Action({}, folder)._with_documents({"src": "a.json"})
+
+
+def test_it_fails_as_the_module_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "files" / "a.json").write_text("{")
+    monkeypatch.setattr(ActionBase, "run", lambda *arguments: {"from": "ansible"})
+    monkeypatch.setattr(Action, "_refused_defaults", lambda self: "")
+    result = Action({"src": "a.json"}, folder).run()
+    assert result["msg"].startswith("src: ")
+    assert result == {"from": "ansible", "failed": True, "changed": False, "msg": result["msg"]}
 
 
 def test_files_that_ansible_vault_encrypted_are_decrypted(folder: Path) -> None:

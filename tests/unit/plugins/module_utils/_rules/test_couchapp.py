@@ -113,7 +113,7 @@ def test_a_source_that_is_one_document_or_a_file(
     ("tree", "says"),
     [
         ({"a.json": "{", "b.json": "{}"}, r"/a\.json is no JSON: line 1, column 2: "),
-        ({"a.json": '{\n "x": 1,\n}'}, r"/a\.json is no JSON: line 3, column 1: "),
+        ({"a.json": '{\n "x": 1\n"'}, r"/a\.json is no JSON: line 3, column 1: "),
         ({"a.json": '{"x": NaN}'}, r"/a\.json is no JSON: it holds NaN"),
         ({"a.json": "[" * 100000}, r"/a\.json is nested too deeply"),
         ({"a.json": "[]"}, r"/a\.json is no document"),

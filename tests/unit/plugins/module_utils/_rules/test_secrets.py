@@ -136,3 +136,11 @@ def test_the_secrets_of_declared_settings_are_found_whatever_their_shape() -> No
     found = rules.setting_secrets(settings)
     assert {f" {CANARY} ", CANARY, f"p%20{CANARY}", f"p {CANARY}", "listed", "mapped"} <= found
     assert "600" not in found
+
+
+def test_values_are_masked_at_any_depth_and_the_longest_secret_first() -> None:
+    value = {"pass": ["a pass", ("password", 4, None)], "b": {"c": "no password here"}}
+    assert rules.mask_value(value, ["pass", "password"]) == {
+        "pass": ["a ********", ["********", 4, None]],
+        "b": {"c": "no ******** here"},
+    }
