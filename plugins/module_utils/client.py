@@ -25,19 +25,18 @@ from __future__ import annotations
 
 import typing as t
 
-from ._client.cluster import Members
+from ._client.declaration import Declaration
 from ._client.documents import Documents
+from ._client.health import Health
 from ._client.indexes import Indexes
-from ._client.replications import Replications
 from ._client.restart import Restarts
 from ._client.server import DEFAULT_URL, Headers
-from ._client.users import Users
 from .database import Database as _Database
 
 __all__ = ["DEFAULT_URL", "Client"]
 
 
-class Client(Documents, Indexes, Members, Replications, Restarts, Users):
+class Client(Documents, Indexes, Declaration, Health, Restarts):
     """A CouchDB server.
 
     ``url``: its address, http or https, with a path where a proxy puts it there. Without it the

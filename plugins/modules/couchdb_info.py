@@ -38,7 +38,11 @@ options:
       - stats
       - system
       - active_tasks
+      - versions
+      - smoosh
+      - certificate
       - cluster
+      - health
       - replications
       - session
       - declaration
@@ -51,7 +55,11 @@ options:
       - '!stats'
       - '!system'
       - '!active_tasks'
+      - '!versions'
+      - '!smoosh'
+      - '!certificate'
       - '!cluster'
+      - '!health'
       - '!replications'
       - '!session'
       - '!declaration'
@@ -200,6 +208,30 @@ active_tasks:
   elements: dict
   returned: when gathered
   sample: []
+versions:
+  description: The versions of what the node is made of, from CouchDB 3.3 on.
+  type: dict
+  returned: when gathered
+  sample: {"erlang": {"version": "25.2.3"}, "javascript_engine": {"name": "quickjs"}, "collation_driver": {"name": "libicu"}}
+smoosh:
+  description: The queues of automatic compaction of the node, from CouchDB 3.4 on.
+  type: dict
+  returned: when gathered
+  sample: {"channels": {"ratio_dbs": {"waiting": {"size": 0, "min": 0, "max": 0}, "starting": 0, "active": 1}}}
+certificate:
+  description:
+    - The TLS certificate that the server presents. V(null) without TLS, with O(validate_certs=false), and if only a proxy reaches the
+      server.
+    - CouchDB reads a renewed certificate at the same path by itself, within about two minutes.
+  type: dict
+  returned: when gathered
+  sample:
+    subject: organizationName=Example
+    issuer: organizationName=Example CA
+    names: [db.example.com]
+    not_before: "2026-01-01T00:00:00Z"
+    not_after: "2027-01-01T00:00:00Z"
+    days_left: 89
 cluster:
   description: The nodes, and the health of the cluster. A single server is a cluster of one node.
   type: dict
@@ -265,6 +297,35 @@ cluster:
       elements: str
       returned: always
       sample: ["couchdb@10.0.0.3 is a member and is not connected", "some copy of a shard is not in service: orders, customers"]
+health:
+  description:
+    - The health of the server as a whole, of its cluster, its replications and its certificate.
+    - Takes five seconds more if a replication has changes to copy, as only a second look tells whether it gets on.
+  type: dict
+  returned: when gathered
+  contains:
+    status:
+      description: As RV(cluster.health). V(degraded) also for a replication that does not get on, or a certificate that expires soon.
+      type: str
+      returned: always
+      sample: degraded
+    problems:
+      description: What is wrong, a sentence each. Empty if nothing is.
+      type: list
+      elements: str
+      returned: always
+      sample: ["the replication orders_to_backup is failed: db_not_found", "the TLS certificate expires in 12 days, at 2026-12-10T00:00:00Z"]
+    replications:
+      description:
+        - The replications that do not get on. C(failed) ones never start again by themselves, C(crashing) ones are retried at growing
+          intervals, C(stalled) ones run and copied none of their pending changes between two looks.
+      type: dict
+      returned: always
+      sample: {"failed": [{"name": "orders_to_backup", "database": "_replicator", "reason": "db_not_found"}], "crashing": [], "stalled": []}
+    certificate:
+      description: As RV(certificate).
+      type: dict
+      returned: always
 replications:
   description: The replications, with and without a document.
   type: list

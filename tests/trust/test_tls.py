@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import ssl
 import warnings
@@ -116,6 +117,27 @@ def test_the_authority_can_stand_in_the_environment(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", ours.ca_path)
     assert not look(couch, secure.url).failed
+
+
+def test_the_certificate_is_reported_if_it_is_validated(couch: Couch, secure: proxy.Proxy, ours: Authority) -> None:
+    gather = {"gather_subset": ["certificate", "health"]}
+    run = look(couch, secure.url, ca_path=ours.ca_path, **gather)
+    certificate = run.result["certificate"]
+    assert certificate["names"] == [HOST]
+    assert certificate["days_left"] > 0
+    assert run.result["health"]["certificate"]["not_after"] == certificate["not_after"]
+    for url, options in ((secure.url, {"validate_certs": False}), (couch.url, {})):
+        assert look(couch, url, **gather, **options).result["certificate"] is None
+
+
+def test_a_certificate_that_expires_soon_degrades_the_health(couch: Couch, ours: Authority) -> None:
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3, hours=1)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.authority.issue_cert(HOST, not_after=soon).configure_cert(context)
+    with proxy.Proxy(couch.url, tls=context) as secure:
+        health = look(couch, secure.url, ca_path=ours.ca_path, gather_subset=["health"]).result["health"]
+    assert health["status"] == "degraded"
+    assert any("expires in 3 days" in problem for problem in health["problems"])
 
 
 def test_any_other_certificate_is_refused_before_credentials_are_sent(

@@ -64,6 +64,24 @@ class Monitoring(Server):
         """
         return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.system(node), hthdrs=hthdrs).body)
 
+    def versions(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """The versions of what a node is made of: Erlang, the JavaScript engine, the collation library.
+
+        Raises Unsupported before CouchDB 3.3.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-versions
+        """
+        return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.versions(node), hthdrs=hthdrs).body)
+
+    def smoosh(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
+        """The queues of automatic compaction of a node, by channel: how many wait, start and are active.
+
+        Raises Unsupported before CouchDB 3.4.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-smoosh-status
+        """
+        return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.smoosh(node), hthdrs=hthdrs).body)
+
     def uuids(self, count: int | None = None, hthdrs: Headers = None) -> list[str]:
         """New UUIDs made by the server, C(count) of them, 1 by default.
 

@@ -9,16 +9,19 @@ import typing as t
 from dataclasses import dataclass
 
 from .._client.declaration import Declaration
+from .._client.health import Health
 from .._engine.module import Resource
 from .._engine.plan import Change
 from .._rules import passwords, secrets
+from .._rules.certificates import problem as certificate_problem
+from .._rules.cluster import DEGRADED, HEALTHY
 from .._rules.cluster import health as cluster_health
 from .._rules.declaration import chosen, is_pattern
 from .._rules.names import check_database_name
 from ..errors import Forbidden, InvalidInput, NodeDown, NotFound, Unauthorized, Unsupported
 
 
-class Reader(Declaration):
+class Reader(Declaration, Health):
     """What this module asks a server with."""
 
 
@@ -75,6 +78,23 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
     }
 
 
+def _health(client: Reader, desired: Desired) -> dict[str, t.Any]:
+    nodes, shards = client.cluster_nodes()
+    cluster = cluster_health(nodes, shards)
+    certificate = client.certificate()
+    replications = client.replication_problems()
+    problems = list(cluster.problems)
+    for kind, found in replications.items():
+        problems += [f"the replication {row['name']} is {kind}: {row['reason']}" for row in found]
+    problems += filter(None, [certificate_problem(certificate)])
+    return {
+        "status": cluster.word if cluster.word != HEALTHY or not problems else DEGRADED,
+        "problems": problems,
+        "replications": replications,
+        "certificate": certificate,
+    }
+
+
 def _declaration(client: Reader, desired: Desired) -> dict[str, t.Any]:
     declared, omitted = client.declaration(desired.databases, desired.users, secrets=desired.secrets)
     return {"declaration": declared, "not_declared": omitted.entries}
@@ -88,7 +108,11 @@ SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "stats": lambda client, desired: client.stats(node=desired.node),
     "system": lambda client, desired: client.system(desired.node),
     "active_tasks": lambda client, desired: secrets.mask_document(client.active_tasks()),
+    "versions": lambda client, desired: client.versions(desired.node),
+    "smoosh": lambda client, desired: client.smoosh(desired.node),
+    "certificate": lambda client, desired: client.certificate(),
     "cluster": _cluster,
+    "health": _health,
     "replications": lambda client, desired: secrets.mask_document(client.replications()),
     "session": lambda client, desired: client.authsession(),
     "declaration": _declaration,

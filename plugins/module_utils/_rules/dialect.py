@@ -62,6 +62,18 @@ class Dialect:
         """What the Erlang machine of a node tells of itself."""
         return ("_node", node, "_system")
 
+    def versions(self, node: str) -> Path:
+        """The versions of what a node is made of. Raises Unsupported before CouchDB 3.3, which brought them."""
+        if self.number < (3, 3, 0):
+            raise self.lacks("list of versions; it came with 3.3")
+        return ("_node", node, "_versions")
+
+    def smoosh(self, node: str) -> Path:
+        """The state of automatic compaction. Raises Unsupported before CouchDB 3.4, which brought it."""
+        if self.number < (3, 4, 0):
+            raise self.lacks("state of automatic compaction; it came with 3.4")
+        return ("_node", node, "_smoosh", "status")
+
     def restart(self, node: str) -> Path:
         """The restart of a node. Raises Unsupported before CouchDB 2.3, which brought it."""
         if self.number < (2, 3, 0):

@@ -594,6 +594,47 @@ def verdict(row: t.Mapping[str, t.Any], continuous: bool, started: t.Collection[
     return "open"
 
 
+def has_pending_changes(row: t.Mapping[str, t.Any]) -> bool:
+    """Whether a replication runs and has changes to copy. ``row`` has its state and info."""
+    info = row.get("info")
+    return row.get("state") == "running" and isinstance(info, t.Mapping) and bool(info.get("changes_pending"))
+
+
+def problems(
+    first: t.Sequence[t.Mapping[str, t.Any]], second: t.Sequence[t.Mapping[str, t.Any]] | None = None
+) -> dict[str, list[dict[str, t.Any]]]:
+    """The replications that do not get on, by failed, crashing and stalled, from one look or two.
+
+    A stalled one had changes to copy at both looks and has read nothing in between.
+    """
+    found: dict[str, list[dict[str, t.Any]]] = {"failed": [], "crashing": [], "stalled": []}
+    before = {_identity(row): row for row in first}
+    for row in first if second is None else second:
+        state = row.get("state")
+        kind = {"failed": "failed", "crashing": "crashing", "error": "crashing"}.get(str(state))
+        reason = _reason(row.get("info"))
+        if kind is None and second is not None and has_pending_changes(row):
+            earlier = before.get(_identity(row))
+            if earlier is not None and has_pending_changes(earlier) and _progress(earlier) == _progress(row):
+                kind, reason = "stalled", f"{row['info']['changes_pending']} changes are pending, and none was read"
+        if kind is not None:
+            found[kind].append({"name": row.get("name"), "database": row.get("database"), "reason": reason})
+    return found
+
+
+def _identity(row: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
+    return tuple(_text(row.get(field)) for field in ("database", "name", "source", "target"))
+
+
+def _progress(row: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
+    counters = ("docs_read", "docs_written", "doc_write_failures", "revisions_checked", "checkpointed_source_seq")
+    return tuple(row["info"].get(name) for name in counters)
+
+
+def _text(value: t.Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
 def copied(session: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What a replication that is done has copied: the counts of its own session, all 0 when there was nothing new."""
     names = ("docs_read", "docs_written", "doc_write_failures")

@@ -321,3 +321,30 @@ def test_secrets_of_any_shape_are_found() -> None:
     assert {"one%2F1", "one/1", "two 2", "two%202", "three", "four", "five", "six", "seven", "eight"} <= found
     assert "http://a/y" not in found
     assert rules.secrets({"source": ["x"], "target": 5, "options": "x", "query_params": None}) == set()
+
+
+PENDING = {"changes_pending": 5, "docs_read": 1, "checkpointed_source_seq": "1-a"}
+RUNS = {"name": "r", "database": "_replicator", "source": "a", "target": "b", "state": "running"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ({"state": "failed", "info": {"error": "db_not_found"}}, None, {"failed": "db_not_found"}),
+        ({"state": "crashing", "info": "econnrefused"}, None, {"crashing": "econnrefused"}),
+        ({"state": "error", "info": {"error": "no"}}, None, {"crashing": "no"}),
+        ({"state": "completed", "info": None}, None, {}),
+        ({"info": PENDING}, None, {}),
+        ({"info": PENDING}, {"info": PENDING}, {"stalled": "5 changes are pending, and none was read"}),
+        ({"info": PENDING}, {"info": {**PENDING, "docs_read": 2}}, {}),
+        ({"info": PENDING}, {"info": {**PENDING, "changes_pending": 0}}, {}),
+        ({"info": {**PENDING, "changes_pending": 0}}, {"info": PENDING}, {}),
+        ({"info": PENDING}, {"state": "crashing", "info": {"error": "gone"}}, {"crashing": "gone"}),
+        ({"info": None}, {"info": None}, {}),
+    ],
+)
+def test_replications_that_do_not_get_on(first: t.Any, second: t.Any, found: dict[str, str]) -> None:
+    problems = rules.problems([{**RUNS, **first}], None if second is None else [{**RUNS, **second}])
+    reasons = {kind: rows[0]["reason"] for kind, rows in problems.items() if rows}
+    assert reasons == found
+    assert all(rows[0]["name"] == "r" for rows in problems.values() if rows)
