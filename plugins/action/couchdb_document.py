@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""couchdb_document on the controller: reads what ``src`` names there and hands the documents to the module as one file."""
+"""couchdb_document on the controller: reads ``src`` there and transfers the documents to the module's host as one file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import Act
 
 
 class ActionModule(_ActionModule):
-    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
+    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` is set."""
 
     TRANSFERS_FILES = True
 
     def _arguments(self) -> dict[str, t.Any]:
         arguments = super()._arguments()
-        # What is of no use here is left as it is for the module to refuse.
+        # The module refuses invalid values.
         remote = arguments.get("remote_src")
         if isinstance(remote, (bool, int, str)) and boolean(remote, strict=False):
             return arguments

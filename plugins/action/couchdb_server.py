@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""couchdb_server on the controller: reads what ``src`` in ``documents`` names there, as couchdb_document does."""
+"""couchdb_server on the controller: reads each ``src`` in ``documents`` there, as couchdb_document does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.couchpy.couchdb.plugins.action.couchdb_document import 
 
 
 class ActionModule(_DocumentAction):
-    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` says that it is there already."""
+    """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` is set."""
 
     def _with_documents(self, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         return self._with_files(arguments, "documents")

@@ -144,7 +144,7 @@ server:
   description: The welcome object of the server.
   type: dict
   returned: when gathered
-  sample: {"couchdb": "Welcome", "version": "3.4.3", "uuid": "85fb71bf700c17267fef77535820e371", "features": ["scheduler"]}
+  sample: {"couchdb": "Welcome", "version": "3.5.2", "uuid": "85fb71bf700c17267fef77535820e371", "features": ["scheduler"]}
 databases:
   description: The databases, in the order of O(databases), or as the server sorts them.
   type: list

@@ -22,12 +22,13 @@ sys.path[:0] = [str(ROOT / "tests" / "server"), str(ROOT / "tests" / "tools")]
 import embedded
 import tree
 
-# Those of the role need hosts: test_role.py runs them.
+# test_role.py runs the examples of the role, which need hosts.
 PLAYBOOKS = sorted(path.name for path in (ROOT / "examples").glob("*.yml") if path.name != "single_server.yml")
 PASSWORDS = {
     "deploy_password": "deploy-secret",
     "monitoring_password": "monitoring-secret",
     "monitoring_salt": "00112233445566778899aabbccddeeff",
+    "till_password": "till-secret",
     "shop_passwords": {"ann": "ann-secret", "ben": "ben-secret"},
     "couchdb_uuid": "d0c0ffee00000000000000000000cafe",
     "couchdb_session_secret": "5ec2e7ab1e5ec2e7ab1e5ec2e7ab1e00",
@@ -35,20 +36,20 @@ PASSWORDS = {
 # The fixtures of the examples that need more than one node.
 SERVERS = {"cluster.yml": "apart", "rolling_restart.yml": "cluster"}
 
-# Nobody's requests are to be waited for here.
+# No load balancer needs time to notice.
 VARIABLES = {**PASSWORDS, "drain_time": 0}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[embedded.Server]:
-    """A server with nothing in it."""
+    """An empty server."""
     with embedded.server(dialect="3", admin="admin:secret") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[embedded.Server]:
-    """A cluster of three nodes with nothing in it."""
+    """An empty cluster of three nodes."""
     with embedded.server(dialect="3", admin="admin:secret", nodes=3) as started:
         started.join()
         yield started
@@ -56,7 +57,7 @@ def cluster() -> Iterator[embedded.Server]:
 
 @pytest.fixture(scope="module")
 def apart() -> Iterator[embedded.Server]:
-    """Three nodes apart, with nothing in them."""
+    """Three empty single nodes."""
     with embedded.server(dialect="3", admin="admin:secret", nodes=3) as started:
         yield started
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The examples of the role run as their users would run them, on servers that are there already.
+"""The examples of the role run as their users would run them, on existing servers.
 
 A second inventory says which servers stand for the hosts of the example. What the role installs, and how, is what the
 scenarios in extensions/molecule are for.
@@ -29,10 +29,10 @@ sys.path[:0] = [str(ROOT / "tests" / "server"), str(ROOT / "tests" / "tools")]
 import embedded
 import tree
 
-# A play on three servers, three times over, takes longer than a test usually may.
+# A play on three servers, three times, takes longer than the usual limit of a test.
 pytestmark = pytest.mark.timeout(400)
 
-# What makes a host one that is there already, and that Ansible reaches by the address of its server alone.
+# The variables of an existing server that Ansible reaches only by its URL.
 STAND_IN = {"ansible_connection": "local", "ansible_become": False, "couchdb_install": "none"}
 
 
@@ -53,7 +53,7 @@ def play(folder: Path, playbook: Path, *options: str, fails: bool = False) -> tu
 
 
 def written(servers: list[embedded.Server]) -> int:
-    """How many requests that write reached the servers so far."""
+    """The number of requests so far that write."""
     return sum(
         entry["method"] in ("PUT", "DELETE") or "_bulk_docs" in entry["path"]
         for server in servers
@@ -108,7 +108,7 @@ def test_a_single_server(tmp_path: Path) -> None:
 
 
 def only_what_differs(server: embedded.Server, folder: Path, playbook: Path, *options: str) -> None:
-    """When somebody else changed a user, only that differs, and only what the tags name is done about it."""
+    """If somebody else changed a user, only the users differ, and a run with tags changes only the tagged parts."""
     path = "/_users/org.couchdb.user:reader"
     held = server.request("GET", path)[1]
     assert server.request("PUT", path, {**held, "roles": ["somebody else"]})[0] == 201
@@ -154,7 +154,7 @@ def test_a_cluster_of_three_nodes(tmp_path: Path) -> None:
             assert servers[0].request("GET", "/orders", node=node)[1]["cluster"]["n"] == 3
 
 
-def test_a_node_that_is_down_keeps_the_others_from_nothing(tmp_path: Path) -> None:
+def test_a_node_that_is_down_does_not_block_the_others(tmp_path: Path) -> None:
     values = {"articles_admin_password": "admin-canary", "articles_reader_password": "reader-canary"}
     with running("admin-canary", nodes=3) as (server,):
         server.join()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""What the tests of secrets are given: the embedded server, and ansible-playbook with all that it writes kept."""
+"""Fixtures of the tests of secrets: the embedded server, and ansible-playbook with everything that it writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server(data: Path, tmp_path: Path) -> Iterator[embedded.Server]:
 
 @pytest.fixture
 def ansible(tmp_path: Path) -> Ansible:
-    """ansible-playbook, whose output, log, facts and messages to syslog lie in a folder."""
+    """ansible-playbook, with its output, log, facts and messages to syslog in a directory."""
     folder = tmp_path / "ansible"
     folder.mkdir()
     return Ansible(folder)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""Runs the playbooks beside this file with the real ansible-playbook, and keeps all that could show a secret."""
+"""Runs the playbooks of this directory with ansible-playbook, and keeps everything that could show a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import tree
 PLAYS = Path(__file__).resolve().parent / "plays"
 PROC = Path("/proc")
 
-# Python runs this when it starts: what a module tells syslog or the journal goes to a file instead.
+# Python runs this when it starts. It redirects the messages of a module to syslog or the journal to a file.
 SITECUSTOMIZE = """\
 import os
 import sys
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def recap(self) -> dict[str, int]:
-        """How many tasks were ok, changed, failed, ..., for the one host that there is."""
+        """The numbers of tasks that were ok, changed, failed, ..., of the only host."""
         line = self.output.rpartition("PLAY RECAP")[2]
         return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
 
@@ -75,7 +75,7 @@ class Ansible:
         environment: Mapping[str, str] | None = None,
         seconds: int = 600,
     ) -> Run:
-        """Run a playbook. The variables go through a file, for command lines can be read by everybody."""
+        """Run a playbook. The variables are in a file, as everybody can read command lines."""
         given = self._folder / "variables.json"
         given.write_text(json.dumps(variables), encoding="utf-8")
         command = [
@@ -121,7 +121,7 @@ class Ansible:
 
 @contextlib.contextmanager
 def _watch() -> Iterator[set[str]]:
-    """Collect the command lines of all processes that can be seen meanwhile, where there is /proc."""
+    """Collect the command lines of all visible processes meanwhile, if the system has /proc."""
     seen: set[str] = set()
     stopped = threading.Event()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""No secret is shown anywhere, no failed login reaches a server, and a password costs one derivation to look at.
+"""No secret is shown anywhere, no failed login reaches a server, and checking a password costs one derivation.
 
 The playbooks run with the real ansible-playbook against the embedded server, a CouchDB 3.4.
 """
@@ -31,17 +31,17 @@ from plays import PROC, Ansible
 WRITES = ("PUT", "DELETE", "POST", "COPY", "MOVE", "PATCH")
 READING_POSTS = ("_all_docs", "_bulk_get", "_dbs_info")
 
-# What every secret of these tests holds at its core, in letters that no encoding changes but Base64.
+# Every secret of these tests contains this, in letters that only Base64 changes.
 CORE = "c4naryc4nary"
 
 
 def canary(name: str) -> str:
-    """A secret that would be seen wherever it went, with characters that addresses must encode."""
+    """A secret that can be found in any output, with characters that URLs must encode."""
     return f"p/{CORE}{name} @é:"
 
 
 def hashed(password: str, salt: str) -> str:
-    """The hash of a password, quickly made."""
+    """The hash of a password, with few iterations."""
     return str(passwords.derive(password, prf="sha256", iterations=10, salt=salt))
 
 
@@ -66,25 +66,25 @@ SECRETS = {
         "passphrase",
     )
 }
-# An address holds it encoded, as its owner must; a setting can be held by CouchDB, which has Latin-1 at most.
+# In a URL it is encoded. In a setting it has only characters of Latin-1, as CouchDB stores no others.
 SECRETS["address"] = quote(SECRETS["address"], safe="")
 HASHES = {"admin_hash": hashed("admin", "5a17ad"), "user_hash": hashed("user", "5a175e")}
 
 
 def forbidden(cookie: str) -> set[str]:
-    """Every text that nothing may show: the core of the secrets, their Base64, the keys of the hashes, the cookie."""
+    """Every string that must not be shown: the core of the secrets, their Base64, the keys of the hashes, the cookie."""
     found = {CORE, cookie, *(hash_.split(",")[0].rpartition("-")[2] for hash_ in HASHES.values())}
     for login in LOGINS.values():
         found.add(embedded.basic(login["name"], login["password"]))
     for shift in range(3):
-        # The core inside Base64, wherever it begins in it; the ends depend on what is beside it.
+        # The core inside Base64, at each possible offset. Its ends depend on the bytes around it.
         encoded = base64.b64encode(b" " * shift + CORE.encode()).decode()
         found.add(encoded[(0, 2, 3)[shift] : len(CORE)])
     return found
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
-    """A server that answers every request with 500, and tells who has asked."""
+    """A server that answers every request with 500, and records the credentials."""
 
     def answer(self) -> None:
         """Answer any method."""
@@ -101,12 +101,12 @@ class Broken(http.server.BaseHTTPRequestHandler):
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = answer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def broken_url() -> Iterator[str]:
-    """The address of a server that answers every request with 500."""
+    """The URL of a server that answers every request with 500."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/"
@@ -115,7 +115,7 @@ def broken_url() -> Iterator[str]:
 
 @pytest.fixture
 def dead_url() -> Iterator[str]:
-    """An address where nothing listens, nor will."""
+    """A URL without a server."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -123,7 +123,7 @@ def dead_url() -> Iterator[str]:
 
 @pytest.fixture
 def cookie(server: embedded.Server) -> str:
-    """The cookie of a session, after making the admins who log in."""
+    """The cookie of a session, after creating the admins who log in."""
     for login in LOGINS.values():
         path = f"/_node/_local/_config/admins/{login['name']}"
         assert server.request("PUT", path, hashed(login["password"], "5a1700"))[0] == 200
@@ -176,13 +176,13 @@ def test_nothing_shows_a_secret(
 
 
 def leaked(text: str, secrets: set[str]) -> list[str]:
-    """What is around each secret in a text."""
+    """The surroundings of each secret in a string."""
     places = {text.find(secret) for secret in secrets} - {-1}
     return sorted(text[max(0, place - 100) : place + 100] for place in places)
 
 
 def assert_all_was_watched(shown: dict[str, str]) -> None:
-    """A place that holds nothing of the run proves nothing."""
+    """An empty place proves nothing."""
     assert "module_args" in shown["the output"]
     assert "module_args" in shown["the log"]
     assert "returned" in shown["the facts"]
@@ -234,14 +234,14 @@ def written(journal: list[dict[str, Any]]) -> list[str]:
 
 
 def logged_in(url: str, name: str, password: str) -> str:
-    """Who the server says this is."""
+    """The user of a session."""
     headers = {"Authorization": f"Basic {embedded.basic(name, password)}"}
     with urllib.request.urlopen(urllib.request.Request(url + "_session", headers=headers), timeout=30) as answer:
         who: str = json.load(answer)["userCtx"]["name"]
     return who
 
 
-# What looking at passwords costs
+# The cost of checking passwords
 
 THREE = Dialect("CouchDB", "3.4.3")
 HASHING = {"prf": "sha256", "iterations": 10}
@@ -257,7 +257,7 @@ USER = {
 
 @pytest.fixture
 def derivations(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How often a key was derived since it was asked before."""
+    """The number of key derivations since the last call."""
     calls: list[str] = []
     real = hashlib.pbkdf2_hmac
 
@@ -275,7 +275,7 @@ def derivations(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def planned(given: list[dict[str, Any]], documents: dict[str, Any]) -> Any:
-    """The plan of couchdb_user for users, of whom there are these documents."""
+    """The plan of couchdb_user for users with these current documents."""
     desired = users.desire({**USER, "name": None, "users": [{**USER, **user} for user in given]})
     there = {user["name"]: documents.get(user["name"]) for user in given}
     return users.plan(desired, users.Observed(there, HASHING, THREE))

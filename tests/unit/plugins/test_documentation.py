@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Documentation and code say the same, and every module is where its users look for it."""
+"""Documentation and code agree, and every module is in the places where users look for it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def documentation(module: str) -> dict[str, t.Any]:
 
 
 def declared(option: dict[str, t.Any]) -> dict[str, t.Any]:
-    """What a spec, or a documentation, says of an option, in one shape."""
+    """An option of a spec or of a documentation, in one format."""
     said = {name: option[name] for name in FIELDS if option.get(name) not in (None, False, [])}
     said.setdefault("type", "str")
     inner = option.get("options") or option.get("suboptions") or {}
@@ -62,7 +62,7 @@ def test_documentation_and_argument_spec_agree(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_example_uses_options_that_are_there(module: str) -> None:
+def test_every_example_uses_existing_options(module: str) -> None:
     options = documentation(module)["options"]
     known = set(options) | {alias for option in options.values() for alias in option.get("aliases", [])}
     tasks = yaml.safe_load(load("modules", module).EXAMPLES)
@@ -73,7 +73,7 @@ def test_every_example_uses_options_that_are_there(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_documents_all_that_its_users_need(module: str) -> None:
+def test_every_module_is_documented_in_full(module: str) -> None:
     found = documentation(module)
     assert found["module"] == module
     assert {"couchpy.couchdb.connection", "couchpy.couchdb.attributes"} <= set(found["extends_documentation_fragment"])

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The action plugins of couchdb_document and couchdb_server: which arguments the module gets, and what is read for it on the controller."""
+"""The action plugins of couchdb_document and couchdb_server: the arguments of the module, and the files read on the controller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Inva
 
 
 class Action(ActionModule):
-    """The plugin with its task alone: nothing is run, and what would be sent is kept in ``sent``."""
+    """The plugin with a task only: it runs nothing, and ``sent`` has what it would transfer."""
 
     def __init__(self, arguments: dict[str, t.Any], folder: Path) -> None:
         self._task = SimpleNamespace(args=arguments, async_val=0)
@@ -44,7 +44,7 @@ class Action(ActionModule):
 
 
 class ServerAction(Action, couchdb_server.ActionModule):
-    """That of couchdb_server."""
+    """The plugin of couchdb_server."""
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_each_database_has_a_file_of_its_own(folder: Path) -> None:
     assert set(action.sent) == {"/remote/documents-1.json", "/remote/documents-3.json"}
 
 
-def test_couchdb_server_has_sources_in_its_list_alone(folder: Path) -> None:
+def test_couchdb_server_has_sources_in_its_list_only(folder: Path) -> None:
     action = ServerAction({}, folder)
     given = {"src": "nowhere", "databases": [{"src": "nowhere"}], "documents": [{"database": "a", "src": "a.json"}]}
     sent = [{"database": "a", "src": "/remote/documents-1.json"}]
@@ -91,13 +91,13 @@ def test_couchdb_server_has_sources_in_its_list_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [{"src": ["a"]}, {"src": ""}, {"src": None}, {"databases": {"a": 1}}, {"databases": ["a", {"src": 1}]}]
 )
-def test_what_is_no_source_is_left_for_the_module_to_refuse(folder: Path, arguments: dict[str, t.Any]) -> None:
+def test_an_invalid_source_is_left_to_the_module(folder: Path, arguments: dict[str, t.Any]) -> None:
     action = Action({}, folder)
     assert action._with_documents(arguments) == arguments
     assert not action.sent
 
 
-def test_what_cannot_be_read_fails_with_the_file(folder: Path) -> None:
+def test_an_unreadable_file_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "files" / "a.json").write_text("{")
     with pytest.raises(InvalidInput, match=r"src: .*files/a\.json is no JSON: line 1, column 2"):
         Action({}, folder)._with_documents({"src": "a.json"})

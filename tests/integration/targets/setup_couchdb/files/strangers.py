@@ -49,7 +49,7 @@ class Stranger(BaseHTTPRequestHandler):
 def main() -> None:
     """Write the file, then answer until killed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
-    # Taken and not listened at, so that nobody else comes to answer there.
+    # Bound without listening, so that nothing else can answer there.
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))
     told = {"pid": os.getpid(), "port": server.server_port, "closed": closed.getsockname()[1]}
