@@ -17,14 +17,12 @@ from .._rules import restart as rules
 from .._rules.dialect import LOCAL
 from .._rules.restart import Sighting, in_maintenance, proves_restart
 from .http import is_ok, side_by_side
-from .server import Headers, Server
+from .server import IN_MEMORY, Headers, Server
 
 _CONNECTIONS = 6
 """On how many connections of their own a server is asked which node answers."""
 
 _MAINTENANCE = ("couchdb", "maintenance_mode")
-_IN_MEMORY = {"X-Couch-Persist": "false"}
-"""The header with which a setting is kept in memory only: the next start of the node forgets it."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
@@ -129,7 +127,7 @@ class Restarts(Server):
         if not self.dialect.clustered:
             raise self.dialect.lacks("maintenance mode")
         change: dict[str, t.Any] = {"delete": True} if mode is None else {"value": mode}
-        self.config(*_MAINTENANCE, node=node, hthdrs=_IN_MEMORY, **change)
+        self.config(*_MAINTENANCE, node=node, hthdrs=IN_MEMORY, **change)
 
     def answering_node(self) -> str:
         """The name of the one node that answers at this address; C(_local) on CouchDB 1.x.

@@ -14,7 +14,8 @@ from http.cookies import SimpleCookie
 
 from .. import errors
 from .._rules.config import setting_text
-from .._rules.dialect import LOCAL, Dialect, of_welcome
+from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
+from .._rules.secrets import is_secret_setting
 from .http import Answer, Connection, Options, is_text, side_by_side, split_address
 
 DEFAULT_URL = "http://localhost:5984/"
@@ -22,6 +23,12 @@ DEFAULT_URL = "http://localhost:5984/"
 Headers = t.Optional[t.Mapping[str, str]]
 
 _Server = t.TypeVar("_Server", bound="Server")
+
+IN_MEMORY = {"X-Couch-Persist": "false"}
+"""The header with which a setting is kept in memory only: the next start of the node forgets it."""
+
+_LOGS_NOTICES = frozenset(["debug", "info", "notice"])
+_QUIET = "warning"
 
 
 class Server:
@@ -234,14 +241,56 @@ class Server:
         path = self.dialect.settings(node, *names)
         # PouchDB Server has values that are no texts.
         expect = is_text if self.dialect.clustered else None
-        # PouchDB Server loses settings that are written at the same time.
-        with contextlib.nullcontext() if self.dialect.clustered else self._settings_lock:
+        secret = change.get("value") is not None and is_secret_setting(section or "", key or "")
+        with self._undisturbed(node, hthdrs, secret=secret and section != "admins"):
             if change.get("value") is not None:
                 body = setting_text(change["value"])
                 return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True, expect=expect).body
             if change.get("delete"):
                 return self.request("DELETE", path, hthdrs=hthdrs, expect=expect).body
         return self.request("GET", path, hthdrs=hthdrs).body
+
+    @contextlib.contextmanager
+    def _undisturbed(self, node: str, hthdrs: Headers, *, secret: bool) -> t.Iterator[None]:
+        """What a request for settings needs around it: that nothing is lost, and that no ``secret`` is logged.
+
+        CouchDB logs each change with its value, as a notice; it masks those of server admins alone. So while a secret
+        changes, the node logs only warnings and worse. That is set in memory: if this task is killed, the next start of
+        the node forgets it.
+
+        https://docs.couchdb.org/en/stable/config/logging.html#log/level
+        """
+        if not self.dialect.clustered:
+            # PouchDB Server loses settings that are written at the same time.
+            with self._settings_lock:
+                yield
+            return
+        if not secret:
+            yield
+            return
+        path, in_memory = self.dialect.settings(node, "log", "level"), {**(hthdrs or {}), **IN_MEMORY}
+        # Two at the same time would take the level of each other for that of before.
+        with self._settings_lock:
+            level = self.config("log", hthdrs=hthdrs, node=node).get("level")
+            if level is not None and level not in _LOGS_NOTICES:
+                yield
+                return
+            self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
+            try:
+                yield
+            finally:
+                self._restore_log_level(path, level, in_memory)
+
+    def _restore_log_level(self, path: Path, level: str | None, in_memory: Headers) -> None:
+        try:
+            if level is None:
+                self.request("DELETE", path, hthdrs=in_memory)
+            else:
+                self.request("PUT", path, body=level, hthdrs=in_memory, repeatable=True)
+        except errors.CouchDBError as error:
+            raise error.reworded(
+                f"{error} (the secret was sent; until its next start {path[1]} logs warnings only)", type(error)
+            ) from None
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
         """All settings of several nodes: node → section → key → value. C(all) stands for each member.

@@ -24,6 +24,9 @@ from .._rules.config import (
 from .._rules.secrets import mask_setting, setting_secrets
 from ..errors import InvalidInput
 
+_LOG_LEVEL = ("log", "level")
+"""The setting that changes for a moment with each secret, so that it must not change at the same time."""
+
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "settings": {"type": "dict"},
     "section": {"type": "str"},
@@ -153,7 +156,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None) ->
         after=text,
         call=Server.config,
         arguments={"node": node, "section": section, "key": key, **wanted},
-        stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else 0,
+        stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else int((section, key) == _LOG_LEVEL),
         may_be_void=text is None,
     )
 
