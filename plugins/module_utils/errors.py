@@ -127,6 +127,10 @@ class NotConnected(CouchDBError):
     """A member of the cluster did not connect with the others in time."""
 
 
+class NotInSync(CouchDBError):
+    """Copies of shards did not come to hold the same in time, or nodes did not agree on where they are."""
+
+
 class Conflict(CouchDBError):
     """409: the document was changed by somebody else in the meantime."""
 

@@ -18,8 +18,9 @@ description:
   - Run it on one member. Nodes that join must not belong to another cluster.
   - A single member is set up like CouchDB's single-node setup, with one copy of each shard. When others join it, its setting C(cluster/n)
     of one copy is replaced by that of a cluster. Existing databases keep their copies.
-  - CouchDB does not move shards by itself. A member that leaves must not have any, and a database that existed before members joined
-    keeps its placement.
+  - CouchDB does not move shards by itself. The options O(drain), O(rebalance) and O(replace) move them while the cluster serves, as
+    M(couchpy.couchdb.couchdb_shards) does. Without these, a member that leaves must not have any, and a database that existed before
+    members joined keeps its placement.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.attributes
@@ -27,7 +28,8 @@ extends_documentation_fragment:
 options:
   members:
     description:
-      - The members of the cluster. Each is the name of a node, such as V(couchdb@10.0.0.1), or a mapping with C(name) and C(url).
+      - The members of the cluster. Each is the name of a node, such as V(couchdb@10.0.0.1), or a mapping with C(name), C(url)
+        and C(zone). The zone is what CouchDB's setting C(cluster/placement) refers to.
       - The node that answers at O(url) must be one of them.
       - If a member has a C(url), the task first checks there that the node has this C(name), and the same CouchDB version, server admins
         with their password hashes, and settings C(couchdb/uuid) and C(chttpd_auth/secret) as the others. Databases that exist on both sides
@@ -41,7 +43,7 @@ options:
   exclusive:
     description:
       - Whether to remove members that are not in O(members). If V(false), they stay.
-      - Removing a member that still has shards is refused, unless O(force=true).
+      - Removing a member that still has shards is refused, unless O(drain=true) or O(force=true).
       - CouchDB does not notify a removed node. The node still lists the members, and databases that are created on it still spread to
         them. Stop it, and empty its data directory before using it again.
     type: bool
@@ -54,9 +56,40 @@ options:
     elements: str
     choices: [_users, _replicator, _global_changes]
     default: [_users, _replicator]
+  drain:
+    description:
+      - Whether members that leave hand over their shards first. Needs O(exclusive=true).
+      - The other members must be enough for the copies of each database.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  rebalance:
+    description:
+      - Whether shards move so that each member has its share, as after members joined.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  replace:
+    description:
+      - Nodes that are gone for good, by name, and the member that takes the place of each. Its copies are made anew from the others.
+      - The old node must be down. It leaves the cluster.
+      - A node can be replaced by a new one of the same name. Set C(maintenance_mode = true) in the section C([couchdb]) of its
+        C(local.ini) before it starts for the first time. Otherwise it serves empty copies at once. The task ends maintenance mode when
+        they are full. A node that is not in maintenance mode counts as replaced.
+      - Shards whose last copy was on the old node are refused, unless O(force=true).
+    type: dict
+    version_added: 1.1.0
+  in_sync:
+    description:
+      - Whether to wait until the cluster is in sync, which is when all members are up, connected and out of maintenance mode, no internal
+        replication waits, all shards are on members, all copies that were moved are full, and no resharding job is unfinished.
+    type: bool
+    default: false
+    version_added: 1.1.0
   force:
     description:
-      - Whether to remove members with O(exclusive=true) although they have shards. B(Data without a copy on another member is lost.)
+      - Whether to remove members with O(exclusive=true) although they have shards, and to replace nodes that had the last copy of a shard,
+        which is empty then. B(Data without a copy on another member is lost.)
     type: bool
     default: false
   wait:
@@ -98,10 +131,31 @@ EXAMPLES = r"""
       - {name: couchdb@10.0.0.2, url: "http://10.0.0.2:5984/"}
       - {name: couchdb@10.0.0.3, url: "http://10.0.0.3:5984/"}
 
-- name: Replace a member after its shards were moved
+- name: Replace a member by another, which takes over its shards
   couchpy.couchdb.couchdb_cluster:
     members: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.4]
     exclusive: true
+    drain: true
+
+- name: Add a fourth member with its share of the shards, in zones
+  couchpy.couchdb.couchdb_cluster:
+    members:
+      - {name: couchdb@10.0.0.1, zone: west}
+      - {name: couchdb@10.0.0.2, zone: west}
+      - {name: couchdb@10.0.1.3, zone: east}
+      - {name: couchdb@10.0.1.4, zone: east, url: "http://10.0.1.4:5984/"}
+    rebalance: true
+
+- name: Replace the second node, which is broken for good
+  couchpy.couchdb.couchdb_cluster:
+    members: [couchdb@10.0.0.1, couchdb@10.0.0.3, couchdb@10.0.0.5]
+    replace:
+      couchdb@10.0.0.2: couchdb@10.0.0.5
+
+- name: Go on only when the cluster is in sync
+  couchpy.couchdb.couchdb_cluster:
+    members: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+    in_sync: true
 
 - name: Set up a single node
   couchpy.couchdb.couchdb_cluster:
@@ -132,6 +186,13 @@ cluster:
       type: str
       returned: always
       sample: joined
+moved:
+  description: The copies of shards that were made, or in check mode would be, as M(couchpy.couchdb.couchdb_shards) returns them.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {database: orders, range: 00000000-7fffffff, node: couchdb@10.0.0.4, documents: 60000, bytes: 20971520}
 """
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run

@@ -8,6 +8,7 @@ How CouchDB's clusters are set up: https://docs.couchdb.org/en/stable/setup/clus
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
 ALIKE = (("couchdb", "uuid"), ("chttpd_auth", "secret"))
 """The settings that every node of a cluster must have alike, so that sessions and replications outlive a change of node."""
 
+ZONE = re.compile(r"[^\s,:]+\Z")
+"""Names of zones that CouchDB's setting C(cluster/placement) can hold."""
+
 _LISTED = 10
 
 Settings = t.Mapping[str, t.Mapping[str, str]]
@@ -30,10 +34,11 @@ Membership = t.Mapping[str, t.Sequence[str]]
 
 @dataclass(frozen=True)
 class Member:
-    """A node that is to be a member: its name, and the address at which it answers, with credentials if need be."""
+    """A node that is to be a member: its name, the address at which it answers, with credentials if need be, and its zone."""
 
     name: str
     url: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,13 @@ class Server:
 
 
 def given_members(given: t.Sequence[t.Any]) -> list[Member]:
-    """The members that an option lists, names or mappings of C(name) and C(url). Raises InvalidInput."""
+    """The members that an option lists, names or mappings of C(name), C(url) and C(zone). Raises InvalidInput."""
     members: list[Member] = []
     for entry in given:
         row = entry if isinstance(entry, t.Mapping) else {"name": entry}
-        unknown = sorted(str(key) for key in row if key not in ("name", "url"))
+        unknown = sorted(str(key) for key in row if key not in ("name", "url", "zone"))
         if unknown:
-            raise InvalidInput("members", f"a member has a name and a url, and no {', '.join(unknown)}")
+            raise InvalidInput("members", f"a member has a name, a url and a zone, and no {', '.join(unknown)}")
         name, url = row.get("name"), row.get("url")
         if not isinstance(name, str):
             raise InvalidInput("members", "must be names of nodes, or mappings with name and url")
@@ -80,7 +85,13 @@ def given_members(given: t.Sequence[t.Any]) -> list[Member]:
             raise InvalidInput("members", f"the url of {name} is no address")
         if any(member.name == name for member in members):
             raise InvalidInput("members", f"{name} is listed twice")
-        members.append(Member(name, url))
+        zone = row.get("zone")
+        if zone is not None and not (isinstance(zone, str) and ZONE.match(zone)):
+            raise InvalidInput(
+                "members",
+                f"the zone of {name} is {zone}. Use a string without spaces, commas and colons, and put it in quotes",
+            )
+        members.append(Member(name, url, zone))
     if not members:
         raise InvalidInput("members", "names no node")
     return members
@@ -196,6 +207,22 @@ def disagreements(names: t.Collection[str], told: t.Mapping[str, Membership | st
             if nodes:
                 found.append(f"{place} {problem} {', '.join(nodes)}")
     return found
+
+
+def given_replacements(given: t.Mapping[str, t.Any], members: t.Sequence[Member]) -> dict[str, str]:
+    """The option C(replace): a node that is gone for good → the member that takes its place. Raises InvalidInput."""
+    names = [member.name for member in members]
+    for old, new in given.items():
+        check_node_name(old, "replace")
+        if not isinstance(new, str) or new not in names:
+            raise InvalidInput(
+                "replace", f"{old} is to be replaced by {new}, which is not one of members. Add it there"
+            )
+        if old != new and old in names:
+            raise InvalidInput("replace", f"{old} is also one of members. Remove it there, as it is gone for good")
+    if len(set(given.values())) < len(given):
+        raise InvalidInput("replace", "gives several nodes the same replacement. Name another for each")
+    return dict(given)
 
 
 def listed(names: t.Sequence[str]) -> str:

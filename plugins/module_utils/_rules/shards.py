@@ -12,12 +12,12 @@ import base64
 import copy
 import hashlib
 import heapq
-import re
 import sys
 import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import InvalidInput
+from .cluster import ZONE, listed
 
 MAINTAIN, ADD, SERVE, REMOVE = "maintain", "add", "serve", "remove"
 
@@ -28,8 +28,6 @@ C(copies) is the number of copies that each range had, C(filling) lists by range
 """
 
 SYSTEM_DATABASES = ("_users", "_replicator", "_global_changes")
-
-_ZONE = re.compile(r"[^\s,:]+\Z")
 
 Shard = t.Tuple[str, str]
 """A range of a database: the name of the database, and the range as CouchDB spells it."""
@@ -86,13 +84,15 @@ class Map:
 class Wanted:
     """Where copies should be: on C(members) only, C(copies) of each range, or as C(placement) (zone → copies) has it.
 
-    Without C(copies), each database keeps its number. With C(balance), copies also move to spread them evenly.
+    Without C(copies), each database keeps its number. With C(balance), copies also move to spread them evenly. C(instead) has the
+    nodes that take the place of others, by the name of the other.
     """
 
     members: frozenset[str]
     copies: int | None = None
     placement: t.Mapping[str, int] | None = None
     balance: bool = True
+    instead: t.Mapping[str, str] = field(default_factory=dict)
 
     def number(self, map_: Map) -> int:
         """How many copies each range of a database should have."""
@@ -207,6 +207,13 @@ def checkpoint_id(source: str, target: str) -> str:
     return f"shard-sync-{key(source)}-{key(target)}"
 
 
+def database_of(shard: str) -> str:
+    """The database that a shard such as C(shards/00000000-7fffffff/orders.1700000000) belongs to; other names stay as they are."""
+    if not shard.startswith("shards/"):
+        return shard
+    return shard.split("/", 2)[2].rpartition(".")[0]
+
+
 def is_internal(local_id: str) -> bool:
     """Whether a local document is CouchDB's own, about one copy of a shard, so that no other copy must have it."""
     return local_id.startswith(("_local/shard-sync-", "_local/purge-"))
@@ -216,7 +223,7 @@ def checked_placement(placement: t.Mapping[str, t.Any], copies: int | None) -> d
     """The option C(placement): zone → copies. Raises InvalidInput."""
     checked: dict[str, int] = {}
     for zone, value in placement.items():
-        if not isinstance(zone, str) or not _ZONE.match(zone):
+        if not isinstance(zone, str) or not ZONE.match(zone):
             raise InvalidInput(
                 "placement", f"{zone} is not the name of a zone. Use one without spaces, commas and colons"
             )
@@ -275,6 +282,26 @@ def lost_ranges(maps: t.Iterable[Map], members: t.Sequence[Member]) -> list[str]
     ]
 
 
+def sync_gaps(maps: t.Mapping[str, Map], members: t.Sequence[Member], stuck: t.Mapping[str, str]) -> list[str]:
+    """What keeps the shards of a cluster from being in sync, a sentence each. C(stuck): database → state of a resharding job."""
+    names = {member.name for member in members}
+    found = []
+    strange: dict[str, list[str]] = {}
+    for name, map_ in maps.items():
+        for node in sorted({node for nodes in map_.ranges.values() for node in nodes}.difference(names)):
+            strange.setdefault(node, []).append(name)
+    found += [f"{node} is no member, and has shards of {listed(held)}" for node, held in sorted(strange.items())]
+    found += [f"{member.name} is in maintenance mode" for member in members if member.in_maintenance]
+    moving = sorted(name for name, map_ in maps.items() if map_.filling)
+    if moving:
+        found.append(f"copies are not full yet: {listed(moving)}")
+    if stuck:
+        found.append(
+            "resharding jobs have not ended: " + listed([f"{name} ({state})" for name, state in sorted(stuck.items())])
+        )
+    return found
+
+
 def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
     """Where the copies should be: as wanted, with as few copies to make as possible, on balance within one copy a node.
 
@@ -282,7 +309,11 @@ def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted
     database are spread as well. The members must be enough: see check_wanted().
     """
     allowed = [member for member in members if member.name in wanted.members and not member.gone]
-    current = {(name, range_): frozenset(nodes) for name, map_ in maps.items() for range_, nodes in map_.ranges.items()}
+    current = {
+        (name, range_): frozenset(wanted.instead.get(node, node) for node in nodes)
+        for name, map_ in maps.items()
+        for range_, nodes in map_.ranges.items()
+    }
     if wanted.placement is None:
         needs = {(name, range_): wanted.number(map_) for name, map_ in maps.items() for range_ in map_.ranges}
         return _Zone(allowed, current, needs, balance=wanted.balance).placed()

@@ -26,7 +26,9 @@ ROOMS = {
     if path.name != "__init__.py"
 }
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
-RESOURCES = [path for room, path in sorted(ROOMS.items()) if room.startswith("_resources/")]
+RESOURCES = [path for room, path in sorted(ROOMS.items()) if re.match(r"_resources/[^_]", room)]
+# What several resources share.
+SHARED = {room for room in ROOMS if room.startswith("_resources/_")}
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
 # The layers, from the top: a file imports what stands in its own folder or in one below it.
@@ -71,14 +73,14 @@ def test_nothing_is_imported_in_a_circle() -> None:
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_no_resource_knows_another_unless_it_is_made_of_others(path: Path) -> None:
-    others = {room for room in imported(path) if room.startswith("_resources/")}
+    others = {room for room in imported(path) if room.startswith("_resources/")} - SHARED
     composed = isinstance(importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE, Composition)
     assert bool(others) == composed
 
 
 def test_every_module_has_a_resource_of_its_own() -> None:
     used = [room for path in MODULES for room in imported(path) if room.startswith("_resources/")]
-    assert sorted(used) == sorted(room for room in ROOMS if room.startswith("_resources/"))
+    assert sorted(used) == sorted({room for room in ROOMS if room.startswith("_resources/")} - SHARED)
 
 
 @pytest.mark.parametrize("room", PURE)
@@ -197,7 +199,8 @@ def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Pa
         kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
         assert all(issubclass(resource.client._KIND, kind) for kind in kinds)
         return
-    owners = methods_of(module)
+    shared = [importlib.import_module(f"{PREFIX}.{room.replace('/', '.')}") for room in imported(path) & SHARED]
+    owners = methods_of(module).union(*map(methods_of, shared))
     assert owners or resource.plan is None
     kinds = (resource.client, getattr(resource.client, "_KIND", object))
     assert {owner for owner in owners if not any(issubclass(kind, owner) for kind in kinds)} == set()

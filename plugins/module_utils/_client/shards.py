@@ -1,0 +1,549 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Shards: the maps of all databases, copies of shards on single nodes, and moving them while the cluster serves."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from dataclasses import dataclass
+
+from .. import errors
+from .._rules import shards as rules
+from .cluster import Members
+from .http import is_ok, side_by_side
+from .restart import Restarts
+
+_PAGE = 1000
+"""How many shard maps are read with one request."""
+
+_REVISIONS = 500
+"""How many documents of a copy are compared with one request, where they are compared one by one."""
+
+_MODE = ("couchdb", "maintenance_mode")
+_MARK = ("couchdb", "couchpy_maintenance_mode")
+"""The setting that says that a move put the node in maintenance mode; its value is the mode that the node had before."""
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+_PUSH_EVERY = 5.0
+"""Seconds until the internal replication of a database is started again, if a copy is not full by then."""
+
+_INDEX_LOOKS = 3
+_INDEX_PAUSE = 0.5
+"""How often, and with how many seconds in between, a node is seen without an indexer until its indexes count as built."""
+
+_LINGER = 10.0
+"""Seconds from when a copy leaves the map until it is deleted: requests that began before read it to their end."""
+
+_PURGED_INFOS_LIMIT = 1000
+"""The value of C(_purged_infos_limit) of a new copy."""
+
+Copy = t.Tuple[str, str]
+"""A copy of a shard: its range, and the node that has it."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a copy of each range of a database holds, on average: documents, and bytes in files."""
+
+    documents: int
+    bytes: int
+
+
+class Shards(Members, Restarts):
+    """The part of Client for the placement of shards."""
+
+    def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
+        super().__init__(*arguments, **options)
+        self._own = ""
+        #: database → the revision of its map that this client wrote.
+        self._revs: dict[str, str] = {}
+        #: node → database → what identifies its state when the node went into maintenance mode.
+        self._states: dict[str, dict[str, t.Any]] = {}
+        #: database → when a copy left its map.
+        self._left: dict[str, float] = {}
+        self._limits: dict[str, int] = {}
+
+    def shard_maps(self) -> dict[str, rules.Map]:
+        """The shard maps of all databases by name, as the node that answers has them. For server admins.
+
+        Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#updating-cluster-metadata-to-reflect-the-new-target-shard-s
+        """
+        path = self.dialect.shard_map(self._own_node())
+        found: dict[str, rules.Map] = {}
+        after: dict[str, t.Any] = {}
+        while True:
+            query = {"include_docs": True, "limit": _PAGE, **after}
+            rows = self.request("GET", path, query=query).body["rows"]
+            for row in rows:
+                if not row["id"].startswith("_design/"):
+                    found[row["id"]] = rules.shard_map(row["doc"])
+            if len(rows) < _PAGE:
+                return found
+            after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
+
+    def shard_members(self) -> list[rules.Member]:
+        """The members of the cluster with their zones and maintenance modes. Takes two requests, and one for each member.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
+        """
+        membership = self.membership()
+        zones = self.zones()
+
+        def ask(name: str) -> rules.Member:
+            if name not in membership["all_nodes"]:
+                return rules.Member(name, zones.get(name), up=False)
+            try:
+                settings = self.config(_MODE[0], node=name)
+            except errors.NodeDown:
+                return rules.Member(name, zones.get(name), up=False)
+            mode = settings.get(_MODE[1], "false")
+            return rules.Member(name, zones.get(name), mode=mode, marked=_MARK[1] in settings)
+
+        return side_by_side(ask, membership["cluster_nodes"])
+
+    def zones(self) -> dict[str, str]:
+        """The zones of the members that have one, by name.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
+        """
+        path = (*self.dialect.member(self._own_node(), "_all_docs"),)
+        rows = self.request("GET", path, query={"include_docs": True}).body["rows"]
+        return {row["id"]: str(row["doc"]["zone"]) for row in rows if row["doc"].get("zone") is not None}
+
+    def set_zone(self, name: str, zone: str) -> None:
+        """Set the zone of a member. Raises NotFound if it is no member, Conflict if its document was changed meanwhile.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
+        """
+        path = self.dialect.member(self._own_node(), name)
+        document = self.request("GET", path).body
+        self.request("PUT", path, body={**document, "zone": zone}, expect=is_ok)
+        self._comes_about(lambda: self.zones().get(name) == zone, 5)
+
+    def leftovers(
+        self, maps: t.Mapping[str, rules.Map], members: t.Sequence[rules.Member]
+    ) -> list[tuple[str, str, str]]:
+        """The copies that a move took out of a map and that are still on their node, as (database, range, node).
+
+        Takes a request for each node that is up and had such a copy.
+        """
+        up = {member.name for member in members if member.up}
+        removed: dict[str, dict[str, tuple[str, str, str]]] = {}
+        for name, map_ in maps.items():
+            for range_, node in map_.removed:
+                if node in up:
+                    removed.setdefault(node, {})[map_.shard(range_)] = (name, range_, node)
+        nodes = sorted(removed)
+        held = side_by_side(lambda node: self.request("GET", ("_node", node, "_all_dbs")).body, nodes)
+        return sorted(
+            removed[node][shard] for node, shards in zip(nodes, held) for shard in shards if shard in removed[node]
+        )
+
+    def copy_sizes(self, names: t.Sequence[str]) -> dict[str, Sizes]:
+        """How much one copy of one range of these databases holds, on average. Takes a request for each hundred."""
+        found = {}
+        for name, info in self.dbs_info(list(names)).items():
+            if info is not None:
+                q = max(info.get("cluster", {}).get("q", 1), 1)
+                found[name] = Sizes(-(-info["doc_count"] // q), -(-info.get("sizes", {}).get("file", 0) // q))
+        return found
+
+    def resharding(self) -> dict[str, str]:
+        """The databases with a resharding job that has not ended, by name, each with the job's state."""
+        return {name: state for name, state in self.reshard_states().items() if state not in ("completed", "failed")}
+
+    def reshard_states(self) -> dict[str, str]:
+        """The databases with a resharding job, by name, each with the state of a job, one that has not ended if there is one.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#get--_reshard-jobs
+        """
+        jobs = self.request("GET", ("_reshard", "jobs"), accept=(404,)).body.get("jobs", [])
+        ended = ("completed", "failed")
+        jobs.sort(key=lambda job: (job["job_state"] not in ended, job["job_state"] == "failed"))
+        return {rules.database_of(job["source"]): job["job_state"] for job in jobs}
+
+    def sync_gaps(self) -> list[str]:
+        """What keeps the cluster from being in sync, a sentence each; nothing if it is.
+
+        In sync is a cluster whose members are all up, connected with each other and out of maintenance mode, with no internal
+        replication waiting, no shard on a node that is no member, no copy that a move has not filled, and no resharding job
+        that is not at its end. Takes two requests for each member, and five and one for each thousand databases.
+        """
+        gaps = self.cluster_seen().gaps()
+        stuck = {name: state for name, state in self.reshard_states().items() if state != "completed"}
+        return [*gaps, *rules.sync_gaps(self.shard_maps(), self.shard_members(), stuck)]
+
+    def await_sync(self, wait_timeout: float = 60) -> None:
+        """Wait until the cluster is in sync, and is so a second later too. Raises NotInSync, saying what is missing.
+
+        CouchDB counts an internal replication only once it has begun, up to a second after a write.
+        """
+        gaps: list[str] = []
+        seen = [0.0]
+
+        def settled() -> bool:
+            try:
+                gaps[:] = self.sync_gaps()
+            except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
+                gaps[:] = [str(error)]
+            if gaps:
+                seen[0] = 0.0
+                return False
+            seen[0] = seen[0] or time.monotonic()
+            return time.monotonic() - seen[0] >= _LONGEST_PAUSE
+
+        if not self._comes_about(settled, wait_timeout):
+            raise errors.NotInSync(
+                f"the cluster is not in sync after {wait_timeout:g} s: {'; '.join(gaps) or 'it just came to be'}"
+            )
+
+    # The steps of a move
+
+    def enter_maintenance(self, node: str, databases: t.Sequence[str]) -> None:
+        """Put a node in maintenance mode for a move, so that its copies take no part in reads and writes.
+
+        The mode that it had is kept in its settings, which survives a restart of the node, and the end of this process.
+        C(databases) are those with copies on the node.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        settings = self.config(_MODE[0], node=node)
+        if _MARK[1] not in settings:
+            self.config(*_MARK, node=node, value=settings.get(_MODE[1]) or "false")
+        if settings.get(_MODE[1]) != "true":
+            self._states[node] = self._database_states(databases)
+            self.config(*_MODE, node=node, value="true")
+
+    def fill_copies(
+        self,
+        database: str,
+        rev: str,
+        number: int,
+        add: t.Sequence[Copy],
+        remove: t.Sequence[Copy] = (),
+        wait_timeout: float = 3600,
+    ) -> dict[str, t.Any]:
+        """Add copies to the map of a database, each given as (range, node), and wait until each is as full as the others.
+
+        Copies in C(remove), on nodes that are gone, leave the map with the same write. The nodes of new copies must be in maintenance
+        mode. C(rev) is the map's revision, C(number) how many copies each range should keep. Raises Conflict if somebody else changed the
+        map, NotInSync if a copy isn't full after C(wait_timeout) seconds without any progress.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#moving-a-shard
+        """
+        self._write_map(database, rev, lambda document: rules.changed_map(document, number, add, remove))
+        self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
+        self._await_full(database, add, wait_timeout)
+        self._await_indexes(database, sorted({node for _range, node in add}), wait_timeout)
+        return {"copies": side_by_side(lambda copy: self._held(database, *copy), list(add))}
+
+    def leave_maintenance(
+        self,
+        node: str,
+        databases: t.Sequence[str],
+        filled: t.Sequence[tuple[str, str]] = (),
+        wait_timeout: float = 3600,
+    ) -> None:
+        """End the maintenance mode that a move put a node in, with its copies as current as can be.
+
+        C(databases) are those with copies on the node, C(filled) the copies that were filled, as (database, range). Writes of the
+        meantime are copied to it right before and after. Raises NotInSync if that doesn't end in time.
+        """
+        settings = self.config(_MODE[0], node=node)
+        if _MARK[1] not in settings:
+            return
+        before, now = self._states.pop(node, {}), self._database_states(databases)
+        busy = sorted(
+            {*(name for name, state in now.items() if before.get(name) != state), *(name for name, _range in filled)}
+        )
+        maps = {name: self._map(name) for name in busy}
+        copies = [(name, r, node) for name, map_ in maps.items() for r, nodes in map_.ranges.items() if node in nodes]
+        if settings.get(_MODE[1]) == "true":
+            self._push(busy)
+            side_by_side(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
+            self._push(busy)
+            mode = settings[_MARK[1]]
+            if mode == "false":
+                self.config(*_MODE, node=node, delete=True)
+            if mode != "false" or self.config(_MODE[0], node=node).get(_MODE[1], "false") == "true":
+                self.config(*_MODE, node=node, value=mode)
+            self._push(busy)
+        side_by_side(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
+        for name in sorted({name for name, _range in filled}):
+            if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
+                self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
+        self.config(*_MARK, node=node, delete=True)
+
+    def settle_map(
+        self, database: str, rev: str, number: int, full: t.Sequence[Copy] = (), remove: t.Sequence[Copy] = ()
+    ) -> dict[str, t.Any]:
+        """Write to the map of a database that copies are full, and take others out of it, each given as (range, node).
+
+        Raises Conflict if somebody else changed the map since C(rev), or since this client wrote it.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#update-cluster-metadata-again-to-remove-the-source-shard
+        """
+
+        def changed(document: rules.Document) -> rules.Document:
+            left = rules.changed_map(document, number, (), remove) if remove else document
+            return rules.settled_map(left, full)
+
+        self._write_map(database, rev, changed)
+        if remove:
+            self._left[database] = time.monotonic()
+        return {"ok": True}
+
+    def delete_copy(self, database: str, range_: str, node: str, wait_timeout: float = 3600) -> dict[str, t.Any]:
+        """Delete a copy that is in no map any more from its node, once all that is in it is in the copies of the map.
+
+        Raises NotInSync if it holds something that they don't, and Conflict if it is in the map again.
+        """
+        time.sleep(max(0.0, self._left.get(database, 0.0) + _LINGER - time.monotonic()))
+        deadline = time.monotonic() + wait_timeout
+        pushed = 0.0
+        while True:
+            map_ = self._map(database)
+            if node in map_.ranges.get(range_, ()):
+                raise errors.Conflict(f"{node} has a copy of {database} {range_} in the map again", status=409)
+            shard = map_.shard(range_)
+            others = [name for name in map_.ranges[range_] if name in self.membership()["all_nodes"]]
+            try:
+                lacks = [other for other in others if self._missing(shard, node, other)]
+            except errors.NodeDown:
+                raise
+            except errors.NotFound:
+                # It is gone already.
+                return {"ok": True}
+            if others and not lacks:
+                break
+            if time.monotonic() >= deadline:
+                raise errors.NotInSync(
+                    f"the copy of {database} {range_} on {node} holds what {', '.join(lacks) or 'no other copy'} lacks, and was not deleted"
+                )
+            if time.monotonic() - pushed > _PUSH_EVERY:
+                # A change of the copy makes its node replicate it to those that are in the map.
+                limit = self.request("GET", ("_node", node, shard, "_revs_limit")).body
+                self.request("PUT", ("_node", node, shard, "_revs_limit"), body=limit, expect=is_ok)
+                pushed = time.monotonic()
+            time.sleep(_LONGEST_PAUSE / 2)
+        self.request("DELETE", ("_node", node, shard), accept=(404,))
+        return {"ok": True}
+
+    # What they are made of
+
+    def _own_node(self) -> str:
+        """The node that answers first: all maps are written there, as two nodes would make conflicts."""
+        if not self._own:
+            self._own = self.local_node()
+        return self._own
+
+    def _map_path(self, database: str, node: str = "") -> tuple[str, ...]:
+        return (*self.dialect.shard_map(node or self._own_node())[:-1], database)
+
+    def _map(self, database: str) -> rules.Map:
+        return rules.shard_map(self.request("GET", self._map_path(database)).body)
+
+    def _write_map(self, database: str, rev: str, change: t.Callable[[rules.Document], rules.Document]) -> None:
+        """Change the map of a database, if it is still the one that was planned for, and wait until each node has it."""
+        document = self.request("GET", self._map_path(database)).body
+        if document["_rev"] != self._revs.get(database, rev):
+            raise errors.Conflict(f"the shard map of {database} was changed meanwhile", status=409)
+        changed = change(document)
+        if changed != document:
+            answer = self.request("PUT", self._map_path(database), body=changed, expect=is_ok).body
+            self._revs[database] = answer["rev"]
+        else:
+            self._revs[database] = document["_rev"]
+        nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
+
+        def has_it(node: str) -> bool:
+            try:
+                found = self.request("GET", self._map_path(database, node), accept=(404,)).body
+            except errors.CouchDBError:
+                # It has just gone down, and gets the map when it is back.
+                return node not in self.membership()["all_nodes"]
+            return bool(found.get("_rev") == self._revs[database])
+
+        if not self._comes_about(lambda: all(side_by_side(has_it, nodes)), self.timeout):
+            raise errors.NotInSync(f"the shard map of {database} did not reach all nodes within {self.timeout:g} s")
+
+    def _push(self, databases: t.Sequence[str]) -> None:
+        """Start the internal replication between all copies of these databases."""
+
+        def push(name: str) -> None:
+            try:
+                self.request("POST", (name, "_sync_shards"), body={}, expect=is_ok, repeatable=True)
+            except errors.NotFound:
+                # Somebody deleted it.
+                return
+
+        side_by_side(push, list(databases))
+
+    def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
+        """Wait until these copies hold all that the full copies of their ranges held when this began."""
+        map_ = self._map(database)
+        up = self.membership()["all_nodes"]
+        waited = time.monotonic()
+        pushed = 0.0
+        seen: t.Any = None
+        marks: dict[tuple[Copy, str], _State] = {}
+        left = list(copies)
+        while True:
+            lacks = {}
+            for copy in left:
+                try:
+                    lacks[copy] = self._lack(map_, copy, up, marks, check)
+                except errors.NodeDown:
+                    raise
+                except errors.NotFound:
+                    lacks[copy] = "it does not exist yet"
+            left = [copy for copy in left if lacks[copy]]
+            if not left:
+                return
+            progress = tuple(lacks[copy] for copy in left)
+            if progress != seen:
+                seen, waited = progress, time.monotonic()
+            if time.monotonic() - waited >= wait_timeout:
+                range_, node = left[0]
+                raise errors.NotInSync(
+                    f"the copy of {database} {range_} on {node} is not full after {wait_timeout:g} s without progress: {lacks[left[0]]}"
+                )
+            if time.monotonic() - pushed >= _PUSH_EVERY:
+                self._push([database])
+                pushed = time.monotonic()
+            time.sleep(min(_FIRST_PAUSE + (time.monotonic() - waited) / 10, _LONGEST_PAUSE))
+
+    def _lack(
+        self, map_: rules.Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
+    ) -> str:
+        """What a copy lacks of what the other full copies of its range held when they were first asked; nothing if it is full."""
+        range_, node = copy
+        shard = map_.shard(range_)
+        unfilled = map_.filling.get(range_, ())
+        sources = [name for name in map_.ranges[range_] if name != node and name in up and name not in unfilled]
+        for source in sources:
+            if (copy, source) not in marks:
+                marks[copy, source] = self._state(shard, source)
+        info = self.request("GET", ("_node", node, shard)).body
+        documents = info["doc_count"] + info["doc_del_count"]
+        for source in sources:
+            state = marks[copy, source]
+            checkpoint = self._checkpoint(shard, state.uuid, node, info["uuid"])
+            if checkpoint < state.seq:
+                return f"it has {documents} documents, and change {checkpoint} of {state.seq} of {source}"
+            if check and documents < state.documents:
+                # Counted anew: documents may have been purged.
+                marks[copy, source] = self._state(shard, source)
+                return f"it has {documents} of {state.documents} documents of {source}"
+        if check:
+            for source in sources[:1]:
+                self._match_settings(shard, source, node)
+            for source in sources:
+                self._copy_local_documents(shard, source, node)
+        return ""
+
+    def _held(self, database: str, range_: str, node: str) -> dict[str, t.Any]:
+        """How much a copy holds."""
+        info = self.request("GET", ("_node", node, self._map(database).shard(range_))).body
+        return {"range": range_, "node": node, "documents": info["doc_count"], "bytes": info["sizes"]["file"]}
+
+    def _state(self, shard: str, node: str) -> _State:
+        """How far a copy is now: its UUID, documents, and the number of its last change of a document."""
+        info = self.request("GET", ("_node", node, shard)).body
+        # The number of the database itself is higher, as changes of its settings count too.
+        rows = self.request("GET", ("_node", node, shard, "_changes"), query={"descending": True, "limit": 1}).body[
+            "results"
+        ]
+        return _State(info["uuid"], info["doc_count"] + info["doc_del_count"], rows[0]["seq"] if rows else 0)
+
+    def _checkpoint(self, shard: str, source: str, node: str, target: str) -> int:
+        """Up to which change of the source, a copy's UUID, the internal replication has brought its copy on a node."""
+        path = ("_node", node, shard, "_local", rules.checkpoint_id(source, target))
+        answer = self.request("GET", path, accept=(404,))
+        return int(answer.body["seq"]) if answer.status == 200 else 0
+
+    def _match_settings(self, shard: str, source: str, node: str) -> None:
+        """Give a copy the settings of another that the internal replication doesn't bring, or brings later."""
+        for name in ("_revs_limit", "_security"):
+            desired = self.request("GET", ("_node", source, shard, name)).body
+            if self.request("GET", ("_node", node, shard, name)).body != desired:
+                self.request("PUT", ("_node", node, shard, name), body=desired, expect=is_ok)
+
+    def _copy_local_documents(self, shard: str, source: str, node: str) -> None:
+        """Copy local documents, such as the checkpoints of replications, which the internal replication leaves out."""
+        ours, theirs = self._local_documents(shard, source), self._local_documents(shard, node)
+        for name, document in ours.items():
+            current = theirs.get(name)
+            if current is None or _number(current) < _number(document):
+                body = {key: value for key, value in document.items() if key != "_rev"}
+                if _number(document) > 1:
+                    # The copy gets the number after this one.
+                    body["_rev"] = f"0-{_number(document) - 1}"
+                path = ("_node", node, shard, "_local", name[len("_local/") :])
+                self.request("PUT", path, body=body, expect=is_ok)
+
+    def _local_documents(self, shard: str, node: str) -> dict[str, dict[str, t.Any]]:
+        path = ("_node", node, shard, "_local_docs")
+        rows = self.request("GET", path, query={"include_docs": True}).body["rows"]
+        return {row["id"]: row["doc"] for row in rows if not rules.is_internal(row["id"])}
+
+    def _missing(self, shard: str, node: str, other: str) -> bool:
+        """Whether a copy has revisions that another lacks. They are compared from the last checkpoint between the two on."""
+        uuid = self.request("GET", ("_node", node, shard)).body["uuid"]
+        try:
+            since = self._checkpoint(shard, uuid, other, self.request("GET", ("_node", other, shard)).body["uuid"])
+        except errors.NodeDown:
+            raise
+        except errors.NotFound:
+            return True
+        while True:
+            query = {"since": since, "limit": _REVISIONS, "style": "all_docs"}
+            changes = self.request("GET", ("_node", node, shard, "_changes"), query=query).body
+            revs = {row["id"]: [change["rev"] for change in row["changes"]] for row in changes["results"]}
+            if not revs:
+                return False
+            lacks = self.request("POST", ("_node", other, shard, "_revs_diff"), body=revs, repeatable=True).body
+            if any(entry.get("missing") for entry in lacks.values()):
+                return True
+            since = changes["last_seq"]
+
+    def _await_indexes(self, database: str, nodes: t.Sequence[str], wait_timeout: float) -> None:
+        """Wait until nodes build no index of a database any more; CouchDB builds those of a new copy by itself."""
+        deadline = time.monotonic() + wait_timeout
+        looks = 0
+        while looks < _INDEX_LOOKS:
+            tasks = self.request("GET", ("_active_tasks",)).body
+            busy = any(
+                task.get("type") == "indexer"
+                and task.get("node") in nodes
+                and rules.database_of(str(task.get("database"))) == database
+                for task in tasks
+            )
+            looks = 0 if busy else looks + 1
+            if time.monotonic() >= deadline:
+                return
+            if looks < _INDEX_LOOKS:
+                time.sleep(_INDEX_PAUSE)
+
+    def _database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
+        """What changes with each write to these databases."""
+        return {name: info and info.get("update_seq") for name, info in self.dbs_info(list(names)).items()}
+
+
+@dataclass(frozen=True)
+class _State:
+    uuid: str
+    documents: int
+    seq: int
+
+
+def _number(document: t.Mapping[str, t.Any]) -> int:
+    """How often a local document was written."""
+    return int(str(document["_rev"]).rpartition("-")[2])

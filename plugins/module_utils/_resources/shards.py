@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The placement of shards: what couchdb_shards declares, finds, changes and reports."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._client.shards import Shards
+from .._engine.module import Resource
+from .._engine.plan import Change, Plan
+from .._rules import shards as rules
+from .._rules.names import check_database_name, check_node_name
+from .._rules.shards import Wanted
+from ..errors import InvalidInput
+from ._moves import Move, Observed, changes_of, looked_at_closely, moved, placed, warnings
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "databases": {"type": "list", "elements": "str"},
+    "members": {"type": "list", "elements": "str"},
+    "copies": {"type": "int"},
+    "placement": {"type": "dict"},
+    "state": {"type": "str", "choices": ["balanced", "placed"], "default": "balanced"},
+    "max_parallel": {"type": "int", "default": 4},
+    "wait_timeout": {"type": "int", "default": 3600},
+}
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The options, checked. C(databases) and C(members) are None for all."""
+
+    databases: list[str] | None
+    members: list[str] | None
+    copies: int | None
+    placement: dict[str, int] | None
+    balance: bool
+    max_parallel: int
+    wait_timeout: int
+
+
+def desire(params: dict[str, t.Any]) -> Desired:
+    """The options, checked. Raises InvalidInput."""
+    for name in params["databases"] or []:
+        check_database_name(name, "databases")
+    for name in params["members"] or []:
+        check_node_name(name, "members")
+    for option in ("databases", "members"):
+        if params[option] == []:
+            raise InvalidInput(option, "is empty. Name at least one, or remove the option")
+    for option in ("copies", "max_parallel", "wait_timeout"):
+        if params[option] is not None and params[option] < 1:
+            raise InvalidInput(option, f"is {params[option]}. Set 1 or more")
+    placement = params["placement"]
+    return Desired(
+        databases=params["databases"] and list(dict.fromkeys(params["databases"])),
+        members=params["members"] and list(dict.fromkeys(params["members"])),
+        copies=params["copies"],
+        placement=None if placement is None else rules.checked_placement(placement, params["copies"]),
+        balance=params["state"] == "balanced",
+        max_parallel=params["max_parallel"],
+        wait_timeout=params["wait_timeout"],
+    )
+
+
+def observe(client: Shards, desired: Desired) -> Observed:
+    """Where the copies are. What is to be moved is looked at more closely."""
+    client.dialect.check_cluster()
+    maps, members = client.shard_maps(), client.shard_members()
+    observed = Observed(maps, members, client.leftovers(maps, members))
+    move = _move(desired, observed)
+    return observed if move is None else looked_at_closely(client, observed, move)
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """The copies that must be made and removed. Raises InvalidInput for a placement that the members can't have."""
+    names = [member.name for member in observed.members]
+    unknown = [name for name in desired.members or [] if name not in names]
+    if unknown:
+        raise InvalidInput(
+            "members",
+            f"{', '.join(unknown)}: not in the cluster. Add it with couchdb_cluster, or name one of {', '.join(names)}",
+        )
+    move = _move(desired, observed)
+    if move is None:
+        missing = ", ".join(name for name in desired.databases or [] if name not in observed.maps)
+        return Plan(
+            predicted=observed,
+            unmet=InvalidInput("databases", f"{missing}: no such database. Create it, or remove it from the list"),
+        )
+    rules.check_wanted(move.wanted, observed.members, [observed.maps[name] for name in move.databases])
+    changes, maps, blocked = changes_of(observed, move)
+    return Plan(
+        tuple(changes),
+        replace(observed, maps=maps, leftovers=[]),
+        warnings=warnings(changes, observed),
+        shortfall=blocked,
+    )
+
+
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
+    """Where the copies are, and those that were made."""
+    names = [name for name in observed.maps if desired.databases is None or name in desired.databases]
+    made = moved(changes, observed.sizes)
+    return {
+        "databases": [placed(observed.maps[name]) for name in names],
+        "moved": made,
+        "documents": sum(row["documents"] for row in made),
+        "bytes": sum(row["bytes"] for row in made),
+    }
+
+
+def _move(desired: Desired, observed: Observed) -> Move | None:
+    """What is to be moved; None if a database that the task names does not exist."""
+    names = list(observed.maps) if desired.databases is None else desired.databases
+    if any(name not in observed.maps for name in names):
+        return None
+    members = frozenset(desired.members or [member.name for member in observed.members])
+    wanted = Wanted(members, desired.copies, desired.placement, balance=desired.balance)
+    return Move(names, wanted, desired.max_parallel, desired.wait_timeout)
+
+
+RESOURCE = Resource(desire, observe, report, plan, client=Shards, options=ARGUMENT_SPEC)
