@@ -57,9 +57,18 @@ options:
     type: list
     elements: str
     default: [all]
+  persist:
+    description:
+      - Whether CouchDB writes the settings to its files. With V(false) they are in memory only, and the next start of the node forgets
+        them.
+    type: bool
+    default: true
 notes:
   - This module does not manage server admins. Use M(couchpy.couchdb.couchdb_admin).
-  - CouchDB logs the values that it receives over HTTP. Keep secrets such as C(chttpd_auth/secret) in a file on the server instead.
+  - CouchDB logs each change of a setting with its value, as a notice. While this module sets a secret, such as C(chttpd_auth/secret) or
+    a key in C(jwt_keys), the node logs warnings and errors only, so that the secret reaches no log. CouchDB stores it in its last ini file.
+  - A new C(chttpd_auth/secret) on all nodes ends no session from CouchDB 3.5.2 on, which accepts the old secret until C(chttpd_auth/timeout)
+    has passed. Before 3.5.2 all sessions end.
   - CouchDB refuses changes of some sections over HTTP, such as C(query_servers). This module refuses them before it changes anything.
 seealso:
   - name: CouchDB's settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._client.server import Server
+from .._client.server import IN_MEMORY, Server
 from .._engine.module import Resource
 from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
 from .._rules.config import (
@@ -34,6 +34,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "value": {"type": "raw"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "nodes": {"type": "list", "elements": "str", "default": ["all"]},
+    "persist": {"type": "bool", "default": True},
 }
 
 
@@ -43,6 +44,7 @@ class Desired:
 
     settings: dict[tuple[str, str], str | None]
     nodes: list[str]
+    persist: bool = True
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -52,8 +54,10 @@ def desire(params: dict[str, t.Any]) -> Desired:
         absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
         text = None if absent else setting_text(value, options["value"])
         check_setting(section, key, text, options)
+        if not params["persist"] and needs_restart(section, key):
+            raise InvalidInput("persist", f"must be true for {section}/{key}, which CouchDB reads only when it starts")
         wanted[section, key] = text
-    return Desired(wanted, params["nodes"])
+    return Desired(wanted, params["nodes"], params["persist"])
 
 
 def observe(client: Server, desired: Desired) -> dict[str, t.Any]:
@@ -74,7 +78,7 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
         for (section, key), text in desired.settings.items():
             held = held_settings.get(section, {}).get(key)
             if not same_setting(text, held):
-                changes.append(_change(node, section, key, held, text))
+                changes.append(_change(node, section, key, held, text, desired.persist))
                 predicted[node].setdefault(section, {})[key] = text
         if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
             raise InvalidInput(
@@ -145,9 +149,11 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[s
             yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
 
 
-def _change(node: str, section: str, key: str, held: t.Any, text: str | None) -> Change:
+def _change(node: str, section: str, key: str, held: t.Any, text: str | None, persist: bool) -> Change:
     # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there.
     wanted: dict[str, t.Any] = {"delete": True} if text is None else {"value": text}
+    if not persist:
+        wanted["hthdrs"] = IN_MEMORY
     return Change(
         action="delete" if text is None else "create" if held is None else "update",
         what="setting",

@@ -23,6 +23,7 @@ PARAMS: dict[str, t.Any] = {
     "value": None,
     "state": "present",
     "nodes": ["all"],
+    "persist": True,
 }
 
 
@@ -291,3 +292,22 @@ def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pyte
     assert outcome.shortfall is None
     assert held == {node: {"log": {"level": "info"}} for node in held}
     assert len(outcome.changes) == 3
+
+
+def test_settings_in_memory_are_sent_with_the_header_that_says_so() -> None:
+    settings = {"log": {"level": "debug", "file": None}}
+    desired = resource.desire({**PARAMS, "settings": settings, "persist": False})
+    plan = resource.plan(desired, {NODE: {"log": {"level": "info", "file": "f"}}})
+    assert [change.arguments["hthdrs"] for change in plan.changes] == [{"X-Couch-Persist": "false"}] * 2
+
+
+def test_what_is_read_at_the_start_only_can_not_be_in_memory_only() -> None:
+    settings = {"couchdb": {"database_dir": "/srv"}}
+    with pytest.raises(InvalidInput, match="^persist: must be true for couchdb/database_dir"):
+        resource.desire({**PARAMS, "settings": settings, "persist": False})
+
+
+def test_the_log_level_changes_after_the_secrets() -> None:
+    settings = {"log": {"level": "debug"}, "chttpd_auth": {"secret": "s"}}
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    assert {change.path[-1]: change.stage for change in plan.changes} == {"level": 1, "secret": 0}
