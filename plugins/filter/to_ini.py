@@ -9,15 +9,32 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import is_secret_setting, text_secrets
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
-def to_ini(settings: t.Any) -> str:
-    """The text of an ini file with these settings. Raises AnsibleFilterError for what such a file can't hold."""
+def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
+    """The text of an ini file with these settings. Raises AnsibleFilterError for what such a file can't hold.
+
+    ``secrets``: whether only those settings are in it that are secret, or only the others.
+    """
     try:
-        return config.ini_text(settings)
+        text = config.ini_text(settings)
+        return text if secrets is None else config.ini_text(_part(settings, bool(secrets)))
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.to_ini: {error}") from None
+
+
+def _part(settings: t.Mapping[t.Any, t.Mapping[t.Any, t.Any]], secrets: bool) -> dict[t.Any, dict[t.Any, t.Any]]:
+    """Of settings, those that are secret, or hold the credentials of a URL; or the others."""
+    return {
+        section: {key: value for key, value in keys.items() if _is_secret(section, key, value) is secrets}
+        for section, keys in settings.items()
+    }
+
+
+def _is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
+    return is_secret_setting(str(section), str(key)) or (isinstance(value, str) and bool(text_secrets(value)))
 
 
 class FilterModule:

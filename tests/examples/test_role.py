@@ -123,7 +123,11 @@ def only_what_differs(server: embedded.Server, folder: Path, playbook: Path, *op
 
     changed, said = play(folder, playbook, *options)
     assert changed == 1
-    assert said.partition("\nchanged: ")[0].rpartition("TASK [")[2].startswith("couchpy.couchdb.server : Keep users]")
+    assert (
+        said.partition("\nchanged: ")[0]
+        .rpartition("TASK [")[2]
+        .startswith("couchpy.couchdb.server : Declare settings,")
+    )
     assert server.request("GET", path)[1]["roles"] == ["readers"]
 
 

@@ -4,8 +4,8 @@
 """Makes a signed Debian repository of stand-ins for Apache's ``couchdb`` package: ``stand_in.py CODENAME``.
 
 The packages of each release in RELEASES hold the embedded server, Node.js and its npm packages, so that they install and run
-without a network. The key is made for the repository and kept nowhere. README.md tells how the packages are like the real ones.
-Prints the folder, which holds ``couchdb-deb`` (the repository), ``keys.asc`` and ``fingerprint``. It is made once for the same sources.
+without a network. The key is made for the repository and not kept. README.md says how the packages are like the real ones.
+Prints the directory, which holds ``couchdb-deb`` (the repository), ``keys.asc`` and ``fingerprint``. The same sources build it once.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ sys.path.insert(0, str(SERVER))
 
 import run
 
-# Each release of the stand-in, and the dialect of the embedded server that is most like it.
+# Each release of the stand-in, and the dialect of the embedded server that is closest to it.
 RELEASES = {"3.4.3": "3", "3.5.1": "3"}
 
-# What of the npm packages nothing here runs.
+# Files of the npm packages that are not needed to run them.
 NEEDLESS = shutil.ignore_patterns(".bin", "*.md", "*.map", "darwin-*", "win32-*", "android-*")
 
 DAY_SECONDS = 24 * 60 * 60
@@ -39,7 +39,7 @@ UNSIGNED = "gpg is not installed; it signs the repository (Debian's package gpg)
 
 
 def command(*arguments: str | os.PathLike[str], **environment: str) -> str:
-    """Run a command; return what it printed. Ends the script if it fails, with what it said."""
+    """Run a command and return its output. If it fails, end the script with its output."""
     done = subprocess.run(
         [os.fspath(argument) for argument in arguments],
         env={**os.environ, **environment},
@@ -53,7 +53,7 @@ def command(*arguments: str | os.PathLike[str], **environment: str) -> str:
 
 
 def digest(node: str, codename: str) -> str:
-    """Return what the repository depends on, as a short text."""
+    """Return a digest of what the repository is built from."""
     found = hashlib.sha256(f"{codename} {os.stat(node).st_size}".encode())
     for folder in (HERE, SERVER / "lib"):
         for path in sorted(folder.rglob("*")):
@@ -68,13 +68,17 @@ def package(tree: Path, folder: Path) -> None:
     for path in [tree, *tree.rglob("*")]:
         if path.is_symlink():
             continue
-        script = path.parent.name in ("DEBIAN", "bin") and path.name not in ("control", "conffiles", "templates")
+        script = path.parent.name in ("DEBIAN", "bin", "init.d") and path.name not in (
+            "control",
+            "conffiles",
+            "templates",
+        )
         path.chmod(0o755 if path.is_dir() or script or path.name == "node" else 0o644)
     command("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, folder)
 
 
 def fill(tree: Path, values: dict[str, str]) -> None:
-    """Put values in the place of their names, ``@NAME@``, in all files of a tree."""
+    """Replace the names ``@NAME@`` by their values in all files of a tree."""
     for path in tree.rglob("*"):
         if path.is_file():
             text = path.read_text()
@@ -115,6 +119,7 @@ def make_release(scratch: Path, folder: Path, release: str, codename: str, archi
         },
     )
     home = tree / "opt/couchdb"
+    (home / "lib/couch").rename(home / f"lib/couch-{release}")
     for name in ("etc/local.d", "var"):
         (home / name).mkdir(parents=True, exist_ok=True)
     (tree / "var/lib/couchdb").mkdir(parents=True)
@@ -174,7 +179,7 @@ def sign(release: Path, folder: Path) -> None:
 
 
 def build(codename: str) -> Path:
-    """Make the repository of a distribution, unless it is there; return its folder."""
+    """Build the repository of a distribution unless it exists; return its directory."""
     node = run.wheel_node() or run.find_node()
     root = Path(os.environ.get("COUCHPY_CACHE") or run.REPOSITORY / ".cache").resolve() / "package"
     target = root / f"{codename}-{digest(node, codename)}"
@@ -182,7 +187,7 @@ def build(codename: str) -> Path:
         return target
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob("*-*"):
-        # A younger one may be what a host in another terminal installs from.
+        # A host in another terminal may be installing from a younger one.
         if time.time() - old.stat().st_mtime > DAY_SECONDS:
             shutil.rmtree(old)
     architecture = command("dpkg", "--print-architecture").strip()

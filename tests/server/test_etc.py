@@ -331,3 +331,32 @@ def test_another_cookie_lets_nobody_in(three, tmp_path):
         assert "rejected" in stranger.stop()[1]
     finally:
         stranger.close()
+
+
+def test_the_cookie_is_in_the_home_of_the_user_when_the_arguments_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with contextlib.closing(Daemon(tmp_path, "127.0.0.1", free_port(), free_port())) as daemon:
+        arguments = daemon.etc / "vm.args"
+        arguments.write_text("".join(line for line in arguments.open() if not line.startswith("-setcookie")))
+        cookie = tmp_path / ".erlang.cookie"
+        cookie.write_text("crumbs")
+        cookie.chmod(0o640)
+        assert "must be accessible by owner only" in daemon.refusal()
+        cookie.chmod(0o400)
+        daemon.start()
+        assert daemon.stop()[0] == 0
+
+
+def test_an_environment_variable_names_the_ini_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(Daemon(tmp_path, "127.0.0.1", free_port(), free_port())) as daemon:
+        more = tmp_path / "more.ini"
+        more.write_text("[couchdb]\nmaintenance_mode = true\n")
+        named = [daemon.etc / "default.ini", more, daemon.etc / "local.d"]
+        monkeypatch.setenv("COUCHDB_INI_FILES", " ".join(map(str, named)))
+        daemon.start()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{daemon.url}/_up")
+        assert caught.value.code == 404
+        assert daemon.stop()[0] == 0

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a molecule scenario with all it needs, or says why it can't: ``scenarios.py SCENARIO [ARGUMENT...]``.
+"""Runs a molecule scenario with all it needs, or prints why it cannot: ``scenarios.py SCENARIO [ARGUMENT...]``.
 
-The scenario ``default`` needs no container. The others need systemd hosts. Where the environment names no image, they run with podman
-on an image that mmdebstrap makes, once, from Debian's packages; what is missing of these programs is installed by apt-get where
-this runs as root, and COUCHPY_NO_APT is not set. All that podman keeps is below .cache. Arguments after the scenario's name
-are molecule's: ``converge`` instead of ``test``, for one. extensions/molecule/README.md tells the variables of the environment.
+The scenario ``default`` needs no container. The others need systemd hosts. If the environment names no image, they run with podman
+on an image that mmdebstrap builds once from Debian's packages. apt-get installs missing programs if this runs as root and
+COUCHPY_NO_APT is not set. podman keeps everything below .cache. Arguments after the scenario's name go to molecule, such as
+``converge`` instead of ``test``. extensions/molecule/README.md has the environment variables.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WITHOUT_CONTAINER = {"default"}
 HOME = tree.CACHE / "home/molecule"
 CONTAINERS = tree.CACHE / "containers"
 
-# How long podman may take for one thing, with a machine's other cores at work on other tests.
+# Seconds that one command of podman may take on a busy machine.
 PATIENCE_SECONDS = 180
 
-# Debian's package of each program that makes and runs the hosts.
+# Debian's package of each program that builds and runs the hosts.
 PROGRAMS = {
     "podman": "podman",
     "runc": "runc",
@@ -47,14 +47,14 @@ PROGRAMS = {
 }
 FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
 
-# In the image; and beside it as packages, for what is tested to install.
+# Packages in the image, and those in its archive for the role to install.
 INCLUDED = "python3,systemd,systemd-sysv,dbus,python3-apt,ca-certificates,iproute2"
 AT_HAND = "adduser curl debconf init-system-helpers lsb-base procps gnupg python3-requests python3-debian libstdc++6"
 
-# How the line begins that says why a scenario did not run; check.py repeats it in its summary.
+# The beginning of the line with the reason why a scenario did not run; check.py repeats it in its summary.
 SKIPPED = "SKIPPED:"
 
-# What is needed of the PyPI package ansible.
+# The needed parts of the PyPI package ansible.
 CONNECTION = ("ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/")
 
 CONTAINERS_CONF = """\
@@ -81,7 +81,7 @@ skip_mount_home = "true"
 """
 
 
-# What Ansible's connection runs as docker. It does nothing so often as exec, for which podman starts five processes.
+# Ansible's connection runs this as docker. For its most frequent command, exec, podman would start five processes.
 DOCKER = """\
 #!/bin/sh
 if [ "$1" != exec ]; then
@@ -102,7 +102,7 @@ exec nsenter --all --target "$pid" env -i PATH=/usr/local/sbin:/usr/local/bin:/u
 
 
 class CannotRun(Exception):
-    """A scenario can't run here; the text says why."""
+    """A scenario cannot run here, for the reason in the message."""
 
 
 def is_there(program: str) -> bool:
@@ -111,16 +111,16 @@ def is_there(program: str) -> bool:
 
 
 def get_programs() -> None:
-    """See that the programs are there; install what is missing. Raises CannotRun."""
+    """Install missing programs. Raises CannotRun."""
     missing = [package for program, package in PROGRAMS.items() if not is_there(program)]
     if not missing:
         return
     what = f"Debian's packages {', '.join(missing)}"
     if os.environ.get("COUCHPY_NO_APT"):
-        raise CannotRun(f"{what} are not installed, and COUCHPY_NO_APT forbids to install them")
+        raise CannotRun(f"{what} are not installed, and COUCHPY_NO_APT forbids installing them")
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise CannotRun(f"{what} are not installed, and only root on Debian or Ubuntu can do that here")
-    print(f"Installing {what} on this machine; COUCHPY_NO_APT=1 forbids that", flush=True)
+    print(f"Installing {what} on this machine; COUCHPY_NO_APT=1 prevents that", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing]
     for command in (["apt-get", "update", "--quiet"], install):
@@ -183,7 +183,7 @@ def image(codename: str, environment: dict[str, str]) -> str:
 
 
 def try_host(image: str, environment: dict[str, str]) -> None:
-    """See that a host starts here, and one of a network of its own. Raises CannotRun: not every machine that is a container itself can."""
+    """Check that a host with a network of its own starts here. Raises CannotRun: not every container can run containers."""
     name = f"couchpy-try-{os.getpid()}"
     host = ["run", "--detach", "--name", name, "--network", name, "--systemd=always", image, "/sbin/init"]
     try:
@@ -198,7 +198,7 @@ def try_host(image: str, environment: dict[str, str]) -> None:
             if state == "degraded":
                 return
             if time.monotonic() > limit:
-                raise CannotRun(f"systemd did not come up in a host; it says {state or 'nothing'}")
+                raise CannotRun(f"systemd did not start in a host; its state is {state or 'unknown'}")
             time.sleep(0.5)
     finally:
         podman(["rm", "--force", "--time", "0", name], environment)
@@ -206,20 +206,20 @@ def try_host(image: str, environment: dict[str, str]) -> None:
 
 
 def podman(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run podman; return what came of it."""
+    """Run podman and return the result."""
     command = ["podman", *arguments]
     try:
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"nothing after {PATIENCE_SECONDS} s")
+        return subprocess.CompletedProcess(command, 1, "", f"no result after {PATIENCE_SECONDS} s")
 
 
 def connection_plugin() -> Path:
-    """Return a folder of collections with the connection to the hosts, taken out of the PyPI package ``ansible``.
+    """Return a directory of collections with the connection to the hosts, taken from the PyPI package ``ansible``.
 
-    It is Docker's, with which podman gets on as well; that of podman's own collection takes three times as long for a task.
+    It is Docker's, which also works with podman; the connection of podman's own collection takes three times as long for a task.
     """
     folder = tree.CACHE / "connection"
     if not (folder / ".complete").exists():
@@ -236,7 +236,7 @@ def connection_plugin() -> Path:
 
 
 def docker_that_is_podman() -> Path:
-    """Return a folder whose ``docker`` is podman, but for ``exec``."""
+    """Return a directory whose ``docker`` is podman, except for ``exec``."""
     folder = CONTAINERS / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "docker"
@@ -248,11 +248,11 @@ def docker_that_is_podman() -> Path:
 
 
 def hosts() -> dict[str, str]:
-    """See that systemd hosts can be made; return the variables the scenarios need for them. Raises CannotRun."""
+    """Check that systemd hosts can be created; return the variables that the scenarios need for them. Raises CannotRun."""
     if os.environ.get("COUCHPY_IMAGE"):
         return {}
     if os.geteuid() != 0:
-        raise CannotRun("making systemd hosts without a published image needs root; COUCHPY_IMAGE names one")
+        raise CannotRun("creating systemd hosts without a published image needs root; set COUCHPY_IMAGE to use one")
     get_programs()
     codename = os.environ.get("COUCHPY_DISTRIBUTION") or "bookworm"
     settings = podman_settings()
@@ -268,7 +268,7 @@ def play(scenario: str, arguments: Iterable[str]) -> int:
     collections = [tree.link()]
     path = [Path(sys.executable).parent, os.environ.get("PATH", ""), *FURTHER_PLACES]
     if scenario not in WITHOUT_CONTAINER:
-        # Scenarios that begin at the same time need the same.
+        # Scenarios that start at the same time need the same.
         with server.Lock(tree.CACHE / "hosts.lock"):
             needed = hosts()
         if os.environ.get("COUCHPY_ENGINE", "podman") == "podman":
@@ -291,7 +291,7 @@ def play(scenario: str, arguments: Iterable[str]) -> int:
 
 
 def main() -> int:
-    """Run a scenario; return 1 if it failed. One that can't run here is skipped, which is said."""
+    """Run a scenario; return 1 if it failed. One that cannot run here is skipped with a message."""
     scenario, *arguments = sys.argv[1:]
     try:
         return 1 if play(scenario, arguments) else 0

@@ -3,8 +3,8 @@
 
 """Writes the table of variables in a role's README from its meta/argument_specs.yml: ``variables.py [--check]``.
 
-The README keeps the table between two comments. With ``--check`` nothing is written, and 1 is returned when the table isn't
-what the specs say.
+The table is between two comments of the README. With ``--check``, nothing is written, and the exit status is 1 when the table differs
+from the specs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import tree
 import yaml
 
 ROLE = tree.ROOT / "roles" / "server"
-BEGIN = "<!-- made from meta/argument_specs.yml by tests/tools/variables.py -->\n"
-END = "<!-- end of what is made -->\n"
+BEGIN = "<!-- generated from meta/argument_specs.yml by tests/tools/variables.py -->\n"
+END = "<!-- end of the generated table -->\n"
 
 
 def options(role: Path = ROLE) -> dict[str, dict[str, Any]]:
@@ -38,13 +38,13 @@ def plain(text: str) -> str:
 
 
 def kind(option: dict[str, Any]) -> str:
-    """Return what an option's value is: its type, and that of the elements of a list."""
+    """Return the type of an option, with that of the elements of a list."""
     elements = f" of {option['elements']}" if "elements" in option else ""
     return f"{option['type']}{elements}"
 
 
 def default(option: dict[str, Any]) -> str:
-    """Return what an option is when it isn't given."""
+    """Return the default of an option as a cell."""
     if option.get("required"):
         return "**required**"
     if "default" not in option:
@@ -58,7 +58,7 @@ def described(option: dict[str, Any]) -> str:
     if "choices" in option:
         text += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
     if "options" in option:
-        text += " They are: " + ", ".join(f"`{name}`" for name in option["options"]) + "."
+        text += " Options: " + ", ".join(f"`{name}`" for name in option["options"]) + "."
     return text
 
 
@@ -71,11 +71,11 @@ def table(role: Path = ROLE) -> str:
 
 
 def with_table(readme: str, role: Path = ROLE) -> str:
-    """Return the README with the table in its place."""
+    """Return the README with the table replaced."""
     before, _begin, rest = readme.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not end:
-        raise ValueError("the README has no place for the table of variables")
+        raise ValueError("the README has no comments around the table of variables")
     return f"{before}{BEGIN}\n{table(role)}\n{END}{after}"
 
 

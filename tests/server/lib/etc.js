@@ -10,10 +10,20 @@
 
 'use strict';
 
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
+/** COUCHDB_INI_FILES, as bin/couchdb takes it: ini files and directories of them, in their order. */
+function iniFilesNamed(names) {
+  return names.split(/\s+/).filter((name) => name && fs.existsSync(name)).flatMap((name) => (
+    fs.statSync(name).isDirectory()
+      ? fs.readdirSync(name).filter((file) => file.endsWith('.ini')).sort().map((file) => path.join(name, file))
+      : [name]));
+}
+
 function iniFilesOf(directory) {
+  if (process.env.COUCHDB_INI_FILES) return iniFilesNamed(process.env.COUCHDB_INI_FILES);
   const below = (name) => {
     const folder = path.join(directory, name);
     if (!fs.existsSync(folder)) return [];
@@ -42,6 +52,14 @@ function addressOf(tuple) {
 
 const DISTRIBUTION_PORT = 9100;
 
+/** The cookie of a node whose vm.args has none: that of its user's home, which nobody else may read; one is made if it is missing. */
+function cookieOf(home) {
+  const file = path.join(home || '/', '.erlang.cookie');
+  if (!fs.existsSync(file)) fs.writeFileSync(file, crypto.randomBytes(10).toString('hex').toUpperCase(), { mode: 0o400 });
+  if (fs.statSync(file).mode & 0o77) throw new Error(`Cookie file ${file} must be accessible by owner only`);
+  return fs.readFileSync(file, 'latin1').trim();
+}
+
 /** What a node is started with: its name, its ini files, where its data lies, and how others reach it. */
 function readEtc(directory) {
   const file = path.join(directory, 'vm.args');
@@ -56,7 +74,7 @@ function readEtc(directory) {
     name,
     files,
     root: path.dirname(path.resolve(directory)),
-    cookie: flags.get('setcookie') || '',
+    cookie: flags.get('setcookie') || cookieOf(process.env.HOME),
     distribution: {
       address: addressOf(flags.get('kernel inet_dist_use_interface')),
       port: Number(flags.get('kernel inet_dist_listen_min')) || DISTRIBUTION_PORT,

@@ -89,3 +89,22 @@ def test_unknown_names_are_named_with_what_may_be_meant(
 def test_names_must_be_texts(given: t.Any) -> None:
     with pytest.raises(AnsibleFilterError, match="must be a list of texts"):
         unknown_names(*given)
+
+
+def test_an_ini_file_can_hold_the_secrets_alone_or_all_but_them() -> None:
+    settings = {
+        "admins": {"admin": "-pbkdf2-hash"},
+        "chttpd_auth": {"secret": "s", "timeout": 600, "proxy_use_secret": True},
+        "replicator": {"proxy": "http://ann:tulip@proxy.example.com/"},
+        "log": {"level": "info"},
+    }
+    shown, hidden = to_ini(settings, secrets=False), to_ini(settings, secrets=True)
+    assert "tulip" not in shown
+    assert "hash" not in shown
+    assert "secret = s" not in shown
+    assert "level = info" in shown
+    assert "timeout = 600" in shown
+    assert "level" not in hidden
+    assert sorted((shown + "\n" + hidden).replace("[chttpd_auth]", "").split()) == sorted(
+        to_ini(settings).replace("[chttpd_auth]", "").split()
+    )
