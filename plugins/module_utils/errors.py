@@ -16,6 +16,15 @@ from __future__ import annotations
 import re
 import typing as t
 
+_LISTED = 10
+"""How many things one message names."""
+
+
+def listed(names: t.Sequence[str], separator: str = ", ") -> str:
+    """Names as a message lists them, the first of many."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return separator.join(names[:_LISTED]) + more
+
 
 class CouchDBError(Exception):
     """Base of all errors of this collection.
@@ -45,6 +54,11 @@ class CouchDBError(Exception):
     @property
     def unsure(self) -> bool:
         """Whether what was asked may have been done all the same."""
+        return False
+
+    @property
+    def changed(self) -> bool:
+        """Whether what was asked has changed something, although it failed in the end."""
         return False
 
     def reworded(self, message: str, kind: type[CouchDBError]) -> CouchDBError:
@@ -120,7 +134,18 @@ class NodeDown(NotFound):
 
 
 class RestartFailed(CouchDBError):
-    """A node was not restarted, or was not back in time, or its cluster was not whole."""
+    """A node was not restarted, or was not back in time, or its cluster was not whole.
+
+    ``asked`` says whether the node was asked to restart.
+    """
+
+    def __init__(self, message: str, *, asked: bool = False, **fields: t.Any) -> None:
+        super().__init__(message, **fields)
+        self.asked = asked
+
+    @property
+    def changed(self) -> bool:
+        return self.asked
 
 
 class NotConnected(CouchDBError):
@@ -160,9 +185,8 @@ class CommitFailed(CouchDBError):
     """
 
     def __init__(self, written: list[dict[str, str]], refused: list[dict[str, str]]) -> None:
-        listed = ", ".join(f"{row['database']}/{row['id']} ({row['error']}: {row['reason']})" for row in refused[:10])
-        more = f" and {len(refused) - 10} more" if len(refused) > 10 else ""
-        super().__init__(f"{len(refused)} documents were refused: {listed}{more}; {len(written)} were written")
+        rows = [f"{row['database']}/{row['id']} ({row['error']}: {row['reason']})" for row in refused]
+        super().__init__(f"{len(refused)} documents were refused: {listed(rows)}; {len(written)} were written")
         self.written = written
         self.refused = refused
 

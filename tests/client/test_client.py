@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from servers import Server, unique
@@ -798,7 +799,7 @@ def test_hthdrs_of_a_call_are_added_and_win(connect: Connect, wire: Wire, new_na
 
 
 def test_hthdrs_may_hold_the_credentials(connect: Connect, couch: Client, server: Server) -> None:
-    authorization = couch._http.basic_authorization()
+    authorization = basic_authorization(couch.username, couch._http.password)
     nobody = connect(username=None)
     assert nobody.authsession(hthdrs={"Authorization": authorization})["userCtx"]["name"] == server.username
     assert nobody.authsession()["userCtx"]["name"] is None

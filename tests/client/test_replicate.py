@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from servers import Server, unique
@@ -197,7 +198,7 @@ def test_a_url_and_a_name(couch: Client, server: Server, source: Database, targe
 
 
 def test_objects_of_couchdb(couch: Client, source: Database, target: Database) -> None:
-    headers = {"Authorization": couch._http.basic_authorization()}
+    headers = {"Authorization": basic_authorization(couch.username, couch._http.password)}
     couch.replicate({"url": couch.url + source.name, "headers": headers}, target.name)
     assert ids(target) == ["a", "b", "c"]
 

@@ -22,7 +22,7 @@ import modules
 import proxy
 import pytest
 import yaml
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection, wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from cases import CASES, MAY_BE_DONE_TWICE, Case
 from couch import Couch
@@ -49,7 +49,8 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     pause = types.SimpleNamespace(
         monotonic=time.monotonic, time=time.time, sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE))
     )
-    monkeypatch.setattr(http, "time", pause)
+    for waiting in (connection, wait):
+        monkeypatch.setattr(waiting, "time", pause)
     monkeypatch.setitem(module.CONNECTION["timeout"], "type", "float")
     monkeypatch.setattr(proxy, "AWAY", 1.5 * LONGEST_PAUSE)
 

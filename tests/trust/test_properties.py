@@ -19,7 +19,7 @@ import modules
 import proxy
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords as hashes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import secrets as masking
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.security import (
@@ -27,6 +27,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.security im
     given_security,
     merged_security,
 )
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization, split_url
 from cases import PREFIX
 from couch import Couch
 from hypothesis import HealthCheck, assume, given, settings
@@ -290,7 +291,7 @@ def secrets(draw: st.DrawFn) -> tuple[str, str]:
 def refusal_of(url: str) -> str:
     """What is said of an address that is refused."""
     try:
-        http.split_address(url)
+        split_url(url)
     except errors.InvalidInput as error:
         return str(error)
     return ""
@@ -363,8 +364,8 @@ def test_no_secret_setting_is_shown(secret: tuple[str, str], setting: tuple[str,
 @given(secret=secrets(), words=st.sampled_from(["{} is wrong", "wrong: {}", "<{}>"]))
 def test_no_secret_that_a_server_repeats_is_shown(secret: tuple[str, str], words: str) -> None:
     text, core = secret
-    connection = http.Connection("http://host/", http.Options(username="admin", password=text))
-    for form in (text, quote(text, safe=""), connection.basic_authorization()):
-        shown = masking.mask_text(words.format(form), connection._secrets())
+    made = connection.Connection("http://host/", connection.Options(username="admin", password=text))
+    for form in (text, quote(text, safe=""), basic_authorization("admin", text)):
+        shown = masking.mask_text(words.format(form), made._secrets())
         assert core not in shown
         assert form not in shown

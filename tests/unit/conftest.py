@@ -10,6 +10,9 @@ import typing as t
 
 import pytest
 import responses
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import documents, restart, wait
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire
 
 
@@ -18,6 +21,15 @@ def wire() -> t.Iterator[Wire]:
     """A server made of a table, a CouchDB 3.4.3 with nothing in it."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield Wire(mock)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of all that waits: it passes in pauses alone."""
+    made = Clock()
+    for waiting in (wait, restart, documents, replications):
+        monkeypatch.setattr(waiting, "time", made.module)
+    return made
 
 
 @pytest.fixture

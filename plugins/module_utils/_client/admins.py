@@ -13,7 +13,7 @@ from .. import errors
 from .._rules import passwords
 from .._rules.dialect import LOCAL
 from .._rules.names import check_admin_name
-from .http import session_cookie
+from .answers import session_cookie
 from .server import Headers, Server
 
 

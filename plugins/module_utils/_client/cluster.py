@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import json
-import time
 import typing as t
 from dataclasses import replace
 
 from .. import errors
 from .._rules import cluster as rules
 from .._rules.dialect import LOCAL
+from .answers import is_ok
 from .database import Database as _Database
 from .databases import Databases
-from .http import is_ok, side_by_side
+from .parallel import in_parallel
 from .server import Headers, Server
+from .wait import wait_until, within
 
 LOOK_AT = (
     "Look at these: does its name resolve on the other nodes to the address that it listens at, do all have the same "
@@ -25,9 +26,6 @@ LOOK_AT = (
 """What keeps a node from connecting, which nothing over HTTP can tell apart."""
 
 _SHARDS_PAGE = 1000
-
-_POLL = 0.25
-"""Seconds between two questions while something is waited for."""
 
 _SETTLING = 5
 """Seconds that a server may take, at most, until its list of members shows what was written."""
@@ -81,7 +79,7 @@ class Members(Databases):
             return replace(node, maintenance_mode=mode)
 
         names = [*members, *(name for name in connected if name not in members)]
-        return side_by_side(ask, names), shards
+        return in_parallel(ask, names), shards
 
     def server(self, closely: bool = False) -> rules.Server:
         """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.
@@ -94,11 +92,12 @@ class Members(Databases):
         return rules.Server(node, version, self.config(), self.membership()["cluster_nodes"], self.shards())
 
     def servers(
-        self, urls: t.Mapping[str, str], closely: t.Collection[str] = ()
+        self, urls: t.Mapping[str, str], closely: t.Collection[str] = (), timeout: float | None = None
     ) -> dict[str, rules.Server | errors.CouchDBError]:
         """What answers at some addresses, asked side by side with the credentials of this client: a name each → its address.
 
         ``closely`` are the names of those that are asked for all. Where no good answer comes, it is the error that is given.
+        All answers together may take ``timeout`` seconds; without it, each request the client's.
         """
 
         def ask(name: str) -> rules.Server | errors.CouchDBError:
@@ -108,7 +107,8 @@ class Members(Databases):
                 return error
 
         names = list(urls)
-        return dict(zip(names, side_by_side(ask, names)))
+        with within(float("inf") if timeout is None else timeout):
+            return dict(zip(names, in_parallel(ask, names)))
 
     def join_node(
         self, name: str, node: str = LOCAL, wait_timeout: float | None = None, hthdrs: Headers = None
@@ -121,8 +121,12 @@ class Members(Databases):
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
         """
+
+        def apart(listed: dict[str, list[str]]) -> str:
+            return "" if all(name in listed[kind] for kind in ("all_nodes", "cluster_nodes")) else "it is not connected"
+
         answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
-        if wait_timeout is None or self._comes_about(lambda: self._is_connected(name, hthdrs), wait_timeout):
+        if wait_timeout is None or not self._await_list(apart, wait_timeout, f"{name} to connect", hthdrs):
             return t.cast("dict[str, t.Any]", answer.body)
         outcome = "was taken out again"
         try:
@@ -133,9 +137,11 @@ class Members(Databases):
             outcome = f"could not be taken out again ({error})"
         raise errors.NotConnected(f"{name} did not connect within {wait_timeout:g} s and {outcome}. {LOOK_AT}")
 
-    def _is_connected(self, name: str, hthdrs: Headers) -> bool:
-        membership = self.membership(hthdrs)
-        return name in membership["all_nodes"] and name in membership["cluster_nodes"]
+    def _await_list(
+        self, look: t.Callable[[dict[str, list[str]]], str], seconds: float, what: str, hthdrs: Headers
+    ) -> str:
+        """Wait until the list of members lacks nothing, and return what it lacks."""
+        return wait_until(lambda: look(self.membership(hthdrs)), seconds, what, self.progress)
 
     def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None) -> bool:
         """Take a node out of the cluster, out of the list of ``node``, which spreads. True when it is done.
@@ -148,7 +154,12 @@ class Members(Databases):
         rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
         left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs, expect=is_ok).body)
         # The list of members follows a moment later; who asks for it next would still find the node there.
-        self._comes_about(lambda: name not in self.membership(hthdrs)["cluster_nodes"], _SETTLING)
+        self._await_list(
+            lambda listed: "it is still listed" if name in listed["cluster_nodes"] else "",
+            _SETTLING,
+            f"{name} to leave",
+            hthdrs,
+        )
         return left
 
     def await_members(
@@ -161,16 +172,14 @@ class Members(Databases):
         """
         clients = list({client.url: client for client in [*(self.at(url) for url in urls), self]}.values())
         told: dict[str, dict[str, list[str]] | str] = {}
-        problems: list[str] = []
 
-        def agreed() -> bool:
-            told.update((client.url, answer) for client, answer in zip(clients, side_by_side(_membership, clients)))
-            problems[:] = rules.disagreements(names, told, exclusive=exclusive)
-            return not problems
+        def look() -> str:
+            told.update((client.url, answer) for client, answer in zip(clients, in_parallel(_membership, clients)))
+            return "; ".join(rules.disagreements(names, told, exclusive=exclusive))
 
-        if not self._comes_about(agreed, wait_timeout):
-            said = "; ".join(problems)
-            raise errors.NotConnected(f"the nodes did not agree on the members within {wait_timeout:g} s: {said}")
+        lacking = wait_until(look, wait_timeout, "the nodes to agree on the members", self.progress)
+        if lacking:
+            raise errors.NotConnected(f"the nodes did not agree on the members within {wait_timeout:g} s: {lacking}")
         return t.cast("dict[str, list[str]]", told[self.url])
 
     def put_system_database(
@@ -184,16 +193,6 @@ class Members(Databases):
         """
         self.await_members(members, urls, wait_timeout)
         return self.put(name)
-
-    @staticmethod
-    def _comes_about(condition: t.Callable[[], bool], wait_timeout: float) -> bool:
-        """Whether a condition becomes true within some seconds; asked at once, then again and again."""
-        deadline = time.monotonic() + wait_timeout
-        while not condition():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL)
-        return True
 
 
 def _membership(client: Server) -> dict[str, list[str]] | str:

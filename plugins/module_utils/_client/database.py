@@ -10,7 +10,8 @@ import typing as t
 
 from .. import errors
 from .._rules.security import check_security, merged_security
-from .http import is_object, is_ok, side_by_side
+from .answers import is_object, is_ok
+from .parallel import in_parallel
 
 if t.TYPE_CHECKING:
     from .server import Headers, Server
@@ -292,7 +293,7 @@ class Database:
                 continue
             for docid, row in zip(portion, rows):
                 found[docid] = row.get("doc")
-        found.update(zip(alone, side_by_side(lambda docid: self._read_alone(docid, hthdrs), alone)))
+        found.update(zip(alone, in_parallel(lambda docid: self._read_alone(docid, hthdrs), alone)))
         return found
 
     def _lists_local(self) -> bool:

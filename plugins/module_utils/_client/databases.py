@@ -11,8 +11,9 @@ from http.cookies import SimpleCookie
 
 from .. import errors
 from .._rules.names import check_database_name
+from .answers import is_list
 from .database import Database as _Database
-from .http import is_list, side_by_side
+from .parallel import in_parallel
 from .server import Headers, Server
 
 _DBS_INFO_KEYS = 100
@@ -119,7 +120,7 @@ class Databases(Server):
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
             asked = there if names is None else [name for name in names if name in set(there)]
-            infos = dict(zip(asked, side_by_side(lambda name: self._opened(name).info(hthdrs), asked)))
+            infos = dict(zip(asked, in_parallel(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
         if names is None:
@@ -149,7 +150,7 @@ class Databases(Server):
                 return None
 
         asked = sorted(set(missing).intersection(listed))
-        return dict(zip(asked, side_by_side(ask, asked)))
+        return dict(zip(asked, in_parallel(ask, asked)))
 
     def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         """What dbs_info() gives for so many names that it is worth a request to see which are there."""
@@ -168,7 +169,7 @@ class Databases(Server):
             ).body
             return t.cast("list[dict[str, t.Any]]", rows)
 
-        return dict(_info_of(row) for rows in side_by_side(ask, portions) for row in rows)
+        return dict(_info_of(row) for rows in in_parallel(ask, portions) for row in rows)
 
     def _dbs_info_listing(self, hthdrs: Headers) -> dict[str, t.Any]:
         found: dict[str, t.Any] = {}
@@ -183,11 +184,11 @@ class Databases(Server):
 
     def securities(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
         """The security objects of these databases by name, read side by side: see Database.security."""
-        return dict(zip(names, side_by_side(lambda name: self.Database(name).security(), names)))
+        return dict(zip(names, in_parallel(lambda name: self.Database(name).security(), names)))
 
     def revs_limits(self, names: t.Sequence[str]) -> dict[str, int]:
         """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
-        return dict(zip(names, side_by_side(lambda name: self.Database(name).revs_limit(), names)))
+        return dict(zip(names, in_parallel(lambda name: self.Database(name).revs_limit(), names)))
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write every changed document of every open Database, in bulk.

@@ -13,7 +13,7 @@ from .. import errors
 from .._rules import declaration as rules
 from .._rules.users import PREFIX
 from .cluster import Members
-from .http import side_by_side
+from .parallel import in_parallel
 from .replications import Replications
 from .users import Users
 
@@ -97,7 +97,7 @@ class Declaration(Users, Members, Replications):
             except (errors.Unauthorized, errors.Forbidden) as error:
                 return error, None
 
-        asked = dict(zip(infos, side_by_side(ask, list(infos))))
+        asked = dict(zip(infos, in_parallel(ask, list(infos))))
         securities = {name: security for name, (security, limit) in asked.items() if limit is not None}
         limits = {name: limit for name, (security, limit) in asked.items() if limit is not None}
         for name in infos:
@@ -146,7 +146,7 @@ class Declaration(Users, Members, Replications):
 
         names = [name for name, info in infos.items() if info.get("doc_count")]
         found: dict[str, list[Entry]] = {}
-        for name, documents in zip(names, side_by_side(ask, names)):
+        for name, documents in zip(names, in_parallel(ask, names)):
             if isinstance(documents, list):
                 found[name] = documents
             elif not isinstance(documents, errors.NotFound):

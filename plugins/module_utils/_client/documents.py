@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import time
 import typing as t
 
 from .. import errors
 from .._rules import documents as rules
+from .answers import is_object, is_ok
 from .database import Database as _Database
 from .database import bare, docpath
 from .databases import Databases
-from .http import is_object, is_ok, side_by_side
+from .parallel import in_parallel
 from .server import Headers
+from .wait import wait_until
 
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 5.0
-_IDLE = 5
-"""How often in a row the copies of an index may be seen not to get on before they are no longer waited for."""
+_IDLE = 5.0
+"""For how many seconds the copies of an index may be seen not to get on before they are no longer waited for."""
 
 _CLOSED = "Design document was updated or deleted."
 """CouchDB's answer to a query whose index it closes; a design document that isn't there is only missing, or deleted."""
@@ -116,30 +117,45 @@ class DesignDatabase(_Database):
         deadline = time.monotonic() + wait_timeout
         counts = self.client.dialect.tells_pending_updates
         # CouchDB builds all views of a design document together, PouchDB each for itself.
-        for view in views[:1] if counts else views:
-            while not self._view_answers(ddoc, view, deadline, hthdrs):
-                self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+        looks: list[t.Callable[[], str]] = [
+            functools.partial(self._view_lacks, ddoc, view, hthdrs) for view in (views[:1] if counts else views)
+        ]
         if views and counts:
-            self._wait_for_copies(ddoc, views[0], deadline, wait_timeout, hthdrs)
+            looks.append(self._copies_look(ddoc, views[0], hthdrs))
+        for look in looks:
+            what = f"the views of {self.name}/{ddoc}"
+            lacking = wait_until(look, deadline - time.monotonic(), what, self.client.progress)
+            if lacking:
+                late = errors.TimedOut(
+                    f"{what} are not built after {wait_timeout:g} s: {lacking}. CouchDB goes on building: run the task "
+                    "again, or give it a longer wait_timeout"
+                )
+                # No request is without its answer: what was waited for has not come about, and what comes after it was not done.
+                late.sent = False
+                raise late
 
-    def _wait_for_copies(self, ddoc: str, view: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
-        least, idle, pause = None, 0, _FIRST_PAUSE
-        while True:
+    def _copies_look(self, ddoc: str, view: str, hthdrs: Headers) -> t.Callable[[], str]:
+        """What says what the copies of an index lack; nothing once they are built, or don't get on."""
+        least: int | None = None
+        moved = time.monotonic()
+
+        def look() -> str:
+            nonlocal least, moved
             info = self._view_info(ddoc, hthdrs)
             pending = info.get("updates_pending", {}).get("total", 0)
-            getting_on = info.get("updater_running") or least is None or pending < least
-            idle = 0 if getting_on else idle + 1
-            if not pending or idle == _IDLE:
-                return
-            self._still_building(ddoc, deadline, wait_timeout, hthdrs)
+            if info.get("updater_running") or least is None or pending < least:
+                moved = time.monotonic()
+            if not pending or time.monotonic() - moved >= _IDLE:
+                return ""
             least = pending if least is None else min(least, pending)
             # Each copy that hears this begins to build, and none is waited for.
             with contextlib.suppress(errors.BadRequest, errors.NotFound, errors.ServerError):
                 self._ask_view(ddoc, view, hthdrs, update="lazy")
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            return _pending(pending)
 
-    def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, timeout: float | None = None, **query: t.Any) -> None:
+        return look
+
+    def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, **query: t.Any) -> None:
         """Ask a view for nothing, so that it is built.
 
         A view of a partitioned database can't be asked as a whole, and is asked in a partition of each shard.
@@ -148,14 +164,14 @@ class DesignDatabase(_Database):
         path = ("_design", bare(ddoc), "_view", view)
 
         def ask(*partition: str) -> None:
-            self._ask("GET", *partition, *path, query=query, timeout=timeout, repeatable=False, hthdrs=hthdrs)
+            self._ask("GET", *partition, *path, query=query, repeatable=False, hthdrs=hthdrs)
 
         try:
             ask()
         except errors.BadRequest as error:
             if error.error != "query_parse_error":
                 raise
-            side_by_side(lambda partition: ask("_partition", partition), self._partitions(hthdrs))
+            in_parallel(lambda partition: ask("_partition", partition), self._partitions(hthdrs))
 
     def _partitions(self, hthdrs: Headers) -> list[str]:
         """The names of partitions, one in each shard, whether or not there are documents in it.
@@ -165,44 +181,27 @@ class DesignDatabase(_Database):
         answer = self._ask("GET", "_shards", hthdrs=hthdrs, expect=lambda body: is_object(body) and "shards" in body)
         return rules.partitions(answer["shards"])
 
-    def _view_answers(self, ddoc: str, view: str, deadline: float, hthdrs: Headers) -> bool:
-        """Whether a view answers before the timeout of a request: then it is built."""
-        patience = min(self.client.timeout, max(deadline - time.monotonic(), 1))
+    def _view_lacks(self, ddoc: str, view: str, hthdrs: Headers) -> str:
+        """What a view lacks to be built: nothing when it answers before the timeout of a request."""
         try:
-            self._ask_view(ddoc, view, hthdrs, timeout=patience)
+            self._ask_view(ddoc, view, hthdrs)
         except errors.TimedOut:
-            return False
+            pass
         except errors.ServerError as error:
             # CouchDB, or a proxy before it, has a timeout of its own.
             if error.error != "timeout" and error.status not in (502, 503, 504):
                 raise
-            time.sleep(_FIRST_PAUSE)
-            return False
         except errors.NotFound as error:
             # Another document with the same views was deleted at this moment, and their index closed with it.
             if error.reason != _CLOSED:
                 raise
-            time.sleep(_FIRST_PAUSE)
-            return False
-        return True
+        else:
+            return ""
+        return _pending(self._view_info(ddoc, hthdrs).get("updates_pending", {}).get("total"))
 
     def _view_info(self, ddoc: str, hthdrs: Headers) -> dict[str, t.Any]:
         body = self._ask("GET", "_design", bare(ddoc), "_info", hthdrs=hthdrs)
         return t.cast("dict[str, t.Any]", body["view_index"])
-
-    def _still_building(self, ddoc: str, deadline: float, wait_timeout: float, hthdrs: Headers) -> None:
-        """Raise TimedOut after the deadline, telling how far building is."""
-        if time.monotonic() < deadline:
-            return
-        pending = self._view_info(ddoc, hthdrs).get("updates_pending", {}).get("total")
-        left = "" if pending is None else f"; {pending} updates are still to be seen by its copies"
-        late = errors.TimedOut(
-            f"the views of {self.name}/{ddoc} are not built after {wait_timeout:g} s{left}. CouchDB goes on building: "
-            "run the task again, or give it a longer wait_timeout"
-        )
-        # No request is without its answer: what was waited for has not come about, and what comes after it was not done.
-        late.sent = False
-        raise late
 
 
 class Documents(Databases):
@@ -233,15 +232,15 @@ class Documents(Databases):
                 found = None
             return look(name, ids, found)
 
-        return side_by_side(ask, portions)
+        return in_parallel(ask, portions)
 
     def attachments(self, wanted: t.Sequence[tuple[str, str, str]]) -> list[bytes]:
         """The contents of attachments, each named by database, document and name, read side by side."""
-        return side_by_side(lambda one: self.Database(one[0]).attachment(one[1], one[2]), wanted)
+        return in_parallel(lambda one: self.Database(one[0]).attachment(one[1], one[2]), wanted)
 
     def build_views(self, wanted: t.Sequence[tuple[str, str, t.Sequence[str]]], wait_timeout: float) -> None:
         """Wait until views are built, each named by database, design document and views: see Database.build_views."""
-        side_by_side(lambda one: self.Database(one[0]).build_views(one[1], one[2], wait_timeout), wanted)
+        in_parallel(lambda one: self.Database(one[0]).build_views(one[1], one[2], wait_timeout), wanted)
 
     def max_document_size(self) -> int | None:
         """The largest document, in bytes, that the server takes; None when it doesn't tell.
@@ -253,6 +252,11 @@ class Documents(Databases):
         except (errors.Unauthorized, errors.Forbidden, errors.NotFound):
             return None
         return int(setting) if str(setting).isdigit() else None
+
+
+def _pending(updates: int | None) -> str:
+    """What an index lacks of which so many updates are not yet seen by its copies."""
+    return "they are being built" if updates is None else f"{updates} updates are still to be seen by its copies"
 
 
 @contextlib.contextmanager

@@ -10,10 +10,11 @@ import typing as t
 
 from .. import errors
 from .._rules import indexes as rules
+from .answers import is_ok
 from .database import Database as _Database
 from .database import bare, docpath
 from .databases import Databases
-from .http import is_ok, side_by_side
+from .parallel import in_parallel
 from .server import Headers
 
 
@@ -95,7 +96,7 @@ class Indexes(Databases):
                 return None
 
         names = list(wanted)
-        return dict(zip(names, side_by_side(ask, names)))
+        return dict(zip(names, in_parallel(ask, names)))
 
 
 def _of_saving(error: errors.ServerError) -> errors.CouchDBError:

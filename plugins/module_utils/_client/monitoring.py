@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import typing as t
-from urllib.parse import urlsplit
 
 from .. import errors
 from .._rules.dialect import LOCAL
@@ -122,9 +121,8 @@ class Monitoring(Server):
         lacks = f"{self.dialect.product} {self.dialect.version} has no log over HTTP"
         if settings.get("writer") != "file" or not settings.get("file"):
             raise errors.Unsupported(f"{lacks}, and its settings don't say that it logs to a file ([log] writer, file)")
-        host = urlsplit(self.url).hostname or ""
-        if not (host in ("localhost", "::1") or host.startswith("127.")):
-            raise errors.Unsupported(f"{lacks}, and its log file is on {host}, not on this machine")
+        if not self.is_local:
+            raise errors.Unsupported(f"{lacks}, and its log file is on the server's host, not on this one")
         if not os.access(settings["file"], os.R_OK):
             raise errors.Unsupported(f"{lacks}, and its log file {settings['file']} can't be read here")
         return t.cast(str, settings["file"])

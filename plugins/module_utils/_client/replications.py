@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import typing as t
 
 from .. import errors
 from .._rules import replications as rules
+from .._rules.urls import server_url
 from .database import Database as _Database
 from .databases import Databases
-from .http import split_address
 from .monitoring import Monitoring
 from .server import Headers
+from .wait import wait_until
 
 _SCHEDULER_PAGE = 1000
-
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0
-"""Seconds between two looks at replications that are waited for."""
 
 
 class Replications(Databases, Monitoring):
@@ -101,26 +97,28 @@ class Replications(Databases, Monitoring):
     ) -> None:
         """Ask again and again until each replication is completed or, when it is continuous, has begun to copy.
 
-        ``ask`` gives their states by name, as replication_states does. At first it is asked twice a second, later every
-        five seconds. Raises a CouchDBError with CouchDB's reason for those that are crashing or failed, or that are not
+        ``ask`` returns their states by name, as replication_states does.
+
+        Raises a CouchDBError with CouchDB's reason for those that are crashing or failed, or that are not
         there yet after ``timeout`` seconds.
         """
-        begun, pause = time.monotonic(), _FIRST_PAUSE
-        while True:
-            rows = ask()
+        rows: dict[str, t.Mapping[str, t.Any]] = {}
+        late: list[str] = []
+
+        def look() -> str:
+            rows.update(ask())
             # Asked only where it matters: a state doesn't tell whether a replication has reached its ends.
             doubtful = any(row["state"] == "running" and not row["info"] for row in rows.values())
             started = self.started_replications() if doubtful else ()
             verdicts = {name: rules.verdict(row, continuous[name], started) for name, row in rows.items()}
             broken = [name for name, verdict in verdicts.items() if verdict == "broken"]
-            late = [name for name, verdict in verdicts.items() if verdict == "open"]
-            left = begun + timeout - time.monotonic()
-            if broken or (late and left <= 0):
-                raise rules.problem({name: rows[name] for name in broken or late}, None if broken else timeout)
-            if not late:
-                return
-            time.sleep(max(0, min(pause, left)))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            if broken:
+                raise rules.problem({name: rows[name] for name in broken}, None)
+            late[:] = [name for name, verdict in verdicts.items() if verdict == "open"]
+            return errors.listed([f"{name}: {rows[name]['state']}" for name in late])
+
+        if wait_until(look, timeout, "the replications", self.progress):
+            raise rules.problem({name: rows[name] for name in late}, timeout)
 
     def replication_jobs(self) -> list[dict[str, t.Any]] | None:
         """The replications that run without a document: C(id), C(source), C(target), C(continuous), C(state), C(info).
@@ -222,12 +220,10 @@ class Replications(Databases, Monitoring):
         """
         url, username, password = self.url, self._http.username, self._http.password
         if local_url is not None:
-            try:
-                url, stray, hidden = split_address(local_url)
-            except errors.InvalidInput as error:
-                raise errors.InvalidInput("local_url", str(error).partition(": ")[2]) from None
-            if stray or hidden:
+            given = server_url(local_url, "local_url")
+            if given.username or given.password:
                 raise errors.InvalidInput("local_url", "must hold no login: the task's own is used")
+            url = given.plain
         headers = {name: value for name, value in self._http.headers.items() if name.lower() == "authorization"}
         if headers:
             username = password = None

@@ -16,16 +16,15 @@ from .. import errors
 from .._rules import restart as rules
 from .._rules.dialect import LOCAL
 from .._rules.restart import Sighting, in_maintenance, proves_restart
-from .http import is_ok, side_by_side
+from .answers import is_ok
+from .parallel import in_parallel
 from .server import IN_MEMORY, Headers, Server
+from .wait import wait_until
 
 _CONNECTIONS = 6
 """On how many connections of their own a server is asked which node answers."""
 
 _MAINTENANCE = ("couchdb", "maintenance_mode")
-
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 1.0
 
 _REFUSALS = (errors.Unauthorized, errors.Forbidden, errors.Unsupported)
 
@@ -100,7 +99,7 @@ class Restarts(Server):
                 # It has just gone, and is listed for a moment longer.
                 return None
 
-        seen = zip(connected, side_by_side(look, connected))
+        seen = zip(connected, in_parallel(look, connected))
         return rules.Cluster(tuple(members), {name: sighting for name, sighting in seen if sighting is not None})
 
     def maintenance_mode(self, node: str = LOCAL) -> str | None:
@@ -181,8 +180,10 @@ class Restart:
             self._await_whole()
             return self._restarted()
         except errors.CouchDBError as error:
-            kind = type(error) if isinstance(error, _REFUSALS) else errors.RestartFailed
-            raise kind(f"{error}{self._undone()}", **errors.describe(error)) from error
+            if isinstance(error, _REFUSALS):
+                raise error.reworded(f"{error}{self._undone()}", type(error)) from error
+            asked = isinstance(error, errors.RestartFailed) and error.asked
+            raise errors.RestartFailed(f"{error}{self._undone()}", asked=asked, **errors.describe(error)) from error
         except BaseException:
             self._undone()
             raise
@@ -193,26 +194,31 @@ class Restart:
 
     def _await_whole(self) -> None:
         """Wait until the cluster can do without the node; at most as long as for the node itself."""
-        begun = time.monotonic()
-        while True:
+        lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
+        if lacking:
+            raise errors.RestartFailed(f"{self._node} was not asked to restart, as the cluster is not whole: {lacking}")
+
+    def _wait(self, look: t.Callable[[], str], seconds: float, what: str) -> str:
+        """Wait until nothing is lacking. An error is what is lacking then, unless it is a refusal.
+
+        Those are not asked again: CouchDB locks a name out after a few logins that failed.
+        """
+
+        def ask() -> str:
             try:
-                lacks = self._cluster_lacks()
+                return look()
             except _REFUSALS:
                 raise
             except errors.CouchDBError as error:
-                lacks = str(error)
-            if not lacks:
-                return
-            waited = time.monotonic() - begun
-            if waited >= self._wait_timeout:
-                raise errors.RestartFailed(
-                    f"{self._node} was not asked to restart, as the cluster is not whole: {lacks}"
-                )
-            time.sleep(min(_pause(waited), self._wait_timeout - waited))
+                self._refused = self._refused or (isinstance(error, errors.Unreachable) and not error.sent)
+                return str(error)
+
+        return wait_until(ask, seconds, what, self._client.progress)
 
     def _restarted(self) -> dict[str, t.Any]:
         self._own = self._node in (LOCAL, self._client.local_node())
         self._before = self._client.sighting(self._node)
+        self._refused = False
         self._asked = time.monotonic()
         clock = time.strftime("%H:%M:%S UTC", time.gmtime())
         try:
@@ -221,46 +227,39 @@ class Restart:
             # It may be down before its answer is out.
             if not error.sent:
                 raise
-        result: dict[str, t.Any] | None = None
-        while True:
-            limits = {"timeout": min(self._client.timeout, max(self._wait_timeout - self._waited, 1)), "retries": 0}
-            try:
-                if result is None:
-                    seen, lacks = self._look(limits)
-                    if not lacks:
-                        result = {
-                            "name": self._node,
-                            "uptime_before": self._before.uptime,
-                            "uptime_after": seen.uptime,
-                            "seconds_away": round(self._waited, 2),
-                        }
-                if result is not None:
-                    lacks = self._cluster_lacks(**limits)
-                    if not lacks:
-                        return result
-            except _REFUSALS:
-                # Not asked again: CouchDB locks a name out after a few logins that failed.
-                raise
-            except errors.CouchDBError as error:
-                self._refused = self._refused or (isinstance(error, errors.Unreachable) and not error.sent)
-                lacks = str(error)
-            waited = self._waited
-            if waited >= self._wait_timeout:
-                missing = "is not back" if result is None else "is back, and the cluster is not whole"
-                raise errors.RestartFailed(
-                    f"{self._node} was asked to restart at {clock}, and {waited:.0f} s later {missing}; last of all: {lacks}"
+        result: dict[str, t.Any] = {}
+
+        def look() -> str:
+            if not result:
+                seen, lacking = self._look()
+                if lacking:
+                    return lacking
+                result.update(
+                    name=self._node,
+                    uptime_before=self._before.uptime,
+                    uptime_after=seen.uptime,
+                    seconds_away=round(self._waited, 2),
                 )
-            time.sleep(min(_pause(waited), self._wait_timeout - waited))
+            return self._cluster_lacks()
+
+        lacking = self._wait(look, self._wait_timeout - self._waited, f"{self._node} to restart")
+        if not lacking:
+            return result
+        missing = "is back, and the cluster is not whole" if result else "is not back"
+        raise errors.RestartFailed(
+            f"{self._node} was asked to restart at {clock}, and {self._waited:.0f} s later {missing}; last of all: {lacking}",
+            asked=True,
+        )
 
     @property
     def _waited(self) -> float:
         """Seconds since the node was asked to restart."""
         return time.monotonic() - self._asked
 
-    def _look(self, limits: dict[str, t.Any]) -> tuple[Sighting, str]:
+    def _look(self) -> tuple[Sighting, str]:
         """Look at the node, and say what it lacks to be back; nothing when it is."""
         waited = self._waited
-        seen = self._client.sighting(self._node, **limits)
+        seen = self._client.sighting(self._node, retries=0)
         if not proves_restart(self._before, seen, waited, self._refused):
             uptime = "" if seen.uptime is None else f", with an uptime of {seen.uptime} s"
             return seen, f"{self._node} answered as one that has not restarted{uptime}"
@@ -269,14 +268,14 @@ class Restart:
             self._restore()
         if not seen.listens:
             return seen, f"{self._node} had started, and did not listen yet"
-        status, body = self._client.up(**limits) if self._own else (200, None)
+        status, body = self._client.up(retries=0) if self._own else (200, None)
         if status == 404 and not in_maintenance(self._mode):
             return seen, f"{self._client.url}_up answered 404 {json.dumps(body)}"
         return seen, ""
 
-    def _cluster_lacks(self, **limits: t.Any) -> str:
+    def _cluster_lacks(self) -> str:
         """What the cluster lacks to be whole; nothing when it is."""
-        return "; ".join(self._client.cluster_seen(**limits).gaps(self._without))
+        return "; ".join(self._client.cluster_seen(retries=0).gaps(self._without))
 
     def _restore(self) -> None:
         """Give the node the maintenance mode that it had before."""
@@ -314,8 +313,3 @@ def _signals_raised() -> t.Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _pause(waited: float) -> float:
-    """How long to wait before asking again: the longer, the longer it takes."""
-    return min(_FIRST_PAUSE + waited / 20, _LONGEST_PAUSE)

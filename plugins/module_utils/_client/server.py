@@ -16,7 +16,11 @@ from .. import errors
 from .._rules.config import setting_text
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
 from .._rules.secrets import is_secret_setting
-from .http import Answer, Connection, Options, is_text, side_by_side, split_address
+from .._rules.urls import is_loopback, server_url
+from .answers import Answer, is_text
+from .connection import Connection, Options
+from .parallel import in_parallel
+from .wait import Progress
 
 DEFAULT_URL = "http://localhost:5984/"
 
@@ -52,6 +56,8 @@ class Server:
             options.cookie = _cookie_text(cookie)
         self._config = given
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
+        self.progress: Progress | None = None
+        """Called while something is waited for: see the module C(wait)."""
         self._others: dict[str, t.Any] = {}
         self._settings_lock = threading.Lock()
         self._present: bool | None = None
@@ -65,6 +71,11 @@ class Server:
     def url(self) -> str:
         """The server's address, without credentials."""
         return self._http.url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine."""
+        return is_loopback(self._http.host)
 
     @property
     def timeout(self) -> float:
@@ -199,14 +210,14 @@ class Server:
         waits for a server asks again anyway. Raises InvalidInput for what is no address, or has a name without a password.
         """
         if url not in self._others:
-            address, username, password = split_address(url)
-            if username is not None and password is None:
-                raise errors.InvalidInput("url", f"{address} is given with a name to log in with and no password")
+            given = server_url(url)
+            if given.username is not None and given.password is None:
+                raise errors.InvalidInput("url", f"{given.plain} has a name to log in with and no password")
             options = {**self._config, "headers": self._http.headers, "retries": 0}
-            if username is None:
+            if given.username is None:
                 options.update(username=self._http.username, password=self._http.password, cookie=self._http.cookie)
             else:
-                options.update(username=username, password=password)
+                options.update(username=given.username, password=given.password)
             self._others[url] = type(self)(url, config=options)
         return t.cast(_Server, self._others[url])
 
@@ -305,7 +316,7 @@ class Server:
             except errors.NodeDown as error:
                 return error
 
-        found = dict(zip(nodes, side_by_side(ask, nodes)))
+        found = dict(zip(nodes, in_parallel(ask, nodes)))
         down = [node for node, answer in found.items() if isinstance(answer, errors.NodeDown)]
         # A node that left the cluster is told to be down, too.
         members = self.membership()["cluster_nodes"] if down else []

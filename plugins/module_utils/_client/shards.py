@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from .. import errors
 from .._rules import shards as rules
+from .answers import is_ok
 from .cluster import Members
-from .http import is_ok, side_by_side
+from .parallel import in_parallel
 from .restart import Restarts
+from .wait import wait_until
 
 _PAGE = 1000
 """How many shard maps are read with one request."""
@@ -106,7 +108,7 @@ class Shards(Members, Restarts):
             mode = settings.get(_MODE[1], "false")
             return rules.Member(name, zones.get(name), mode=mode, marked=_MARK[1] in settings)
 
-        return side_by_side(ask, membership["cluster_nodes"])
+        return in_parallel(ask, membership["cluster_nodes"])
 
     def zones(self) -> dict[str, str]:
         """The zones of the members that have one, by name.
@@ -125,7 +127,8 @@ class Shards(Members, Restarts):
         path = self.dialect.member(self._own_node(), name)
         document = self.request("GET", path).body
         self.request("PUT", path, body={**document, "zone": zone}, expect=is_ok)
-        self._comes_about(lambda: self.zones().get(name) == zone, 5)
+        what = f"the zone of {name}"
+        wait_until(lambda: "" if self.zones().get(name) == zone else "it is not listed", 5, what, self.progress)
 
     def leftovers(
         self, maps: t.Mapping[str, rules.Map], members: t.Sequence[rules.Member]
@@ -141,7 +144,7 @@ class Shards(Members, Restarts):
                 if node in up:
                     removed.setdefault(node, {})[map_.shard(range_)] = (name, range_, node)
         nodes = sorted(removed)
-        held = side_by_side(lambda node: self.request("GET", ("_node", node, "_all_dbs")).body, nodes)
+        held = in_parallel(lambda node: self.request("GET", ("_node", node, "_all_dbs")).body, nodes)
         return sorted(
             removed[node][shard] for node, shards in zip(nodes, held) for shard in shards if shard in removed[node]
         )
@@ -185,24 +188,20 @@ class Shards(Members, Restarts):
 
         CouchDB counts an internal replication only once it has begun, up to a second after a write.
         """
-        gaps: list[str] = []
-        seen = [0.0]
+        since: float | None = None
 
-        def settled() -> bool:
+        def look() -> str:
+            nonlocal since
             try:
-                gaps[:] = self.sync_gaps()
+                gaps = "; ".join(self.sync_gaps())
             except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
-                gaps[:] = [str(error)]
-            if gaps:
-                seen[0] = 0.0
-                return False
-            seen[0] = seen[0] or time.monotonic()
-            return time.monotonic() - seen[0] >= _LONGEST_PAUSE
+                gaps = str(error)
+            since = None if gaps else since or time.monotonic()
+            return gaps or ("" if time.monotonic() - (since or 0) >= _LONGEST_PAUSE else "it just came to be")
 
-        if not self._comes_about(settled, wait_timeout):
-            raise errors.NotInSync(
-                f"the cluster is not in sync after {wait_timeout:g} s: {'; '.join(gaps) or 'it just came to be'}"
-            )
+        lacking = wait_until(look, wait_timeout, "the cluster to be in sync", self.progress)
+        if lacking:
+            raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
 
     # The steps of a move
 
@@ -242,7 +241,7 @@ class Shards(Members, Restarts):
         self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
         self._await_full(database, add, wait_timeout)
         self._await_indexes(database, sorted({node for _range, node in add}), wait_timeout)
-        return {"copies": side_by_side(lambda copy: self._held(database, *copy), list(add))}
+        return {"copies": in_parallel(lambda copy: self._held(database, *copy), list(add))}
 
     def leave_maintenance(
         self,
@@ -267,7 +266,7 @@ class Shards(Members, Restarts):
         copies = [(name, r, node) for name, map_ in maps.items() for r, nodes in map_.ranges.items() if node in nodes]
         if settings.get(_MODE[1]) == "true":
             self._push(busy)
-            side_by_side(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
+            in_parallel(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
             self._push(busy)
             mode = settings[_MARK[1]]
             if mode == "false":
@@ -275,7 +274,7 @@ class Shards(Members, Restarts):
             if mode != "false" or self.config(_MODE[0], node=node).get(_MODE[1], "false") == "true":
                 self.config(*_MODE, node=node, value=mode)
             self._push(busy)
-        side_by_side(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
+        in_parallel(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
         for name in sorted({name for name, _range in filled}):
             if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
                 self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
@@ -363,16 +362,20 @@ class Shards(Members, Restarts):
             self._revs[database] = document["_rev"]
         nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
 
-        def has_it(node: str) -> bool:
+        def lacks_it(node: str) -> str:
             try:
                 found = self.request("GET", self._map_path(database, node), accept=(404,)).body
             except errors.CouchDBError:
                 # It has just gone down, and gets the map when it is back.
-                return node not in self.membership()["all_nodes"]
-            return bool(found.get("_rev") == self._revs[database])
+                return node if node in self.membership()["all_nodes"] else ""
+            return "" if found.get("_rev") == self._revs[database] else node
 
-        if not self._comes_about(lambda: all(side_by_side(has_it, nodes)), self.timeout):
-            raise errors.NotInSync(f"the shard map of {database} did not reach all nodes within {self.timeout:g} s")
+        what = f"the shard map of {database}"
+        lacking = wait_until(
+            lambda: ", ".join(filter(None, in_parallel(lacks_it, nodes))), self.timeout, what, self.progress
+        )
+        if lacking:
+            raise errors.NotInSync(f"{what} did not reach {lacking} within {self.timeout:g} s")
 
     def _push(self, databases: t.Sequence[str]) -> None:
         """Start the internal replication between all copies of these databases."""
@@ -384,7 +387,7 @@ class Shards(Members, Restarts):
                 # Somebody deleted it.
                 return
 
-        side_by_side(push, list(databases))
+        in_parallel(push, list(databases))
 
     def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
         """Wait until these copies hold all that the full copies of their ranges held when this began."""

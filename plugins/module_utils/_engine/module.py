@@ -24,9 +24,12 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .. import errors
-from .._client.http import REQUESTS_IMPORT_ERROR, attempt_side_by_side, is_loopback, split_address
+from .._client.answers import STRANGER
+from .._client.connection import REQUESTS_IMPORT_ERROR
+from .._client.parallel import attempt_in_parallel
 from .._client.server import DEFAULT_URL, Server
 from .._rules.secrets import MASK, is_secret_header, mask_value, url_secrets
+from .._rules.urls import server_url
 from .plan import DONT, TRY, Change, Plan, diff, units
 
 try:
@@ -181,11 +184,11 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
     """
     environment = {name: os.environ.get(f"COUCHDB_{name.upper()}") or None for name in ("url", "username", "password")}
     url = params["url"] or environment["url"] or DEFAULT_URL
-    _address, url_username, url_password = split_address(url)
-    username = params["login_user"] or url_username or environment["username"]
+    given = server_url(url)
+    username = params["login_user"] or given.username or environment["username"]
     password = params["login_password"] or None
     if password is None:
-        password = url_password if username == url_username else environment["password"]
+        password = given.password if username == given.username else environment["password"]
     if username and password is None and not params["cookie"]:
         raise errors.InvalidInput("login_password", "must be given with login_user: without it, the login would fail")
     names = (
@@ -206,7 +209,7 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
 
 def connection_warnings(client: Server) -> t.Iterator[str]:
     """What to tell of how the server is reached. The same words in every task, so that Ansible tells them once."""
-    if client.sends_in_clear and not is_loopback(client.url):
+    if client.sends_in_clear and not client.is_local:
         yield f"credentials go to {client.url} in clear text, for everybody on the way to read: use https"
     if client.trusts_anybody:
         yield f"validate_certs is false: whoever answers at {client.url} is trusted, and gets the credentials"
@@ -221,7 +224,7 @@ def understanding(client: Server) -> t.Iterator[None]:
         # The words of such an error may hold what the server said: its kind and its place are enough.
         raise errors.NotCouchDB(
             f"an answer of {client.url} can't be understood ({type(error).__name__}; the last request was "
-            f"{client.last_asked}): this is no CouchDB, or something stands before it, or couchpy.couchdb has a fault",
+            f"{client.last_asked}): {STRANGER}, or couchpy.couchdb has a fault",
             status=200,
         ) from error
 
@@ -296,7 +299,7 @@ def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | N
             continue
         sent = list(units(changes))
         # A node that is down has nothing to do with what the others are sent.
-        outcomes = attempt_side_by_side(lambda unit: send(unit, client), sent, harmless=(errors.NodeDown,))
+        outcomes = attempt_in_parallel(lambda unit: send(unit, client), sent, harmless=(errors.NodeDown,))
         for unit, outcome in zip(sent, outcomes):
             if outcome is None:
                 progress.undone += unit
@@ -331,7 +334,7 @@ def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDB
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
     """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
-    changed = not all(change.is_void for change in progress.done)
+    changed = error.changed or not all(change.is_void for change in progress.done)
     result: dict[str, t.Any] = {"msg": str(error), "changed": changed, **errors.describe(error)}
     failed = progress.failed + progress.unsure
     if progress.done or failed:
@@ -345,14 +348,13 @@ def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
             left = progress.undone + progress.failed
             result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', left)})"
         if progress.unsure:
-            result["msg"] += f" ({_listed('sent without an answer to tell whether they were made', progress.unsure)})"
+            result["msg"] += f" ({_listed('sent without an answer that says whether they were made', progress.unsure)})"
     return result
 
 
 def _listed(what: str, changes: list[Change]) -> str:
-    names = ", ".join(str(change) for change in changes[:10])
-    more = f" and {len(changes) - 10} more" if len(changes) > 10 else ""
-    return f"{len(changes)} changes {what}{': ' if names else ''}{names}{more}"
+    names = errors.listed([str(change) for change in changes])
+    return f"{len(changes)} changes {what}{': ' if names else ''}{names}"
 
 
 def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:

@@ -13,12 +13,9 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._rules.secrets import mask_change
-from ..errors import CouchDBError, NodeDown, NotFound
+from ..errors import CouchDBError, NodeDown, NotFound, listed
 
 ASK, TRY, DONT = "ask", "try", "don't"
-
-_LISTED = 10
-"""How many things one message names."""
 
 BULK = 500
 """How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
@@ -139,9 +136,8 @@ def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown |
     """The shortfall of a plan for nodes that are down: who they are, and what they missed; None when there are none."""
     if not down:
         return None
-    more = f" and {len(missed) - _LISTED} more" if len(missed) > _LISTED else ""
     return NodeDown(
-        f"{', '.join(down)}: down, and missed {', '.join(missed[:_LISTED])}{more}. The other nodes are done; run the task "
+        f"{', '.join(down)}: down, and missed {listed(missed)}. The other nodes are done; run the task "
         "again once every node is back"
     )
 

@@ -12,9 +12,7 @@ from .._client.shards import Shards, Sizes
 from .._engine.plan import Change
 from .._rules import shards as rules
 from .._rules.shards import ADD, MAINTAIN, REMOVE, SERVE, Map, Member, Moves, Step, Wanted
-from ..errors import CouchDBError, InvalidInput, NotInSync
-
-_LISTED = 10
+from ..errors import CouchDBError, InvalidInput, NotInSync, listed
 
 _LARGE = 10_000_000_000
 """From how many bytes on a node is worth a warning."""
@@ -103,11 +101,11 @@ def changes_of(
     if busy:
         raise InvalidInput(
             "databases",
-            f"{', '.join(busy[:_LISTED])}: a resharding job runs. Wait until it has ended, or remove it with DELETE /_reshard/jobs/ID",
+            f"{listed(busy)}: a resharding job runs. Wait until it has ended, or remove it with DELETE /_reshard/jobs/ID",
         )
     writer = _Writer(observed, move, moves.steps, first_stage)
     changes = writer.written()
-    blocked = NotInSync("; ".join(moves.blocked[:_LISTED])) if moves.blocked else None
+    blocked = NotInSync(listed(moves.blocked, "; ")) if moves.blocked else None
     return changes, writer.maps, blocked
 
 

@@ -15,7 +15,7 @@ from .._rules import cluster as rules
 from .._rules import shards as shard_rules
 from .._rules.cluster import COPIES, Member, Server, given_members
 from .._rules.secrets import mask_url, url_secrets
-from ..errors import CouchDBError, InvalidInput, NotConnected
+from ..errors import CouchDBError, InvalidInput, NotConnected, listed
 from . import _moves as placement
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -132,7 +132,9 @@ def observe(client: Shards, desired: Desired) -> Observed:
         server=client.server(closely=bool(apart or leaving)),
         members=members,
         connected=connected,
-        found=client.servers({m.name: m.url for m in desired.members if m.url}, closely=apart),
+        found=client.servers(
+            {m.name: m.url for m in desired.members if m.url}, closely=apart, timeout=desired.wait_timeout
+        ),
         zones=client.zones() if zoned else {},
         copies={name: None if info is None else info.get("cluster", {}).get("n") for name, info in infos.items()},
     )
@@ -308,7 +310,7 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
         if held:
             raise InvalidInput(
                 "exclusive",
-                f"{name} still holds shards of {rules.listed(held)}: set drain=true to move them to other members "
+                f"{name} still holds shards of {listed(held)}: set drain=true to move them to other members "
                 "before it leaves, or force=true to lose what no other member holds",
             )
 
@@ -322,7 +324,7 @@ def _move_refused(desired: Desired, observed: Observed, placed: placement.Observ
     if lost and not desired.force:
         raise InvalidInput(
             "replace",
-            f"no full copy is left of {rules.listed(lost)}. Bring back a node that has one, or set force=true to begin with empty ones",
+            f"no full copy is left of {listed(lost)}. Bring back a node that has one, or set force=true to begin with empty ones",
         )
 
 
@@ -392,8 +394,8 @@ def _creation(name: str, desired: Desired) -> Change:
 def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
     """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
     return NotConnected(
-        f"{rules.listed(missing)} not created, as copies would be placed on members that are not connected: "
-        f"{rules.listed(absent)}; start them, or take them out with exclusive=true"
+        f"{listed(missing)} not created, as copies would be placed on members that are not connected: "
+        f"{listed(absent)}; start them, or take them out with exclusive=true"
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -53,8 +54,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 _INHERITED = ("state", "persistent", "wait", "restart_failed")
 
-_OLD_FOR = 5
-"""How often the state of a document that was changed may still be that of before, until it is believed."""
+_OLD_FOR = 5.0
+"""For how many seconds the state of a document that was changed may still be that of before, until it is believed."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,13 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:
     """Look until all that is waited for has come about, and give what there is then."""
     waited = {each.label: each for each in desired.replications if each.waits}
-    asked = 0
+    begun, asked = time.monotonic(), False
 
     def ask() -> dict[str, dict[str, t.Any]]:
         nonlocal observed, asked
         if asked:
             observed = replace(observed, **_running(client, desired, observed))
-        asked += 1
-        believed = asked > _OLD_FOR
+        asked, believed = True, time.monotonic() - begun > _OLD_FOR
         return {
             label: rules.NOTHING if not believed and _is_old(each, first, observed) else _state(each, observed)
             for label, each in waited.items()

@@ -12,7 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import CouchDBError, InvalidInput, Unreachable
+from ..errors import CouchDBError, InvalidInput, Unreachable, listed
 from .names import check_node_name
 
 COPIES = 3
@@ -25,8 +25,6 @@ ALIKE = (("couchdb", "uuid"), ("chttpd_auth", "secret"))
 
 ZONE = re.compile(r"[^\s,:]+\Z")
 """Names of zones that CouchDB's setting C(cluster/placement) can hold."""
-
-_LISTED = 10
 
 Settings = t.Mapping[str, t.Mapping[str, str]]
 Membership = t.Mapping[str, t.Sequence[str]]
@@ -223,12 +221,6 @@ def given_replacements(given: t.Mapping[str, t.Any], members: t.Sequence[Member]
     if len(set(given.values())) < len(given):
         raise InvalidInput("replace", "gives several nodes the same replacement. Name another for each")
     return dict(given)
-
-
-def listed(names: t.Sequence[str]) -> str:
-    """Names for a message, the first of them when there are many."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
 
 
 @dataclass(frozen=True)

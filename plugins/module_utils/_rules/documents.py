@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidInput
 from . import couchapp
-from .names import check_database_name
+from .names import check_database_name, check_json
 
 DESIGN = "_design/"
 LOCAL = "_local/"
@@ -194,8 +194,7 @@ def check_id(docid: t.Any, option: str) -> None:
         raise InvalidInput(
             option, f"{docid!r} is no id for a document: with an underscore begin only _design/NAME and _local/NAME"
         )
-    if any("\ud800" <= character <= "\udfff" for character in docid):
-        raise InvalidInput(option, f"{docid!r} holds half of a surrogate pair, which is no character")
+    check_json(docid, option, repr(docid))
 
 
 def check_document(document: t.Any, option: str, database: str) -> None:
@@ -212,12 +211,7 @@ def check_document(document: t.Any, option: str, database: str) -> None:
             raise InvalidInput(option, f"{docid} holds {name}, and fields with an underscore are CouchDB's own")
     if document.get("password") is not None and _is(database, "_users") and not docid.startswith(DESIGN):
         raise InvalidInput(option, f"{docid} holds a password, which CouchDB would hash: use couchdb_user")
-    try:
-        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(option, f"{docid} holds half of a surrogate pair, which is no character") from None
-    except (TypeError, ValueError):
-        raise InvalidInput(option, f"{docid} holds something that JSON can't, such as NaN or Infinity") from None
+    check_json(document, option, docid)
     _check_attachments(document, option)
 
 

@@ -82,16 +82,22 @@ def check_node_name(name: str, option: str = "nodes") -> None:
         raise InvalidInput(option, f"{name} is a node without a name: set one before its first start")
 
 
-def check_json(value: t.Any, option: str) -> None:
-    """Raise InvalidInput, naming ``option``, for a value that can't be sent as JSON: CouchDB would refuse all of it."""
+def check_json(value: t.Any, option: str, what: str = "") -> None:
+    """Raise InvalidInput, naming ``option``, for a value that can't be sent as JSON: CouchDB would refuse all of it.
+
+    ``what`` names the value in the error, unless it is that of the option.
+    """
+    what = what and f"{what} "
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise InvalidInput(option, "holds half of a surrogate pair, which is no character") from None
+        raise InvalidInput(option, f"{what}holds half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError):
-        raise InvalidInput(option, "holds something that JSON can't, such as NaN or Infinity") from None
+        raise InvalidInput(option, f"{what}holds something that JSON can't, such as NaN or Infinity") from None
     except RecursionError:
-        raise InvalidInput(option, "holds lists or mappings within one another, deeper than can be sent") from None
+        raise InvalidInput(
+            option, f"{what}holds lists or mappings within one another, deeper than can be sent"
+        ) from None
 
 
 def key_problem(name: str) -> str | None:

@@ -22,6 +22,7 @@ from .dialect import Dialect
 from .names import check_database_name
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
 from .selectors import meaning
+from .urls import basic_authorization, split_url
 
 REPLICATOR = "_replicator"
 """The database in which CouchDB looks for replications, and how the names of others end."""
@@ -62,7 +63,6 @@ _SWITCHES = {
     "winning_revs_only": False,
 }
 _PORTS = {"http": 80, "https": 443}
-_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _PROXY = re.compile(r"(https?|socks5)://[^/\s]", re.IGNORECASE)
 NOTHING: dict[str, t.Any] = {"state": None, "info": None, "id": None, "start_time": None}
 """The state of a replication that the server has not taken up, or that isn't there."""
@@ -256,28 +256,12 @@ def endpoint(given: t.Any, option: str) -> Endpoint:
 
 
 def _address(given: str, option: str) -> Endpoint:
-    shown = mask_url(given)
-    try:
-        parts = urlsplit(given.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise InvalidInput(
-            option, f"{shown} is no address; characters such as / : @ # in a password must be percent-encoded"
-        ) from None
-    if not _ADDRESS.match(given.strip()):
-        raise InvalidInput(option, f"{shown} must be a database of this server or an http(s) address")
-    if not host or port == 0:
-        raise InvalidInput(option, f"{shown} names no {'port' if host else 'host'}")
-    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", parts.netloc + parts.path):
-        raise InvalidInput(
-            option, f"{shown} holds a query, a fragment or a space, which the address of a database can't"
-        )
-    if not parts.path.strip("/"):
-        raise InvalidInput(option, f"{shown} names no database")
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if not parts.username:
-        return Endpoint(url=address)
-    return Endpoint(url=address, username=unquote(parts.username), password=unquote(parts.password or ""))
+    url = split_url(given, option, "a database of this server, or ")
+    if not url.path.strip("/"):
+        raise InvalidInput(option, f"{url.plain} names no database")
+    if not url.username:
+        return Endpoint(url=url.plain)
+    return Endpoint(url=url.plain, username=url.username, password=url.password or "")
 
 
 def _local(given: str, option: str) -> Endpoint:
@@ -398,11 +382,6 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
     if headers:
         written["headers"] = headers
     return written if len(written) > 1 else url
-
-
-def basic_authorization(username: str, password: str | None) -> str:
-    """The value of the header Authorization for a name and password."""
-    return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")
 
 
 def declared_endpoint(value: t.Any, here: Here) -> t.Any:

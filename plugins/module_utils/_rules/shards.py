@@ -16,8 +16,8 @@ import sys
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import InvalidInput
-from .cluster import ZONE, listed
+from ..errors import InvalidInput, listed
+from .cluster import ZONE
 
 MAINTAIN, ADD, SERVE, REMOVE = "maintain", "add", "serve", "remove"
 

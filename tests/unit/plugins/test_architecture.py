@@ -97,7 +97,7 @@ def test_a_module_is_its_documentation_and_one_call(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None:
-    assert not imported(path) & {"requests", "ansible", "_client/http"}
+    assert not imported(path) & {"requests", "ansible", "_client/connection"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             assert node.attr not in ("fail_json", "exit_json", "request"), f"line {node.lineno}"
@@ -114,9 +114,9 @@ def test_only_the_engine_knows_ansible() -> None:
     assert sorted(knowing) == ["_engine/composition", "_engine/module"]
 
 
-def test_only_http_knows_requests() -> None:
+def test_only_connections_know_requests() -> None:
     knowing = [room for room in ROOMS if "requests" in imported(ROOMS[room])]
-    assert knowing == ["_client/http"]
+    assert knowing == ["_client/connection"]
 
 
 # What a module is sent with: Ansible sends all that it imports, and each task reads and compiles that anew.
@@ -175,7 +175,7 @@ def test_a_task_is_sent_with_what_it_needs(module: str, needless: set[str]) -> N
         new = (imported(waiting.pop()) & set(ROOMS)) - sent
         sent |= new
         waiting += [ROOMS[room] for room in new]
-    assert {"_engine/module", "_client/http", "_client/server"} <= sent
+    assert {"_engine/module", "_client/connection", "_client/server"} <= sent
     assert not needless & sent
 
 

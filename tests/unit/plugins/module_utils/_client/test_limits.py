@@ -14,7 +14,7 @@ from email.utils import formatdate
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
@@ -31,12 +31,12 @@ def serve() -> t.Iterator[t.Callable[..., str]]:
         listeners.append(listener)
 
         def answer() -> None:
-            connection, _address = listener.accept()
-            with connection:
-                connection.recv(65536)
+            accepted, _address = listener.accept()
+            with accepted:
+                accepted.recv(65536)
                 try:
                     for piece in pieces:
-                        connection.sendall(piece)
+                        accepted.sendall(piece)
                         time.sleep(pause)
                 except OSError:
                     return
@@ -50,7 +50,7 @@ def serve() -> t.Iterator[t.Callable[..., str]]:
 
 
 def ask(url: str, **options: t.Any) -> t.Any:
-    return http.Connection(url, http.Options(retries=0, **options)).request("GET").body
+    return connection.Connection(url, connection.Options(retries=0, **options)).request("GET").body
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -83,7 +83,7 @@ def test_an_answer_in_pieces_is_read(serve: t.Callable[..., str]) -> None:
 def test_an_answer_that_is_too_large_is_not_read(
     kind: str, serve: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 1 << 20)
     content = b'"' + b"x" * (2 << 20) + b'"'
     pieces = {
         "length": [b"Content-Length: %d\r\n\r\n" % len(content), content],
@@ -98,13 +98,13 @@ def test_an_answer_that_is_too_large_is_not_read(
 
 
 def test_the_largest_answer_is_read(serve: t.Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 1 << 20)
     content = b'"' + b"x" * ((1 << 20) - 2) + b'"'
     assert len(ask(serve(HEAD, b"Content-Length: %d\r\n\r\n" % len(content), content))) == (1 << 20) - 2
 
 
 def test_large_documents_are_asked_for_in_smaller_portions(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 1000)
     asked: list[int] = []
 
     def answer(body: t.Any) -> tuple[int, t.Any]:
@@ -117,7 +117,7 @@ def test_large_documents_are_asked_for_in_smaller_portions(wire: Wire, monkeypat
     assert list(found) == names
     assert all(document and document["_id"] == name for name, document in found.items())
     assert asked == [5, 2, 3, 1, 2]
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 100)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 100)
     with pytest.raises(errors.TooLarge):
         client()["db"].bulk_get(names)
 
@@ -129,7 +129,7 @@ def test_large_documents_are_asked_for_in_smaller_portions(wire: Wire, monkeypat
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made before asking again."""
     made: list[float] = []
-    monkeypatch.setattr(http.time, "sleep", made.append)
+    monkeypatch.setattr(connection.time, "sleep", made.append)
     return made
 
 
@@ -162,25 +162,25 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(
     method: str, status: int, after: str | None, expected: list[float], wire: Wire, pauses: list[float]
 ) -> None:
     wire[f"{method} /x"] = InTurn([refusing(status, **({"Retry-After": after} if after else {})), (200, {"ok": True})])
-    connection = http.Connection(URL, http.Options(timeout=10))
+    made = connection.Connection(URL, connection.Options(timeout=10))
     if expected:
-        assert connection.request(method, ("x",)).body == {"ok": True}
+        assert made.request(method, ("x",)).body == {"ok": True}
     else:
         with pytest.raises(errors.CouchDBError, match=f"answered {status}"):
-            connection.request(method, ("x",))
+            made.request(method, ("x",))
     assert pauses == expected
 
 
 def test_a_date_says_how_long_too(wire: Wire, pauses: list[float]) -> None:
     wire["GET /x"] = InTurn([refusing(429, **{"Retry-After": formatdate(time.time() + 5, usegmt=True)}), (200, {})])
-    http.Connection(URL, http.Options(timeout=10)).request("GET", ("x",))
+    connection.Connection(URL, connection.Options(timeout=10)).request("GET", ("x",))
     assert 3 < pauses[0] <= 5
 
 
 def test_a_pause_that_is_too_long_is_told(wire: Wire) -> None:
     wire["GET /x"] = refusing(429, **{"Retry-After": "86400"})
     with pytest.raises(errors.TooManyRequests, match=r"left alone for 86400 s, longer than timeout \(10 s\)"):
-        http.Connection(URL, http.Options(timeout=10)).request("GET", ("x",))
+        connection.Connection(URL, connection.Options(timeout=10)).request("GET", ("x",))
 
 
 # Headers
@@ -201,24 +201,26 @@ def test_a_pause_that_is_too_long_is_told(wire: Wire) -> None:
 )
 def test_a_header_that_can_not_be_sent_is_refused_without_its_value(headers: dict[str, str], shown: str) -> None:
     with pytest.raises(errors.InvalidInput) as raised:
-        http.Connection(URL, http.Options(headers=headers))
+        connection.Connection(URL, connection.Options(headers=headers))
     assert raised.value.option == "headers"
     assert shown in str(raised.value)
     assert "c4nary" not in str(raised.value)
     with pytest.raises(errors.InvalidInput):
-        http.Connection(URL, http.Options()).request("GET", headers=headers)
+        connection.Connection(URL, connection.Options()).request("GET", headers=headers)
 
 
 def test_numbers_and_names_are_sent(wire: Wire) -> None:
     wire["GET /"] = {}
-    http.Connection(URL, http.Options(headers={"X-Number": t.cast(t.Any, 7), "X-Name": "Zoë"})).request("GET")
+    connection.Connection(URL, connection.Options(headers={"X-Number": t.cast(t.Any, 7), "X-Name": "Zoë"})).request(
+        "GET"
+    )
     assert wire.headers[0]["X-Number"] == "7"
 
 
 @pytest.mark.parametrize("body", [float("nan"), {"a": [float("inf")]}, {"a": {1, 2}}])
 def test_what_json_can_not_hold_is_not_sent(body: t.Any, wire: Wire) -> None:
     with pytest.raises(errors.InvalidInput, match="NaN"):
-        http.Connection(URL, http.Options()).request("PUT", ("x",), body=body)
+        connection.Connection(URL, connection.Options()).request("PUT", ("x",), body=body)
     assert wire.asked == []
 
 

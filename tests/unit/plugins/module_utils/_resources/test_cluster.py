@@ -9,13 +9,13 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import cluster as client_room
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -256,9 +256,8 @@ def test_what_can_not_work_is_refused(option: dict[str, t.Any]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_room, "_POLL", 0.01)
-    monkeypatch.setattr(client_room, "_SETTLING", 0.05)
+def _at_once(clock: Clock) -> None:
+    """No test waits."""
 
 
 URLS = [{"name": f"{letter}@h", "url": f"http://couch.example:5984/{letter}/"} for letter in "abc"]

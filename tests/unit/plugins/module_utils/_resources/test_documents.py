@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
-import time
 import typing as t
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import documents as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.documents import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -311,20 +310,17 @@ def test_a_staged_design_document_is_built_before_it_is_written(wire: Wire) -> N
 
 
 def test_a_staged_design_document_that_is_not_built_in_time_leaves_the_old_one_and_is_gone_on_with(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, clock: Clock
 ) -> None:
     shelf = Shelf(wire, db={"_design/app": {"_id": "_design/app", "_rev": "1-x", "views": {"a": {"map": "old"}}}})
     for docid in ("_design/app", "_design/app-staged"):
         shelf.take_alone(wire, "db", docid)
-    clock = itertools.count(0, 20)
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     late = (500, {"error": "timeout", "reason": "The request could not be processed in a reasonable amount of time."})
     pending = {"view_index": {"updates_pending": {"total": 1234}, "updater_running": True}}
-    wire[VIEW.format("app-staged")] = InTurn([late, late, late, late, {"rows": []}])
-    wire["GET /db/_design/app-staged/_info"] = InTurn([pending, BUILT])
+    wire[VIEW.format("app-staged")] = late
+    wire["GET /db/_design/app-staged/_info"] = pending
     wire["GET /db/_design/app/_info"], wire[VIEW.format("app")] = BUILT, {"rows": []}
-    with pytest.raises(module.Interrupted, match="db/_design/app-staged are not built after 100 s; 1234 updates"):
+    with pytest.raises(module.Interrupted, match="db/_design/app-staged are not built after 100 s: 1234 updates"):
         carry_out(documents=[DDOC], staged=True, wait_timeout=100)
     assert shelf.databases["db"]["_design/app"]["views"] == {"a": {"map": "old"}}
     assert wire.written == ["PUT /db/_design/app-staged"]
@@ -344,9 +340,8 @@ def test_what_an_earlier_run_left_over_is_removed(wire: Wire) -> None:
     assert list(shelf.databases["db"]) == ["_design/app"]
 
 
-def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, clock: Clock) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
     wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = {"rows": []}, InTurn([busy, busy, BUILT])
     wire[VIEW.format("app") + "&update=lazy"] = {"rows": []}
@@ -355,17 +350,17 @@ def test_build_waits_for_each_copy_that_is_at_work(wire: Wire, monkeypatch: pyte
     idle = {"view_index": {"updates_pending": {"total": 9}, "updater_running": False}}
     wire["GET /db/_design/app/_info"] = idle
     wire.asked.clear()
+    clock.pauses.clear()
     carry_out(documents=[DDOC], build=True)
-    assert wire.asked.count("GET /db/_design/app/_info") == 6
+    assert 5 <= sum(clock.pauses) < 7
     wire.asked.clear()
     carry_out(check_mode=True, documents=[DDOC], build=True)
     carry_out(documents=[{"_id": "_design/none", "filters": {}}], build=True, check_mode=True)
     assert VIEW.format("app") not in wire.asked
 
 
-def test_an_index_that_couchdb_closes_is_asked_again(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_couchdb_closes_is_asked_again(wire: Wire, clock: Clock) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     closed = (404, {"error": "not_found", "reason": "Design document was updated or deleted."})
     wire[VIEW.format("app")], wire["GET /db/_design/app/_info"] = InTurn([closed, {"rows": []}]), BUILT
     carry_out(documents=[DDOC], build=True)
@@ -375,11 +370,8 @@ def test_an_index_that_couchdb_closes_is_asked_again(wire: Wire, monkeypatch: py
         carry_out(documents=[DDOC], build=True)
 
 
-def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(wire: Wire, clock: Clock) -> None:
     Shelf(wire, db={"_design/app": {**DDOC, "_rev": "2-x"}})
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     refusal = {"error": "query_parse_error", "reason": "`partition` parameter is mandatory for queries to this view."}
     late = (500, {"error": "timeout", "reason": "The request could not be processed in a reasonable amount of time."})
     busy = {"view_index": {"updates_pending": {"total": 9}, "updater_running": True}}
@@ -390,7 +382,7 @@ def test_views_of_a_partitioned_database_are_asked_in_a_partition_of_each_shard(
         wire[asked + lazy] = 400, refusal
         wire[there[0] + lazy] = {"rows": []}
         wire[there[1] + lazy] = {"rows": []} if lazy else InTurn([late, {"rows": []}])
-    wire["GET /db/_design/app/_info"] = InTurn([busy, busy, BUILT])
+    wire["GET /db/_design/app/_info"] = InTurn([busy, busy, busy, BUILT])
     carry_out(documents=[DDOC], build=True)
     counts = {request: wire.asked.count(request) for request in (*there, *(f"{one}&update=lazy" for one in there))}
     assert list(counts.values()) == [2, 2, 2, 2]

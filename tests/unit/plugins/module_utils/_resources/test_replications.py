@@ -11,8 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import replications as client_room
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
@@ -21,6 +20,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replication
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -372,13 +372,13 @@ def test_creating_the_target_is_a_change_though_nothing_was_copied(wire: Wire) -
 
 def test_copying_takes_as_long_as_it_may(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[float | None] = []
-    send = http.Connection.request
+    send = connection.Connection.request
 
     def note(self: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
         given.append(options.get("timeout"))
         return send(self, *arguments, **options)
 
-    monkeypatch.setattr(http.Connection, "request", note)
+    monkeypatch.setattr(connection.Connection, "request", note)
     wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
     wire["POST /_replicate"] = errors.TimedOut("no answer")
     with pytest.raises(module.Interrupted, match="wait_timeout"):
@@ -412,20 +412,11 @@ def test_jobs_of_1x_are_found_among_its_tasks(wire: Wire) -> None:
 # --- What is waited for
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that were made; time passes in them alone."""
-    pauses: list[float] = []
-    monkeypatch.setattr(client_room.time, "sleep", pauses.append)
-    monkeypatch.setattr(client_room.time, "monotonic", lambda: sum(pauses))
-    return pauses
-
-
 WAITED = {"wait": True, "continuous": True}
 HELD_ON = {**HELD, "continuous": True}
 
 
-def test_a_continuous_one_is_waited_for_until_it_has_reached_its_ends(wire: Wire, clock: list[float]) -> None:
+def test_a_continuous_one_is_waited_for_until_it_has_reached_its_ends(wire: Wire, clock: Clock) -> None:
     wire[READS] = rows(HELD_ON)
     wire[STATE] = InTurn(
         [{"state": state, "info": None, "id": "j"} for state in (None, "initializing", "running", "running")]
@@ -434,31 +425,31 @@ def test_a_continuous_one_is_waited_for_until_it_has_reached_its_ends(wire: Wire
     outcome = carry_out(WAITED)
     assert outcome.returned["replications"][0]["state"] == "running"
     assert wire.asked == ["GET /", READS, STATE, STATE, STATE, "GET /_active_tasks", STATE, "GET /_active_tasks"]
-    assert len(clock) == 3
+    assert len(clock.pauses) == 3
 
 
 @pytest.mark.parametrize("state", ["crashing", "error", "failed"])
-def test_a_broken_one_fails_with_the_reason(wire: Wire, clock: list[float], state: str) -> None:
+def test_a_broken_one_fails_with_the_reason(wire: Wire, clock: Clock, state: str) -> None:
     wire[READS] = rows(HELD_ON)
     wire[STATE] = {"state": state, "info": {"error": "db_not_found: could not open x"}, "id": "j"}
     with pytest.raises(errors.CouchDBError) as caught:
         carry_out(WAITED)
     told = "in the state error" if state == "error" else state
     assert str(caught.value) == f"the replication r is {told}: db_not_found: could not open x"
-    assert clock == []
+    assert clock.pauses == []
 
 
-def test_one_that_does_not_come_fails_at_the_timeout(wire: Wire, clock: list[float]) -> None:
+def test_one_that_does_not_come_fails_at_the_timeout(wire: Wire, clock: Clock) -> None:
     wire[READS] = rows(HELD)
     wire[STATE] = {"state": "pending", "info": None, "id": "j"}
     with pytest.raises(errors.CouchDBError, match="the replication r is still pending after 60 s"):
         carry_out({"wait": True})
-    assert sum(clock) == pytest.approx(60)
-    assert max(clock) <= 5
-    assert wire.asked.count(STATE) < 25
+    assert sum(clock.pauses) == pytest.approx(60)
+    assert max(clock.pauses) <= 5
+    assert wire.asked.count(STATE) < 40
 
 
-def test_several_are_waited_for_with_one_request_a_look(wire: Wire, clock: list[float]) -> None:
+def test_several_are_waited_for_with_one_request_a_look(wire: Wire, clock: Clock) -> None:
     names = ["r1", "r2", "r3"]
     wire[READS] = rows(*[{**HELD, "_id": name} for name in names])
     open_, done = ("pending", None), ("completed", {"docs_written": 1})
@@ -468,7 +459,7 @@ def test_several_are_waited_for_with_one_request_a_look(wire: Wire, clock: list[
     assert [row["state"] for row in outcome.returned["replications"]] == ["completed"] * 3
 
 
-def test_the_state_of_before_a_change_is_not_taken_for_that_of_after(wire: Wire, clock: list[float]) -> None:
+def test_the_state_of_before_a_change_is_not_taken_for_that_of_after(wire: Wire, clock: Clock) -> None:
     changed = {**HELD_ON, "_rev": "2-b"}
     old = {"state": "running", "info": {"docs_written": 1}, "id": "j", "start_time": "t1"}
     new = {"state": "crashing", "info": {"error": "no"}, "id": "k", "start_time": "t2"}
@@ -484,7 +475,7 @@ def test_the_state_of_before_a_change_is_not_taken_for_that_of_after(wire: Wire,
     assert carry_out(WAITED).returned["replications"][0]["state"] == "running"
 
 
-def test_a_job_that_vanishes_has_failed(wire: Wire, clock: list[float]) -> None:
+def test_a_job_that_vanishes_has_failed(wire: Wire, clock: Clock) -> None:
     wire[JOBS] = {"total_rows": 0, "jobs": []}
     wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
     wire["POST /_replicate"] = 202, {"ok": True, "_local_id": "j+continuous"}

@@ -9,14 +9,13 @@ import signal
 import time
 import typing as t
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import restart
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -29,31 +28,6 @@ PARAMS: dict[str, t.Any] = {
     "force": False,
 }
 BADRPC = "{badrpc,\n    {'EXIT',\n        {noproc,\n            {gen_server,call,[mem3_sync,get_backlog]}}}}"
-
-
-class Clock:
-    """Time that passes only when somebody sleeps or asks a server."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time as restarts see it."""
-    made = Clock()
-    shown = SimpleNamespace(
-        monotonic=made.monotonic, sleep=made.sleep, strftime=time.strftime, gmtime=lambda: time.gmtime(made.now)
-    )
-    monkeypatch.setattr(restart, "time", shown)
-    return made
 
 
 @dataclass
@@ -299,6 +273,7 @@ def test_a_node_that_answers_itself_and_does_not_come_back(fleet: Fleet) -> None
     assert "5 s later is not back" in result["msg"]
     assert "connection refused" in result["msg"]
     assert result["changes_failed"] == ["restart node n1@h"]
+    assert result["changed"] is True
 
 
 def test_an_answer_that_is_lost_is_waited_for_all_the_same(fleet: Fleet) -> None:
@@ -370,7 +345,7 @@ def test_who_ends_the_process_leaves_nobody_out_of_service(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     handler = signal.getsignal(number)
-    monkeypatch.setattr(restart.time, "sleep", lambda seconds: signal.raise_signal(number))
+    monkeypatch.setattr(fleet.clock.module, "sleep", lambda seconds: signal.raise_signal(number))
     with pytest.raises(SystemExit):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
     assert fleet[2].modes == [("true", "false"), (None, "false")]
@@ -381,7 +356,7 @@ def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monk
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(restart.time, "sleep", interrupt)
+    monkeypatch.setattr(fleet.clock.module, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
     assert fleet[2].modes == [("true", "false"), (None, "false")]
@@ -416,7 +391,7 @@ def test_a_member_that_goes_down_while_a_node_drains_keeps_it_from_going(
         fleet[3].is_up = False
         fleet.clock.sleep(seconds)
 
-    monkeypatch.setattr(restart.time, "sleep", sleep)
+    monkeypatch.setattr(fleet.clock.module, "sleep", sleep)
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
     assert "n2@h was not asked to restart, as the cluster is not whole: n3@h is down" in result["msg"]
     assert not fleet.restarts

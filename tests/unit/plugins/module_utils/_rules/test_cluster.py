@@ -222,5 +222,5 @@ def test_health(known: list[Node], shards: dict[str, Placement], word: str, says
 
 
 def test_many_names_are_cut_in_a_message() -> None:
-    assert rules.listed(["a", "b"]) == "a, b"
-    assert rules.listed([f"d{number}" for number in range(12)]).endswith("d9 and 2 more")
+    assert errors.listed(["a", "b"]) == "a, b"
+    assert errors.listed([f"d{number}" for number in range(12)]).endswith("d9 and 2 more")

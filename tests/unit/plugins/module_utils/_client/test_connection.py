@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""_http: what is sent, what is sent again, what errors say, and what never shows."""
+"""_client/connection: what is sent, what is sent again, what errors say, and what never shows."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import typing as t
 
 import pytest
 import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import http
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire
 from urllib3.exceptions import ProtocolError
 
@@ -26,11 +26,11 @@ GOOD = (200, {"ok": True})
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_FIRST_PAUSE", 0)
+    monkeypatch.setattr(connection, "_FIRST_PAUSE", 0)
 
 
-def connection(url: str = URL, **options: t.Any) -> http.Connection:
-    return http.Connection(url, http.Options(**options))
+def connect(url: str = URL, **options: t.Any) -> connection.Connection:
+    return connection.Connection(url, connection.Options(**options))
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_only_what_may_be_sent_twice_is(
 ) -> None:
     wire[f"{method} /x"] = InTurn([first, GOOD])
     with contextlib.suppress(errors.CouchDBError):
-        connection(retries=3).request(method, ("x",), repeatable=repeatable)
+        connect(retries=3).request(method, ("x",), repeatable=repeatable)
     assert wire.asked == [f"{method} /x"] * times
 
 
 def test_retries_are_bounded(wire: Wire) -> None:
     wire["GET /x"] = BUSY
     with pytest.raises(errors.ServerError):
-        connection(retries=2).request("GET", ("x",))
+        connect(retries=2).request("GET", ("x",))
     assert len(wire.asked) == 3
 
 
@@ -108,7 +108,7 @@ def test_retries_are_bounded(wire: Wire) -> None:
 def test_each_status_has_its_error(wire: Wire, status: int, body: t.Any, kind: type[errors.CouchDBError]) -> None:
     wire["GET /x"] = status, body
     with pytest.raises(errors.CouchDBError) as caught:
-        connection(retries=0).request("GET", ("x",))
+        connect(retries=0).request("GET", ("x",))
     assert caught.type is kind
     assert caught.value.status == status
     assert URL + "x" in str(caught.value)
@@ -131,21 +131,21 @@ def test_each_status_has_its_error(wire: Wire, status: int, body: t.Any, kind: t
 def test_no_answer_is_explained(wire: Wire, failure: Exception, kind: type[Exception], words: str) -> None:
     wire["GET /x"] = failure
     with pytest.raises(kind, match=words):
-        connection(retries=0).request("GET", ("x",))
+        connect(retries=0).request("GET", ("x",))
 
 
 def test_no_error_shows_credentials(wire: Wire) -> None:
     wire["GET /x"] = 500, {"error": "db_not_found", "reason": "could not open http://u:c4n4ry@h/db"}
     with pytest.raises(errors.ServerError) as caught:
-        connection("http://admin:c4n4ry@couch.example:5984/").request("GET", ("x",))
+        connect("http://admin:c4n4ry@couch.example:5984/").request("GET", ("x",))
     assert "c4n4ry" not in str(caught.value)
     assert "c4n4ry" not in str(vars(caught.value))
 
 
 @pytest.mark.parametrize("options", [{"username": "a", "password": "c4n4ry/é"}, {"cookie": "AuthSession=c4n4ry"}])
 def test_no_error_shows_what_a_server_repeats(wire: Wire, options: dict[str, t.Any]) -> None:
-    sent = connection(**options)
-    repeated = f"{sent.basic_authorization()} {options} c4n4ry%2F%C3%A9"
+    sent = connect(**options)
+    repeated = f"{basic_authorization(sent.username, sent.password)} {options} c4n4ry%2F%C3%A9"
     wire["GET /x"] = 500, {"error": "error", "reason": repeated}
     with pytest.raises(errors.ServerError) as caught:
         sent.request("GET", ("x",))
@@ -155,23 +155,23 @@ def test_no_error_shows_what_a_server_repeats(wire: Wire, options: dict[str, t.A
 
 def test_basic_credentials_are_utf8(wire: Wire) -> None:
     wire["GET /x"] = GOOD
-    connection(username="ä", password="pä:ß").request("GET", ("x",))
+    connect(username="ä", password="pä:ß").request("GET", ("x",))
     assert wire.headers[0]["Authorization"] == "Basic w6Q6cMOkOsOf"
 
 
 def test_credentials_in_the_url_are_used_and_options_win(wire: Wire) -> None:
     wire["GET /x"] = GOOD
-    connection("http://a:b%40c@couch.example:5984").request("GET", ("x",))
-    connection("http://a:b@couch.example:5984", username="c", password="d").request("GET", ("x",))
+    connect("http://a:b%40c@couch.example:5984").request("GET", ("x",))
+    connect("http://a:b@couch.example:5984", username="c", password="d").request("GET", ("x",))
     assert [headers["Authorization"] for headers in wire.headers] == ["Basic YTpiQGM=", "Basic Yzpk"]
 
 
 def test_a_cookie_goes_instead_of_a_password_and_headers_win(wire: Wire) -> None:
     wire["GET /x"] = GOOD
-    connection(username="a", password="b", cookie="abc").request("GET", ("x",))
-    connection(username="a", password="b", headers={"authorization": "mine"}).request("GET", ("x",))
-    connection(headers={"X-A": "1"}).request("GET", ("x",), headers={"x-a": "2"})
-    connection(username="a", password="b", cookie="abc").request("GET", ("x",), anonymous=True)
+    connect(username="a", password="b", cookie="abc").request("GET", ("x",))
+    connect(username="a", password="b", headers={"authorization": "mine"}).request("GET", ("x",))
+    connect(headers={"X-A": "1"}).request("GET", ("x",), headers={"x-a": "2"})
+    connect(username="a", password="b", cookie="abc").request("GET", ("x",), anonymous=True)
     assert wire.headers[0]["Cookie"] == "AuthSession=abc"
     assert "Authorization" not in wire.headers[0]
     assert wire.headers[1]["authorization"] == "mine"
@@ -186,7 +186,7 @@ def test_netrc_is_not_read(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path
     netrc.write_text("machine couch.example login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     wire["GET /x"] = GOOD
-    connection().request("GET", ("x",))
+    connect().request("GET", ("x",))
     assert "Authorization" not in wire.headers[0]
 
 
@@ -194,17 +194,17 @@ def test_proxies_and_authorities_are_taken_from_the_environment(monkeypatch: pyt
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "near.example")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/bundle.pem")
-    assert connection()._session.proxies == {"http": "http://proxy.example:3128", "no": "near.example"}
-    assert connection("http://near.example/")._session.proxies == {}
-    assert connection()._session.verify == "/etc/bundle.pem"
-    assert connection(validate_certs=False)._session.verify is False
+    assert connect()._session.proxies == {"http": "http://proxy.example:3128", "no": "near.example"}
+    assert connect("http://near.example/")._session.proxies == {}
+    assert connect()._session.verify == "/etc/bundle.pem"
+    assert connect(validate_certs=False)._session.verify is False
 
 
 def test_each_part_of_a_path_is_encoded(wire: Wire) -> None:
     wire["PUT /prefix/a%2Bb%2Fc%28d%29/x%20%25%3B?q=4&partitioned=true"] = GOOD
     path = ("a+b/c(d)", "x %;")
     query = {"q": 4, "partitioned": True, "n": None}
-    assert connection(URL + "prefix").request("PUT", path, query=query).status == 200
+    assert connect(URL + "prefix").request("PUT", path, query=query).status == 200
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_each_part_of_a_path_is_encoded(wire: Wire) -> None:
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(errors.InvalidInput, match="^url: ") as caught:
-        connection(url)
+        connect(url)
     assert "c4n4ry" not in str(caught.value)
 
 
@@ -245,29 +245,4 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 )
 def test_an_option_that_can_not_work_is_refused(option: str, value: t.Any) -> None:
     with pytest.raises(errors.InvalidInput, match=f"^{option}: "):
-        connection(**{option: value})
-
-
-def test_work_goes_side_by_side_and_comes_back_in_order() -> None:
-    together = threading.Barrier(http.SIDE_BY_SIDE, timeout=10)
-
-    def work(item: int) -> int:
-        together.wait()
-        return item * 2
-
-    items = list(range(2 * http.SIDE_BY_SIDE))
-    assert http.side_by_side(work, items) == [2 * item for item in items]
-
-
-def test_work_stops_at_the_first_error() -> None:
-    begun = []
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item == 0:
-            raise errors.NotFound("0 is not there")
-        return item
-
-    with pytest.raises(errors.NotFound):
-        http.side_by_side(work, list(range(1000)))
-    assert len(begun) < 1000
+        connect(**{option: value})

@@ -1,17 +1,14 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP with one CouchDB: address, credentials, TLS, timeouts, retries, JSON, errors.
+"""Connection: the HTTP session with one server: credentials, headers, TLS, timeouts, retries.
 
-All requests of the collection go through :class:`Connection`. It knows HTTP and nothing of what
-CouchDB's paths mean.
+All requests of the collection go through it. It knows HTTP and nothing of what CouchDB's paths mean.
 """
 
 from __future__ import annotations
 
-import base64
 import io
-import ipaddress
 import json
 import os
 import re
@@ -21,13 +18,17 @@ import time
 import traceback
 import typing as t
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from .. import errors
-from .._rules.secrets import is_secret_header, mask_text, mask_url
+from .._rules.names import check_json
+from .._rules.secrets import is_secret_header, mask_text
+from .._rules.urls import basic_authorization, server_url
+from .answers import Answer, Received, error_of, not_as_expected, parsed, retry_after, session_cookie
+from .parallel import AT_ONCE
+from .wait import seconds_left
 
 REQUESTS_IMPORT_ERROR: str | None
 try:
@@ -41,20 +42,19 @@ except ImportError:
 else:
     REQUESTS_IMPORT_ERROR = None
 
-SIDE_BY_SIDE = 8
-"""How many requests go out at the same time, at most."""
-
 LARGEST_ANSWER = 64 * 1024 * 1024
 """How many bytes an answer may have, unpacked. What is larger is not read to its end: it would fill the memory."""
 
 _SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
 _GATEWAY_FAILURES = frozenset([502, 503, 504])
+_SHORTEST = 1.0
+"""Seconds that a request may take at least at the end of a wait, so that the last look is one as well."""
+
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _CHUNK = 65536
 _SHORTEST_SECRET = 4
 _CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
-_STRANGER = "this is no CouchDB, or something stands before it"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
 
@@ -109,7 +109,7 @@ if REQUESTS_IMPORT_ERROR is None:
 
         def __init__(self, context: ssl.SSLContext | None) -> None:
             self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
-            super().__init__(pool_connections=1, pool_maxsize=SIDE_BY_SIDE)
+            super().__init__(pool_connections=1, pool_maxsize=AT_ONCE)
 
         def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
             super().init_poolmanager(*arguments, **{**options, **self._context})
@@ -119,19 +119,6 @@ if REQUESTS_IMPORT_ERROR is None:
             manager = super().proxy_manager_for(*arguments, **{**options, **self._context})
             manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
             return manager
-
-
-_Item = t.TypeVar("_Item")
-_Result = t.TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server answered: ``status``, ``headers`` (names in any case), ``body`` (JSON value, text, bytes or None)."""
-
-    status: int
-    headers: t.Mapping[str, str]
-    body: t.Any
 
 
 @dataclass
@@ -155,89 +142,6 @@ class Options:
     retries: int = 3
 
 
-def split_address(url: str) -> tuple[str, str | None, str | None]:
-    """An address without credentials and with a slash at its end, and the credentials that were in it.
-
-    Raises InvalidInput, naming ``url``, when it is no http or https address of a server.
-    """
-    shown = mask_url(url)
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        raise errors.InvalidInput(
-            "url", f"{shown} is no address; characters such as / : @ # in a password must be percent-encoded"
-        ) from None
-    if parts.scheme not in ("http", "https"):
-        raise errors.InvalidInput("url", f"{shown} must begin with http:// or https://")
-    if not parts.hostname:
-        raise errors.InvalidInput("url", f"{shown} names no host")
-    if port == 0:
-        raise errors.InvalidInput("url", f"{shown} has port 0, which is no port")
-    if parts.query or parts.fragment:
-        raise errors.InvalidInput("url", f"{shown} must not have a query or a fragment")
-    if re.search(r"[\s\x00-\x1f]", parts.netloc + parts.path):
-        raise errors.InvalidInput("url", f"{shown} holds a space or a control character")
-    username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password is not None else None
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/"
-    return address, username, password
-
-
-@dataclass(frozen=True)
-class Outcome(t.Generic[_Result]):
-    """What became of one piece of work: its result, or its error."""
-
-    result: _Result | None = None
-    error: errors.CouchDBError | None = None
-
-
-def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
-    """Do the work for each item, several at a time, and give the results in the order of the items.
-
-    The first error is raised, once the work that had begun has ended; what had not begun is left out.
-    """
-    outcomes = attempt_side_by_side(work, items)
-    for outcome in outcomes:
-        if outcome is not None and outcome.error is not None:
-            raise outcome.error
-    return [t.cast(_Result, outcome.result) for outcome in outcomes if outcome is not None]
-
-
-def attempt_side_by_side(
-    work: t.Callable[[_Item], _Result],
-    items: t.Sequence[_Item],
-    harmless: tuple[type[errors.CouchDBError], ...] = (),
-) -> list[Outcome[_Result] | None]:
-    """Like side_by_side, but give the outcome for each item: None for those not begun because another had failed.
-
-    ``harmless`` errors leave the others alone.
-    """
-    outcomes: list[Outcome[_Result] | None] = [None] * len(items)
-    failed = False
-
-    def one(index: int) -> None:
-        nonlocal failed
-        if failed:
-            return
-        try:
-            outcomes[index] = Outcome(work(items[index]))
-        except errors.CouchDBError as error:
-            failed = failed or not isinstance(error, harmless)
-            outcomes[index] = Outcome(error=error)
-
-    if len(items) < 2:
-        for index in range(len(items)):
-            one(index)
-    else:
-        # Imported here, as most tasks send nothing side by side and the import is not free.
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items))) as pool:
-            list(pool.map(one, range(len(items))))
-    return outcomes
-
-
 class Connection:
     """One server's address and how to talk to it. Safe to use from several threads.
 
@@ -248,9 +152,10 @@ class Connection:
     def __init__(self, url: str, options: Options) -> None:
         if REQUESTS_IMPORT_ERROR is not None:
             raise ImportError("couchpy.couchdb needs the Python library requests")
-        self.url, url_username, url_password = split_address(url)
-        self.username = options.username if options.username is not None else url_username
-        self.password = options.password if options.password is not None else url_password
+        given = server_url(url)
+        self.url, self.host = given.plain, given.host
+        self.username = options.username if options.username is not None else given.username
+        self.password = options.password if options.password is not None else given.password
         self.cookie = options.cookie
         self.timeout = options.timeout
         self.retries = options.retries
@@ -306,8 +211,7 @@ class Connection:
         for part in path:
             if part in (".", ".."):
                 raise errors.InvalidInput("name", f"{part!r} can't be part of an address")
-            if any("\ud800" <= character <= "\udfff" for character in part):
-                raise errors.InvalidInput("name", f"{part!r} holds half of a surrogate pair, which is no character")
+            check_json(part, "name", repr(part))
         return self.url + "/".join(quote(part, safe="@:") if part else "" for part in path)
 
     def request(
@@ -351,47 +255,45 @@ class Connection:
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
         self.last_asked = f"{method} {send['url']}"
-        limit = self.timeout if timeout is None else timeout
         most = self.retries if retries is None else retries
         for attempt in range(most + 1):
+            limit = min(self.timeout if timeout is None else timeout, max(seconds_left(), _SHORTEST))
             try:
-                response, content = self._send(send, limit)
-                if response.status_code < 300 or response.status_code in accept:
-                    body = content if raw else _parsed(response, content, send, text)
-                    answer = Answer(response.status_code, response.headers, body)
-                    if expect and response.status_code < 300 and not expect(answer.body):
-                        raise _not_as_expected(answer.status, send)
-                    return answer
-                raise self._refusal(response, content, send, limit)
+                answer = self._send(send, limit)
+                if answer.status < 300 or answer.status in accept:
+                    body = answer.content if raw else parsed(answer, text)
+                    if expect and answer.status < 300 and not expect(body):
+                        raise not_as_expected(answer)
+                    return Answer(answer.status, answer.headers, body)
+                raise self._refusal(answer, limit)
             except _NoGoodAnswer as failure:
-                if attempt == most or not failure.worth_another or (failure.sent and not repeatable):
-                    raise failure.error from None
                 pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) if failure.pause is None else failure.pause
+                last = attempt == most or pause >= seconds_left()
+                if last or not failure.worth_another or (failure.sent and not repeatable):
+                    raise failure.error from None
                 time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
-    def _refusal(
-        self, response: requests.Response, content: bytes, send: dict[str, t.Any], limit: float
-    ) -> _NoGoodAnswer:
-        """What an answer from 300 on means: its error, and whether and when the request is worth another try."""
-        error = _error_of(response, content, send, self._secrets())
-        overloaded = response.status_code == 429
-        pause = _retry_after(response.headers) if overloaded or response.status_code == 503 else None
+    def _refusal(self, answer: Received, limit: float) -> _NoGoodAnswer:
+        """What an answer from 300 on means: its error, and whether and when the request is worth a retry."""
+        error = error_of(answer, self._secrets())
+        overloaded = answer.status == 429
+        pause = retry_after(answer.headers) if overloaded or answer.status == 503 else None
         patient = pause is None or pause <= limit
         if not patient:
             error.args = (f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",)
         return _NoGoodAnswer(
             error,
-            worth_another=patient and (overloaded or response.status_code in _GATEWAY_FAILURES),
+            worth_another=patient and (overloaded or answer.status in _GATEWAY_FAILURES),
             # With 429 the server says that it has not done what was asked.
             sent=not overloaded,
             pause=pause,
         )
 
-    def _send(self, send: dict[str, t.Any], limit: float) -> tuple[requests.Response, bytes]:
+    def _send(self, send: dict[str, t.Any], limit: float) -> Received:
         deadline = time.monotonic() + limit
         try:
-            # One timeout for connecting and answering together; _Response sees to it that a head can't drip past it.
+            # One timeout for connecting and answering together; _Response ensures that a head can't drip past it.
             timeout: t.Any = urllib3.Timeout(total=limit)
             response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline, send)
@@ -400,18 +302,16 @@ class Connection:
         if self.cookie:
             # CouchDB renews a cookie that is about to end.
             self.cookie = session_cookie(response.headers) or self.cookie
-        return response, content
-
-    def basic_authorization(self) -> str:
-        """The value of the header Authorization for the name and password of this connection."""
-        pair = f"{self.username}:{self.password or ''}".encode()
-        return "Basic " + base64.b64encode(pair).decode("ascii")
+        return Received(send["method"], send["url"], response.status_code, response.headers, content)
 
     def _secrets(self) -> list[str]:
         """What this connection sends that no error may show: as it is, as it is encoded, the longest first."""
         found = {self.cookie or "", (self.cookie or "").partition("=")[2], self.password or ""}
         if self.username is not None:
-            found |= {self.basic_authorization().partition(" ")[2], quote(self.password or "", safe="")}
+            found |= {
+                basic_authorization(self.username, self.password).partition(" ")[2],
+                quote(self.password or "", safe=""),
+            }
         return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
@@ -421,7 +321,7 @@ class Connection:
         if self.cookie and not anonymous:
             headers["Cookie"] = self.cookie if "=" in self.cookie else f"AuthSession={self.cookie}"
         elif self.username is not None and not anonymous:
-            headers["Authorization"] = self.basic_authorization()
+            headers["Authorization"] = basic_authorization(self.username, self.password)
         for source in (self.headers, extra or {}):
             for name, value in source.items():
                 for known in [known for known in headers if known.lower() == name.lower()]:
@@ -493,41 +393,6 @@ def _client_certificate(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-def is_text(body: t.Any) -> bool:
-    """Whether an answer is a text."""
-    return isinstance(body, str)
-
-
-def is_list(body: t.Any) -> bool:
-    """Whether an answer is a list."""
-    return isinstance(body, list)
-
-
-def is_object(body: t.Any) -> bool:
-    """Whether an answer is an object."""
-    return isinstance(body, dict)
-
-
-def is_ok(body: t.Any) -> bool:
-    """Whether an answer says that what was asked is done."""
-    return isinstance(body, dict) and body.get("ok") is True
-
-
-def is_loopback(url: str) -> bool:
-    """Whether what is sent to this address stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def session_cookie(headers: t.Mapping[str, str]) -> str | None:
-    """The C(AuthSession=...) that a Set-Cookie header sets, or None when it sets none or clears it."""
-    found = re.search(r"AuthSession=([^;,\s]+)", headers.get("Set-Cookie", ""))
-    return f"AuthSession={found.group(1)}" if found else None
-
-
 class _NoGoodAnswer(Exception):
     """A request without a good answer: the error to raise, and what a retry must know."""
 
@@ -549,30 +414,6 @@ def _written(body: t.Any) -> bytes:
         raise errors.InvalidInput("body", "holds something that JSON can't, such as NaN or Infinity") from None
 
 
-def _parsed(response: requests.Response, content: bytes, send: dict[str, t.Any], text: bool) -> t.Any:
-    """The body of a good answer."""
-    method, url = send["method"], send["url"]
-    if method == "HEAD" or not content:
-        return None
-    if text:
-        return content.decode("utf-8", "replace")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise errors.NotCouchDB(
-            f"{method} {url} answered {response.status_code} with {_kind_of(response)} instead of JSON: {_STRANGER}",
-            status=response.status_code,
-            method=method,
-            url=url,
-        ) from None
-
-
-def _not_as_expected(status: int, send: dict[str, t.Any]) -> errors.NotCouchDB:
-    method, url = send["method"], send["url"]
-    message = f"{method} {url} answered {status} with other JSON than CouchDB does: {_STRANGER}"
-    return errors.NotCouchDB(message, status=status, method=method, url=url)
-
-
 def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.TooLarge:
     method, url = send["method"], send["url"]
     message = (
@@ -585,51 +426,6 @@ def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bo
     """Whether the length in the answer's head is that of what will be read."""
     told = response.headers.get("Content-Length", "")
     return send["method"] != "HEAD" and told.isdigit() and "Content-Encoding" not in response.headers
-
-
-def _retry_after(headers: t.Mapping[str, str]) -> float | None:
-    """The seconds that a Retry-After header asks to wait; None when there is none that can be understood."""
-    told = headers.get("Retry-After", "").strip()
-    if re.match(r"[0-9]{1,9}\Z", told):
-        return float(told)
-    try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-
-
-def _error_of(
-    response: requests.Response, content: bytes, send: dict[str, t.Any], secrets: t.Collection[str]
-) -> errors.CouchDBError:
-    """The error that an answer from 300 on stands for, without ``secrets``, which a server may repeat."""
-    status, method, url = response.status_code, send["method"], send["url"]
-    known: dict[str, t.Any] = {"status": status, "method": method, "url": url}
-    message = f"{method} {url} answered {status}"
-    if 300 <= status < 400:
-        target = mask_url(response.headers.get("Location", "nowhere"))
-        return errors.NotCouchDB(
-            f"{message}, a redirection to {target}; it is not followed, as credentials must not be: "
-            "give the address of the CouchDB itself",
-            **known,
-        )
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        body = None
-    if isinstance(body, dict):
-        error = body.get("error") or body.get("name")
-        reason = body.get("reason") or body.get("message")
-        said_reason = reason if isinstance(reason, str) else json.dumps(reason)
-        known["error"] = mask_text(error, secrets) if isinstance(error, str) else None
-        known["reason"] = mask_text(said_reason, secrets) if reason else None
-        said = ": ".join(known[part] for part in ("error", "reason") if known[part])
-        return errors.of_answer(status, known["error"], known["reason"])(f"{message} {said}".rstrip(), **known)
-    if method == "HEAD" or not content:
-        return errors.of_answer(status)(message, **known)
-    message += f" with {_kind_of(response)} instead of JSON"
-    if status in (401, 403) or status >= 500:
-        return errors.of_answer(status)(message, **known)
-    return errors.NotCouchDB(f"{message}: {_STRANGER}", **known)
 
 
 def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:
@@ -661,11 +457,6 @@ def _spelling(value: t.Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _kind_of(response: requests.Response) -> str:
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return {"text/html": "an HTML page", "text/plain": "plain text"}.get(kind, kind or "something")
 
 
 def _causes(error: BaseException) -> t.Iterator[BaseException]:

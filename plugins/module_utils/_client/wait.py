@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""wait_until(): the one way to wait for something on a server, and the deadline that all its requests have.
+
+It is in this layer, not in the engine, as methods of the client wait too: for a node to connect, for views to be built,
+for a restart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import time
+import typing as t
+
+Progress = t.Callable[[str, str, float], None]
+"""Called at each look: what is waited for, what it still lacks, and for how many seconds it has been waited for."""
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+
+# Of each thread its own, so that what waits in parallel does not share a deadline; in_parallel() hands it on.
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> t.Iterator[None]:
+    """Have every request that is sent meanwhile, to whatever server, end within so many seconds from now."""
+    end, outer = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(end if outer is None else min(end, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def seconds_left() -> float:
+    """Seconds to the deadline; without end when there is none."""
+    end = _deadline.get()
+    return float("inf") if end is None else end - time.monotonic()
+
+
+def wait_until(look: t.Callable[[], str], seconds: float, what: str, progress: Progress | None = None) -> str:
+    """Look again and again until nothing is lacking, or for so many seconds. Return what was lacking last: "" for nothing.
+
+    ``look`` says what is lacking; an error that it raises ends the wait. It is called at once, and then after pauses that
+    grow with the time. Each of its requests ends at the deadline.
+    """
+    begun = time.monotonic()
+    with within(seconds):
+        while True:
+            lacking = look()
+            waited = time.monotonic() - begun
+            if progress is not None:
+                progress(what, lacking, waited)
+            if not lacking or waited >= seconds:
+                return lacking
+            time.sleep(min(_FIRST_PAUSE + waited / 10, _LONGEST_PAUSE, seconds - waited))

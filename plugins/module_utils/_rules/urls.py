@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""URLs of servers and databases: taken apart, checked, and the credentials that may be in them. Pure."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+import typing as t
+from urllib.parse import unquote, urlsplit
+
+from ..errors import InvalidInput
+from .secrets import mask_url
+
+_UNSAFE = re.compile(r"[\s\x00-\x1f]")
+
+
+class Url(t.NamedTuple):
+    """A URL taken apart: ``plain`` is without credentials and otherwise as given; ``host`` is in lower case."""
+
+    plain: str
+    host: str
+    path: str
+    username: str | None
+    password: str | None
+
+
+def split_url(url: str, option: str = "url", other: str = "") -> Url:
+    """Take an http or https URL apart.
+
+    Raises InvalidInput, naming ``option``, unless it is the URL of a server, or of something on it. ``other`` says what
+    else the option takes.
+    """
+    shown = mask_url(url)
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise InvalidInput(
+            option, f"{shown} is not a URL; characters such as / : @ # in a password must be percent-encoded"
+        ) from None
+    problem = ""
+    if parts.scheme not in ("http", "https"):
+        problem = f"must be {other}a URL that begins with http:// or https://"
+    elif not parts.hostname:
+        problem = "names no host"
+    elif port == 0:
+        problem = "has port 0, which is not a port"
+    elif parts.query or parts.fragment:
+        problem = "must not have a query or a fragment"
+    elif _UNSAFE.search(parts.netloc + parts.path):
+        problem = "holds a space or a control character"
+    if problem:
+        raise InvalidInput(option, f"{shown} {problem}")
+    return Url(
+        plain=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}",
+        host=t.cast(str, parts.hostname),
+        path=parts.path,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password is not None else None,
+    )
+
+
+def server_url(url: str, option: str = "url") -> Url:
+    """The same for a server, whose ``plain`` URL ends in a slash."""
+    found = split_url(url, option)
+    return found._replace(plain=found.plain.rstrip("/") + "/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def basic_authorization(username: str | None, password: str | None) -> str:
+    """The value of the header Authorization for a name and a password."""
+    return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")

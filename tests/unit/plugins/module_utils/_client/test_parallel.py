@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""_client/parallel: work in parallel, and its results in order."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import parallel, wait
+
+
+def test_work_is_done_in_parallel_and_its_results_are_in_order() -> None:
+    together = threading.Barrier(parallel.AT_ONCE, timeout=10)
+
+    def work(item: int) -> int:
+        together.wait()
+        return item * 2
+
+    items = list(range(2 * parallel.AT_ONCE))
+    assert parallel.in_parallel(work, items) == [2 * item for item in items]
+
+
+def test_work_stops_at_the_first_error() -> None:
+    begun = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 0:
+            raise errors.NotFound("0 is not there")
+        return item
+
+    with pytest.raises(errors.NotFound):
+        parallel.in_parallel(work, list(range(1000)))
+    assert len(begun) < 1000
+
+
+def test_the_deadline_of_a_wait_holds_for_work_in_parallel() -> None:
+    with wait.within(5):
+        left = parallel.in_parallel(lambda _item: wait.seconds_left(), [1, 2, 3])
+    assert all(4 < seconds <= 5 for seconds in left)
+    assert parallel.in_parallel(lambda _item: wait.seconds_left(), [1, 2, 3]) == [float("inf")] * 3
