@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from .. import errors
-from .._rules.secrets import mask_text, mask_url
+from .._rules.secrets import Secrets, mask_text, mask_url
 
 STRANGER = "this is not a CouchDB server, or a proxy answered"
 
@@ -99,7 +99,7 @@ def retry_after(headers: t.Mapping[str, str]) -> float | None:
         return None
 
 
-def error_of(answer: Received, secrets: t.Collection[str]) -> errors.CouchDBError:
+def error_of(answer: Received, secrets: Secrets) -> errors.CouchDBError:
     """The error that an answer from 300 on stands for, without ``secrets``, which a server may repeat."""
     status, known = answer.status, answer.fields()
     message = str(answer)
@@ -118,8 +118,8 @@ def error_of(answer: Received, secrets: t.Collection[str]) -> errors.CouchDBErro
         error = body.get("error") or body.get("name")
         reason = body.get("reason") or body.get("message")
         said_reason = reason if isinstance(reason, str) else json.dumps(reason)
-        known["error"] = mask_text(error, secrets) if isinstance(error, str) else None
-        known["reason"] = mask_text(said_reason, secrets) if reason else None
+        known["error"] = secrets.mask(mask_text(error)) if isinstance(error, str) else None
+        known["reason"] = secrets.mask_message(mask_text(said_reason)) if reason else None
         said = ": ".join(known[part] for part in ("error", "reason") if known[part])
         return errors.of_answer(status, known["error"], known["reason"])(f"{message} {said}".rstrip(), **known)
     if answer.method == "HEAD" or not answer.content:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from .. import errors
 from .._rules.names import check_json
-from .._rules.secrets import is_secret_header, mask_text
+from .._rules.secrets import Secrets, is_secret_header, mask_text
 from .._rules.urls import basic_authorization, server_url
 from .answers import Answer, Received, error_of, not_as_expected, parsed, retry_after, session_cookie
 from .parallel import AT_ONCE
@@ -53,7 +53,6 @@ _SHORTEST = 1.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _CHUNK = 65536
-_SHORTEST_SECRET = 4
 _CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
@@ -304,15 +303,15 @@ class Connection:
             self.cookie = session_cookie(response.headers) or self.cookie
         return Received(send["method"], send["url"], response.status_code, response.headers, content)
 
-    def _secrets(self) -> list[str]:
-        """What this connection sends that no error may show: as it is, as it is encoded, the longest first."""
-        found = {self.cookie or "", (self.cookie or "").partition("=")[2], self.password or ""}
+    def _secrets(self) -> Secrets:
+        """What this connection sends that no error may show: as it is, and as it is encoded."""
+        found = {self.cookie, (self.cookie or "").partition("=")[2], self.password}
         if self.username is not None:
             found |= {
                 basic_authorization(self.username, self.password).partition(" ")[2],
                 quote(self.password or "", safe=""),
             }
-        return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+        return Secrets(found)
 
     def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}

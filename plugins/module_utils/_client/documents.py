@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import time
 import typing as t
 
@@ -61,19 +60,19 @@ class DesignDatabase(_Database):
         their text and refuses the document at the first that fails.
         """
         functions = rules.functions(document)
-        if not functions or not self.client.dialect.compiles_views:
-            return
-        views = {name: {"map": code} for name, code in functions.items()}
-        probe = {"_id": f"{document['_id']}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
-        (row,) = self.bulk_docs([probe], hthdrs)
-        reason = row.get("reason", "")
-        found = re.search(r"the map function in the '(.*?)' view failed: (.*)", reason, re.DOTALL)
-        # A function may need a module of its design document already when it is compiled; as a view, it has none.
-        if found and found.group(1) in functions and "ReferenceError" not in reason:
-            name, why = found.groups()
-            raise errors.BadRequest(
-                f"{name} doesn't compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
-            )
+        while functions and self.client.dialect.compiles_views:
+            views = {name: {"map": code} for name, code in functions.items()}
+            probe = {"_id": f"{document['_id']}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
+            (row,) = self.bulk_docs([probe], hthdrs)
+            name, why = rules.failed_function(row.get("reason", ""), functions)
+            if name is None:
+                return
+            if not rules.may_need_a_module(functions[name], why):
+                raise errors.BadRequest(
+                    f"{name} does not compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
+                )
+            # As a view it has no modules. Functions that CouchDB compiles after it are still to be checked.
+            del functions[name]
 
     def switch_design_document(
         self,
@@ -266,8 +265,7 @@ def _files_named(files: t.Mapping[str, str]) -> t.Iterator[None]:
         yield
     except errors.BadRequest as error:
         reason = error.reason or ""
-        view = re.search(r"the (map|reduce) function in the '(.*?)' view", reason)
-        name = f"views/{view.group(2)}/{view.group(1)}" if view else reason.partition(":")[0]
+        name = rules.failed_field(reason)
         if name not in files:
             raise
         raise error.reworded(f"{error} (in {files[name]})", errors.BadRequest) from None

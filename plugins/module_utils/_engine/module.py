@@ -28,8 +28,9 @@ from .._client.answers import STRANGER
 from .._client.connection import REQUESTS_IMPORT_ERROR
 from .._client.parallel import attempt_in_parallel
 from .._client.server import DEFAULT_URL, Server
-from .._rules.secrets import MASK, is_secret_header, mask_value, url_secrets
+from .._rules.secrets import MASK, Secrets, is_secret_header, url_secrets
 from .._rules.urls import server_url
+from .._rules.values import equal
 from .plan import DONT, TRY, Change, Plan, diff, units
 
 try:
@@ -378,7 +379,7 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
     for change in done:
         if change.may_be_void and (change.action, change.path) in found:
             change = replace(change, after=found[change.action, change.path])
-        if change.before != change.after:
+        if not equal(change.before, change.after):
             effective.append(change)
     return effective
 
@@ -391,6 +392,7 @@ class Module(AnsibleModule):
 
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
+        self._hiding = Secrets()
         self._options_accepted = False
         super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
         # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
@@ -433,21 +435,35 @@ class Module(AnsibleModule):
     def _log_invocation(self) -> None:
         # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
         self._accept_options()
+        params = self.params
+        self.params = self._hiding.mask_options(params)
         super()._log_invocation()
+        self.params = params
 
     def _accept_options(self) -> None:
         try:
-            hidden = {secret for secret in self._hidden() if secret}
+            self._hiding = Secrets((*self.no_log_values, *self._hidden()))
         except errors.InvalidInput as error:
             self.fail_json(**failure(error, Progress()))
-        self.no_log_values.update(hidden)
+        # Ansible hides each of these in every string of the result, as a part of words too, and one after the other; 2.22 and
+        # later only in what is shown, not in what a playbook registers.
+        self.no_log_values = self._hiding.for_ansible
         if register_secrets is not None:
-            register_secrets(hidden)
+            register_secrets(self.no_log_values)
         self._options_accepted = True
 
+    def warn(self, warning: str, **kwargs: t.Any) -> None:
+        super().warn(self._hiding.mask_message(warning), **kwargs)
+
     def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
-        super().exit_json(**self._without_secrets(kwargs))
+        super().exit_json(**self._shown(kwargs))
         raise AssertionError("exit_json ends the module")
+
+    def _shown(self, result: Params) -> Params:
+        """A result without secrets, and with the options without secrets."""
+        shown: Params = self._hiding.mask_result(result)
+        shown.setdefault("invocation", {"module_args": self._hiding.mask_options(self.params)})
+        return shown
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
         # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
@@ -456,17 +472,10 @@ class Module(AnsibleModule):
         refused = re.match(r"Unsupported parameters for \(\S+\) module: (.*?)\. Supported", msg)
         for name in refused[1].split(", ") if refused else ():
             msg += f" To log in, use {_LOGIN[name]} instead of {name}." if name in _LOGIN else ""
-        super().fail_json(**self._without_secrets({"msg": msg, **kwargs}))
+        if self._options_accepted:
+            msg, kwargs = self._hiding.mask_message(msg), self._shown(kwargs)
+        super().fail_json(msg, **kwargs)
         raise AssertionError("fail_json ends the module")
-
-    def _without_secrets(self, result: Params) -> Params:
-        """A result with its secrets masked, in the same way on every ansible-core.
-
-        ansible-core 2.22 and later masks them only in what it shows, not in what a playbook registers.
-        """
-        secrets = {secret for secret in self.no_log_values if secret.strip()}
-        whole: Params = {"invocation": {"module_args": self.params}, **result}
-        return {name: mask_value(value, secrets) for name, value in whole.items()}
 
     def _hidden(self) -> t.Iterator[str]:
         for secret in (self.params["login_password"], self.params.get("password")):

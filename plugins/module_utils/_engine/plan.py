@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._rules.secrets import mask_change
+from .._rules.values import equal
 from ..errors import CouchDBError, NodeDown, NotFound, listed
 
 ASK, TRY, DONT = "ask", "try", "don't"
@@ -88,7 +89,7 @@ class Change:
         """Whether the call was made and has changed nothing."""
         if self.void_if is None or self.result is None:
             return False
-        return all(self.result.get(name) == value for name, value in self.void_if.items())
+        return all(equal(self.result.get(name), value) for name, value in self.void_if.items())
 
     def __str__(self) -> str:
         return f"{self.action} {self.what} {'/'.join(self.path)}"

@@ -17,6 +17,7 @@ from .._rules import databases as rules
 from .._rules.databases import Wanted
 from .._rules.dialect import Dialect
 from .._rules.security import given_security, merged_security
+from .._rules.values import equal
 
 _DATABASE: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"]},
@@ -95,7 +96,7 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
             changes.append(_creation(wanted, database))
         adjusted = dict(database)
         for what, value, call, arguments in _adjustments(wanted, database):
-            if value != database[what]:
+            if not equal(value, database[what]):
                 changes.append(
                     Change(
                         action="update",

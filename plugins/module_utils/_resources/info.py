@@ -116,7 +116,7 @@ SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "replications": lambda client, desired: secrets.mask_document(client.replications()),
     "session": lambda client, desired: client.authsession(),
     "declaration": _declaration,
-    "log": lambda client, desired: secrets.mask_text(client.log()),
+    "log": lambda client, desired: secrets.mask_log(client.log()),
 }
 
 ARGUMENT_SPEC: dict[str, t.Any] = {

@@ -243,7 +243,7 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     held, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
     restart = held is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
-    if not restart and (held == wanted or (held and wanted and rules.same(held, wanted))):
+    if not restart and (held is wanted is None or (held and wanted and rules.same(held, wanted))):
         return
     before = held and rules.told_document(held)
     # A document that is written again as it is starts nothing; one that is made anew does.

@@ -18,6 +18,7 @@ from .._rules import users as rules
 from .._rules.dialect import Dialect
 from .._rules.names import check_user_name
 from .._rules.secrets import document_secrets
+from .._rules.values import equal
 from ..errors import InvalidInput, NotFound
 
 _USER: dict[str, t.Any] = {
@@ -82,7 +83,7 @@ def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
     changes = tuple(
         _change(name, observed.documents[name], document)
         for name, document in wanted.items()
-        if document != observed.documents[name]
+        if not equal(document, observed.documents[name])
     )
     return Plan(changes, replace(observed, documents=wanted), unmet=observed.missing if changes else None)
 

@@ -16,6 +16,7 @@ import typing as t
 
 from ..errors import InvalidInput
 from .names import key_problem, section_problem, text_problem
+from .values import equal
 
 _REFUSED_OVER_HTTP = frozenset(
     [
@@ -179,7 +180,7 @@ def same_setting(wanted: str | None, held: t.Any) -> bool:
     if isinstance(held, str):
         return held.strip(" \t") == wanted
     try:
-        return bool(json.loads(wanted) == held)
+        return equal(json.loads(wanted), held)
     except ValueError:
         return False
 

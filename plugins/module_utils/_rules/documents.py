@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from ..errors import InvalidInput
 from . import couchapp
 from .names import check_database_name, check_json
+from .values import equal
 
 DESIGN = "_design/"
 LOCAL = "_local/"
@@ -254,15 +255,6 @@ def same(document: Document, held: Document | None, database: str = "") -> bool:
     )
 
 
-def equal(one: t.Any, other: t.Any) -> bool:
-    """Whether two JSON values are the same: 1 is 1.0, but is not true; the order of keys doesn't matter."""
-    if isinstance(one, t.Mapping) and isinstance(other, t.Mapping):
-        return one.keys() == other.keys() and all(equal(value, other[name]) for name, value in one.items())
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
 def undecided(wanted: Wanted, held: Document | None) -> list[str]:
     """The attachments of which a stub doesn't tell whether they are the same: their content must be read.
 
@@ -361,6 +353,35 @@ def functions(document: Document) -> dict[str, str]:
         held = document.get(kind)
         found.update({f"{kind}/{name}": code for name, code in held.items()} if isinstance(held, t.Mapping) else {})
     return {name: code for name, code in found.items() if isinstance(code, str)}
+
+
+_MAP, _REDUCE, _FAILED = "the map function in the '", "the reduce function in the '", "' view failed: "
+
+
+def failed_function(reason: str, functions: t.Collection[str]) -> tuple[str | None, str]:
+    """Which of the functions, sent as views, CouchDB could not compile, and why; None if it was none of them."""
+    name, _failed, why = reason.partition(_MAP)[2].partition(_FAILED)
+    return (name, why) if name in functions else (None, "")
+
+
+def failed_field(reason: str) -> str:
+    """The field of a design document, such as C(views/by-date/map), whose function CouchDB could not compile."""
+    for found, function in ((_MAP, "map"), (_REDUCE, "reduce")):
+        if found in reason:
+            return f"views/{reason.partition(found)[2].partition(_FAILED)[0]}/{function}"
+    return reason.partition(":")[0]
+
+
+def may_need_a_module(code: str, why: str) -> bool:
+    """Whether a function may have failed only because it had no modules when it was tried.
+
+    It may require them while it is compiled, and go on with what they export. A syntax error is one anyway: C(SyntaxError) of
+    QuickJS and newer versions of SpiderMonkey, C(Line N:) of the older one, whose code is parsed beforehand.
+    """
+    if "ReferenceError" in why:
+        return True
+    syntax = "SyntaxError" in why or 'new Error("Line ' in why or "does not eval to a function" in why
+    return "require" in code and not syntax
 
 
 def _signed(document: Document) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput
 from .selectors import meaning, normal
+from .values import equal
 
 DESIGN = "_design/"
 MANGO = "query"
@@ -423,7 +424,7 @@ def declaration(database: str, index: Index, partitioned: bool) -> dict[str, t.A
         entry["partitioned"] = index.partitioned
     if index.type != JSON:
         for option, default in _TEXT_DEFAULTS.items():
-            if index.definition[option] != default:
+            if not equal(index.definition[option], default):
                 entry[option] = copy.deepcopy(index.definition[option])
     return entry
 

@@ -83,21 +83,45 @@ def check_node_name(name: str, option: str = "nodes") -> None:
 
 
 def check_json(value: t.Any, option: str, what: str = "") -> None:
-    """Raise InvalidInput, naming ``option``, for a value that can't be sent as JSON: CouchDB would refuse all of it.
+    """Raise InvalidInput, naming ``option``, for a value that CouchDB cannot store as JSON.
 
     ``what`` names the value in the error, unless it is that of the option.
     """
-    what = what and f"{what} "
+    problem = json_problem(value)
+    if problem:
+        raise InvalidInput(option, f"{what} {problem}".lstrip())
+
+
+_TOO_SMALL = 5e-324
+"""The smallest number above 0 that Python has. CouchDB 3.3.3 to 3.5.0 store it as 0.0, in this spelling."""
+
+
+def json_problem(value: t.Any) -> str | None:
+    """Why CouchDB cannot store a value as JSON, None if it can."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
     except UnicodeEncodeError:
-        raise InvalidInput(option, f"{what}holds half of a surrogate pair, which is no character") from None
+        return "contains half of a surrogate pair, which is not a character"
     except (TypeError, ValueError):
-        raise InvalidInput(option, f"{what}holds something that JSON can't, such as NaN or Infinity") from None
+        return "contains something that JSON cannot express, such as NaN or Infinity"
     except RecursionError:
-        raise InvalidInput(
-            option, f"{what}holds lists or mappings within one another, deeper than can be sent"
-        ) from None
+        return "contains lists or mappings nested deeper than can be sent"
+    if str(_TOO_SMALL) in text and any(number in (_TOO_SMALL, -_TOO_SMALL) for number in _numbers(value)):
+        return f"contains the number {_TOO_SMALL}, which CouchDB stores as 0.0. Use 0"
+    return None
+
+
+def _numbers(value: t.Any) -> t.Iterator[float]:
+    waiting = [value]
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, t.Mapping):
+            waiting += held.values()
+        elif isinstance(held, (list, tuple)):
+            waiting += held
+        elif isinstance(held, float):
+            yield held
 
 
 def key_problem(name: str) -> str | None:

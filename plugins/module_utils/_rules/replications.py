@@ -23,6 +23,7 @@ from .names import check_database_name
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
 from .selectors import meaning
 from .urls import basic_authorization, split_url
+from .values import equal
 
 REPLICATOR = "_replicator"
 """The database in which CouchDB looks for replications, and how the names of others end."""
@@ -397,7 +398,7 @@ def declared_endpoint(value: t.Any, here: Here) -> t.Any:
         with contextlib.suppress(InvalidInput):
             check_database_name(database)
             own = written_endpoint(Endpoint(database), here, "source", lasting=True)
-            if _normal_end(own) == _normal_end(value):
+            if equal(_normal_end(own), _normal_end(value)):
                 return database
     if isinstance(value, str):
         return value
@@ -431,7 +432,7 @@ def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str
 
 def same(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
     """Whether two documents ask for the same replication, with the same logins."""
-    return normal(one) == normal(other)
+    return equal(normal(one), normal(other))
 
 
 def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -16,65 +16,141 @@ from urllib.parse import unquote
 MASK = "********"
 CHANGED = " (changed)"
 
+_MESSAGES = frozenset(["msg", "reason", "exception", "warnings"])
+"""What a module returns for a person to read."""
+
+_SHORTEST = 4
+"""Shorter secrets are not searched for in other strings: they would be found in every word."""
+
+_SHORTEST_WORD = 16
+"""A secret that is a word or a number is searched for in other strings only from this length on."""
+
+_HAND_TO_ANSIBLE = 50
+"""How many secrets Ansible is handed at most: it searches for each of them in each string of a result."""
+
 _SECRET_SECTIONS = frozenset(["admins", "jwt_keys"])
-_SECRET_SETTING = re.compile(r"(^|_)(password|passwd|secret|passphrase|token|api_?key|private_key)$", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r"^(.*[_-])?(password|passwd|secret|passphrase|token|api[_-]?key)$"
-    r"|^(derived_key|password_sha|salt|authorization|proxy-authorization|cookie|set-cookie)$",
-    re.IGNORECASE,
+_NOT_SECRET = frozenset([("chttpd_auth", "x_auth_token"), ("couch_httpd_auth", "x_auth_token")])
+"""Settings that sound secret: this one is the name of a header."""
+
+_SECRET_ENDS = (
+    *("password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "cookie", "passwordsha"),
+    *("apikey", "privatekey", "secretkey", "accesskey", "encryptionkey", "authkey", "signingkey", "sharedkey"),
+    *("sessionkey", "masterkey", "derivedkey"),
 )
-_SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
-# Up to the last @ before the path; after a colon that no port follows, up to the last @ of all: a slash in a password.
-_URL_CREDENTIALS = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s\"'<>]*@|[^/\s\"'<>@:]*:(?!\d{1,5}/)[^\s\"'<>]*@)", re.IGNORECASE
+_SECRET_WORDS = frozenset(["pass", "pwd", "salt"])
+_SECRET_HEADER = re.compile(
+    r"auth(?!or)|authorization|cookie|token|secret|passw|pwd|session|credential|signature|key$", re.IGNORECASE
 )
+_PUBLIC_HEADER = re.compile(r"x-auth-couchdb-(username|roles)$", re.IGNORECASE)
+
+_AFTER_URL = re.compile(r"[\s\"'<>]")
+_WORDS = re.compile(r"[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*")
+_PLAIN = re.compile(r"[A-Za-z_-]*\Z|[0-9._-]*\Z")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+_SETTING_LOGGED = re.compile(r"config: \[([^\[\]\n]*)\] ([^\n]*)")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name is secret: a field of a document, a key of a setting, in any spelling of its words."""
+    words = _words(name)
+    if not words or words[-2:] == ["use", "secret"]:
+        return False
+    joined = "".join(words)
+    joined = joined[:-1] if joined.endswith(("tokens", "secrets", "passwords", "keys", "credentials")) else joined
+    return words[-1] in _SECRET_WORDS or joined.endswith(_SECRET_ENDS)
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name such as C(smtp_pass), C(client-secret) or C(accessToken), in lower case."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return [word.lower() for word in re.split(r"[^A-Za-z0-9]", spaced) if word]
 
 
 def is_secret_setting(section: str, key: str) -> bool:
     """Whether the value of a setting is one to hide: C(admins), C(jwt_keys), passwords, secrets, tokens."""
-    return section in _SECRET_SECTIONS or bool(_SECRET_SETTING.search(key))
+    return section in _SECRET_SECTIONS or (is_secret_name(key) and (section, key) not in _NOT_SECRET)
 
 
 def is_secret_header(name: str) -> bool:
     """Whether the value of an HTTP header is one to hide: credentials, cookies, tokens, keys."""
-    return bool(_SECRET_HEADER.search(name))
+    return bool(_SECRET_HEADER.search(name)) and not _PUBLIC_HEADER.match(name)
 
 
 def mask_url(url: str) -> str:
-    """An address without its credentials, also when they hold characters that should have been encoded."""
+    """A URL without its credentials, also if they contain characters that should be encoded."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return MASK + "@" + url.rpartition("@")[2] if "@" in url else url
-    authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        return scheme + separator + MASK + "@" + authority.rpartition("@")[2] + slash + path
-    if "@" in path and ":" in authority and not re.match(r"[0-9]{1,5}\Z", authority.rpartition(":")[2]):
-        # An unencoded slash in the password: all up to the last @ is secret.
-        return scheme + separator + MASK + "@" + path.rpartition("@")[2]
-    return url
+    end = _end_of_credentials(rest, 0, len(rest), rest.rfind("@"))
+    return url if end is None else scheme + separator + MASK + rest[end - 1 :]
 
 
 def mask_text(text: str, secrets: t.Iterable[str] = ()) -> str:
-    """A text without the credentials of the URLs in it, and without any of the given secrets."""
-    masked = _URL_CREDENTIALS.sub(lambda found: found.group("scheme") + MASK + "@", text)
+    """A string without the credentials of the URLs in it, and without any of the secrets."""
+    if "://" in text:
+        shown, at = [], 0
+        for start, end in _credentials(text):
+            shown += [text[at:start], MASK]
+            at = end - 1
+        text = "".join([*shown, text[at:]])
     for secret in secrets:
         if secret:
-            masked = masked.replace(secret, MASK)
-    return masked
+            text = text.replace(secret, MASK)
+    return text
 
 
-def mask_value(value: t.Any, secrets: t.Collection[str]) -> t.Any:
-    """A JSON value with each of the given secrets masked in every string, however deep; keys stay as they are."""
-    if isinstance(value, t.Mapping):
-        return {name: mask_value(item, secrets) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [mask_value(item, secrets) for item in value]
-    if not isinstance(value, str):
-        return value
-    # The longest first: one secret may be a part of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        value = value.replace(secret, MASK)
-    return value
+def mask_log(log: str) -> str:
+    """The server's log without secret settings, which CouchDB logs when they are set, and without credentials in URLs."""
+    return mask_text(_SETTING_LOGGED.sub(_mask_logged, log))
+
+
+def _mask_logged(found: re.Match[str]) -> str:
+    section, rest = found.groups()
+    key, what, value = rest.partition(" set to ")
+    if not what or not is_secret_setting(section, key):
+        return found.group()
+    before_reason, reason, why = value.rpartition(" for reason ")
+    return f"config: [{section}] {key}{what}{MASK}{reason}{why if before_reason or reason else ''}"
+
+
+def _credentials(text: str) -> t.Iterator[tuple[int, int]]:
+    """Where the credentials of URLs start and end in a string, the @ included. Takes time in proportion to its length."""
+    found = text.find("://")
+    limit = last = -1
+    while found >= 0:
+        start = found + 3
+        if start > limit:
+            # As far as no space or quotation mark ends the URL.
+            after = _AFTER_URL.search(text, start)
+            limit = after.start() if after else len(text)
+            last = text.rfind("@", start, limit)
+        end = _end_of_credentials(text, start, limit, last)
+        if end is not None:
+            yield start, end
+            start = end
+        found = text.find("://", start)
+
+
+def _end_of_credentials(text: str, start: int, limit: int, last: int) -> int | None:
+    """Where the credentials of the URL end whose host or credentials start there: after their @. None without any.
+
+    They end before the path; if a password contains an unencoded slash, after the ``last`` @ of all, and if it contains an
+    unencoded @, after the last one before another URL.
+    """
+    if last < start:
+        return None
+    slash = text.find("/", start, limit)
+    authority = limit if slash < 0 else slash
+    colon = text.find(":", start, authority)
+    at = text.rfind("@", start, authority)
+    if 0 <= colon < at:
+        following = text.find("://", start, limit)
+        return text.rfind("@", start, limit if following < 0 else following) + 1
+    if at >= 0:
+        return at + 1
+    if colon >= 0 and not _PORT.match(text, colon + 1, authority):
+        return last + 1
+    return None
 
 
 def mask_setting(section: str, key: str, value: t.Any) -> t.Any:
@@ -96,16 +172,34 @@ def mask_settings(settings: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, 
 
 def mask_document(value: t.Any) -> t.Any:
     """A JSON value with every secret field hidden, however deep, and URLs without credentials."""
-    if isinstance(value, t.Mapping):
-        return {
-            name: MASK
-            if isinstance(name, str) and _SECRET_FIELD.match(name) and held not in (None, "", {}, [])
-            else mask_document(held)
-            for name, held in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [mask_document(item) for item in value]
-    return mask_text(value) if isinstance(value, str) else value
+
+    def shown(held: t.Any, name: t.Any) -> t.Any:
+        if isinstance(name, str) and held not in (None, "", {}, []) and is_secret_name(name):
+            return MASK
+        return mask_text(held) if isinstance(held, str) else held
+
+    return _mapped(value, shown)
+
+
+def _mapped(value: t.Any, shown: t.Callable[[t.Any, t.Any], t.Any]) -> t.Any:
+    """A JSON value with each value in it replaced by what is shown of it and its name, outer ones first.
+
+    Items of a list have the name of the list. Goes as deep as a value may, as it does not call itself.
+    """
+    outermost: list[t.Any] = [None]
+    waiting: list[tuple[t.Any, t.Any, t.Any, t.Any]] = [(value, None, outermost, 0)]
+    while waiting:
+        held, name, place, at = waiting.pop()
+        held = shown(held, name)
+        if isinstance(held, t.Mapping):
+            place[at] = inner = dict.fromkeys(held)
+            waiting += [(each, key, inner, key) for key, each in held.items()]
+        elif isinstance(held, (list, tuple)):
+            place[at] = items = [None] * len(held)
+            waiting += [(each, name, items, number) for number, each in enumerate(held)]
+        else:
+            place[at] = held
+    return outermost[0]
 
 
 def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
@@ -130,31 +224,31 @@ def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after:
             name: _mark_changed(before[name], after[name], shown_before[name], value) if name in shown_before else value
             for name, value in shown_after.items()
         }
-    if before != after and shown_before == shown_after and isinstance(shown_after, str):
+    if isinstance(shown_after, str) and shown_before == shown_after and before != after:
         return shown_after + CHANGED
     return shown_after
 
 
 def url_secrets(url: str) -> set[str]:
-    """The password inside an address, as written and decoded, also when characters in it should have been encoded."""
+    """The password in a URL, as written and decoded, also if characters in it should be encoded."""
     credentials = url.rpartition("@")[0].rpartition("://")[2]
     password = credentials.partition(":")[2]
     return {password, unquote(password)} - {""}
 
 
 def text_secrets(text: str) -> set[str]:
-    """The passwords inside the URLs of a text, as written and decoded, for those who must hide them."""
+    """The passwords in the URLs of a string, as written and decoded."""
     found: set[str] = set()
-    for match in _URL_CREDENTIALS.finditer(text):
-        password = match.group()[len(match.group("scheme")) : -1].partition(":")[2]
+    for start, end in _credentials(text):
+        password = text[start : end - 1].partition(":")[2]
         found |= {password, unquote(password)} - {""}
     return found
 
 
 def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
-    """The texts to hide in settings that somebody declares (section → key → value), whatever their shape.
+    """The secrets in declared settings (section → key → value), whatever their shape.
 
-    These are the values of secret keys, and the passwords in addresses.
+    These are the values of secret keys, and the passwords in URLs.
     """
     found: set[str] = set()
     for section, keys in settings.items():
@@ -166,29 +260,106 @@ def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
 
 
 def document_secrets(value: t.Any) -> set[str]:
-    """The texts to hide in a document that somebody declares: what mask_document would hide of it."""
+    """The secrets in a declared document: what mask_document hides of it."""
     found: set[str] = set()
-    if isinstance(value, t.Mapping):
-        for name, held in value.items():
-            if isinstance(name, str) and _SECRET_FIELD.match(name):
-                found.update(_texts(held))
-            else:
-                found |= document_secrets(held)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            found |= document_secrets(item)
-    elif isinstance(value, str):
-        found |= text_secrets(value)
+
+    def look(held: t.Any, name: t.Any) -> t.Any:
+        if isinstance(name, str) and is_secret_name(name):
+            found.update(_texts(held))
+            return None
+        if isinstance(held, str):
+            found.update(text_secrets(held))
+        return held
+
+    _mapped(value, look)
     return found
 
 
-def _texts(value: t.Any) -> t.Iterator[str]:
-    """The texts and numbers in a value, however deep, as texts."""
-    if isinstance(value, t.Mapping):
-        for held in value.values():
-            yield from _texts(held)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
+class Secrets:
+    """The secrets of a task, and how they are hidden in what it returns.
+
+    A secret is hidden where it is the whole value of an option, however short and common it is. In any other string it is
+    searched for only if it is distinct: at least four characters, and no mere word or number of fewer than 16. Otherwise a
+    result would be unusable: a user's password C(data) would hide a part of each C(databases). Such plain words are hidden
+    in messages, where they are words of their own.
+
+    Takes time in proportion to what is searched, however many secrets there are.
+    """
+
+    def __init__(self, secrets: t.Iterable[t.Any] = ()) -> None:
+        self._all = {str(secret) for secret in secrets if secret not in (None, "")}
+        long = {secret for secret in self._all if len(secret) >= _SHORTEST}
+        self._distinct = {secret for secret in long if len(secret) >= _SHORTEST_WORD or not _PLAIN.match(secret)}
+        self._plain = long - self._distinct
+        self._lengths: dict[str, list[int]] = {}
+        lengths: dict[str, set[int]] = {}
+        for secret in self._distinct:
+            lengths.setdefault(secret[:_SHORTEST], set()).add(len(secret))
+        for start, found in lengths.items():
+            self._lengths[start] = sorted(found, reverse=True)
+
+    @property
+    def for_ansible(self) -> set[str]:
+        """Those that Ansible may search for as well, as they are distinct and few; else none."""
+        return set(self._distinct) if len(self._distinct) <= _HAND_TO_ANSIBLE else set()
+
+    def mask(self, text: str) -> str:
+        """A string without the distinct secrets."""
+        if len(self._distinct) <= _HAND_TO_ANSIBLE:
+            for secret in sorted(self._distinct, key=len, reverse=True):
+                text = text.replace(secret, MASK)
+            return text
+        shown, at, place = [], 0, 0
+        end = len(text) - _SHORTEST
+        while place <= end:
+            lengths = self._lengths.get(text[place : place + _SHORTEST])
+            for length in lengths or ():
+                if text[place : place + length] in self._distinct:
+                    shown += [text[at:place], MASK]
+                    at = place + length
+                    place = at - 1
+                    break
+            place += 1
+        return "".join([*shown, text[at:]]) if shown else text
+
+    def mask_message(self, text: str) -> str:
+        """A message without the distinct secrets, and without those that are words of their own in it."""
+        text = self.mask(text)
+        if not self._plain:
+            return text
+        return _WORDS.sub(lambda found: MASK if found.group() in self._plain else found.group(), text)
+
+    def mask_result(self, value: t.Any) -> t.Any:
+        """What a module returns, without secrets: the same keys, booleans and numbers."""
+
+        def shown(held: t.Any, name: t.Any) -> t.Any:
+            if not isinstance(held, str):
+                return held
+            return self.mask_message(held) if name in _MESSAGES else self.mask(held)
+
+        return _mapped(value, shown) if self._all else value
+
+    def mask_options(self, value: t.Any) -> t.Any:
+        """The options of a task: whatever is a secret as a whole is hidden, numbers too, and the distinct ones in strings."""
+
+        def shown(held: t.Any, name: t.Any) -> t.Any:
+            if held is None or isinstance(held, (bool, t.Mapping, list, tuple)):
+                return held
+            if str(held) in self._all:
+                return MASK
+            return self.mask(held) if isinstance(held, str) else held
+
+        return _mapped(value, shown)
+
+
+def _texts(value: t.Any) -> set[str]:
+    """The strings and numbers in a value, however deep, as strings."""
+    found: set[str] = set()
+
+    def look(held: t.Any, name: t.Any) -> t.Any:
+        if held is not None and not isinstance(held, (bool, t.Mapping, list, tuple)):
+            found.add(str(held))
+        return held
+
+    _mapped(value, look)
+    return found

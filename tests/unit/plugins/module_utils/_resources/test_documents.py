@@ -277,9 +277,31 @@ def test_a_check_of_documents_that_does_not_compile_is_never_written(wire: Wire,
     with pytest.raises(module.Interrupted) as stop:
         carry_out(src=str(tmp_path))
     message = module.failure(stop.value.error, stop.value.progress)["msg"]
-    assert "validate_doc_update doesn't compile: SyntaxError (function ()" in message
+    assert "validate_doc_update does not compile: SyntaxError (function ()" in message
     assert f"(in {app / 'validate_doc_update.js'})" in message
     assert wire.written == [WRITE]
+
+
+def test_a_function_that_requires_a_module_while_it_compiles_hides_no_other(wire: Wire) -> None:
+    shelf = Shelf(wire, db={})
+    shelf.take_alone(wire, "db", "_design/app")
+    failed = "Compilation of the map function in the '{}' view failed: {} (code)"
+    probes: list[list[str]] = []
+
+    def answer(body: t.Any) -> tuple[int, t.Any]:
+        probes.append(sorted(body["docs"][0]["views"]))
+        if "filters/a" in body["docs"][0]["views"]:
+            reason = failed.format("filters/a", "error,invalid_require_path,Object has no property lib.")
+        else:
+            reason = failed.format("filters/b", "SyntaxError: unexpected token")
+        return 201, [{"id": "_design/app-functions", "error": "compilation_error", "reason": reason}]
+
+    wire[WRITE] = answer
+    filters = {"a": "(function () { var m = require('lib/m'); return function () {} })()", "b": "function ("}
+    with pytest.raises(module.Interrupted, match="filters/b does not compile"):
+        carry_out(database="db", documents=[{"_id": "_design/app", "filters": filters}])
+    assert probes == [["filters/a", "filters/b", "~"], ["filters/b", "~"]]
+    assert shelf.databases["db"] == {}
 
 
 VIEW = "GET /db/_design/{}/_view/a?limit=0&reduce=false"
@@ -393,7 +415,7 @@ def test_a_staged_design_document_whose_functions_do_not_compile_is_not_built(wi
     shelf.take_alone(wire, "db", "_design/app-staged")
     reason = "Compilation of the map function in the 'filters/f' view failed: SyntaxError (function ()"
     wire[WRITE] = 201, [{"id": "_design/app-functions", "error": "compilation_error", "reason": reason}]
-    with pytest.raises(module.Interrupted, match="filters/f doesn't compile"):
+    with pytest.raises(module.Interrupted, match="filters/f does not compile"):
         carry_out(documents=[{**DDOC, "filters": {"f": "function ("}}], staged=True)
     assert wire.written == [WRITE]
 

@@ -147,8 +147,9 @@ OPTIONS: dict[str, t.Any] = {
         ({"_id": "x", "_deleted": True}, "x holds _deleted: use state=absent"),
         ({"_id": "x", "_mine": 1}, "x holds _mine"),
         ({"_id": "x", "_replication_state": 1}, "x holds _replication_state"),
-        ({"_id": "x", "a": float("nan")}, "x holds something that JSON can't"),
-        ({"_id": "x", "a": "\ud800"}, "x holds half of a surrogate pair"),
+        ({"_id": "x", "a": float("nan")}, "x contains something that JSON cannot express"),
+        ({"_id": "x", "a": "\ud800"}, "x contains half of a surrogate pair"),
+        ({"_id": "x", "a": [{"b": -5e-324}]}, "x contains the number 5e-324, which CouchDB stores as 0.0"),
         ({"_id": "x", "_attachments": []}, "x holds _attachments that are no mapping"),
         ({"_id": "x", "_attachments": {"a": {}}}, "x holds the attachment a without data"),
         ({"_id": "x", "_attachments": {"a": {"data": "é"}}}, "x holds the attachment a whose data is no Base64"),
@@ -261,3 +262,41 @@ def test_what_a_diff_shows_of_attachments() -> None:
     assert shown == {"_id": "x", "n": 1, "_attachments": {"a.txt": {"content_type": "text/plain", "length": 1200}}}
     assert rules.shown({"_id": "x", "_rev": "2-b", "n": 1, "_attachments": stub(GZIPPED)}) == shown
     assert rules.shown(None) is None
+
+
+COMPILED = "Compilation of the map function in the '{}' view failed: {} (function...)"
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "excused"),
+    [
+        (
+            "(function () { require('lib/m'); return function (doc) {} })()",
+            'error,invalid_require_path,no property "lib"',
+            True,
+        ),
+        ("(function () { require('lib/m'); return function (doc) {} })()", '["error", "invalid_require_path"]', True),
+        ("(function () { require('views/lib/m').f(); })()", "TypeError: cannot read property of null", True),
+        ("function (doc) { missing", "ReferenceError: missing is not defined", True),
+        ("function (doc) { require('lib/m'); return ", "SyntaxError: unexpected token", False),
+        (
+            "function (doc) { require('lib/m'); return ",
+            '(new Error("Line 1: Unexpected end of input", "main.js", 1))',
+            False,
+        ),
+        ("require; 3", "Expression does not eval to a function.", False),
+        ("(function () { throw 'x' })()", "TypeError: x", False),
+    ],
+)
+def test_a_function_may_fail_for_want_of_a_module(code: str, why: str, excused: bool) -> None:
+    assert rules.may_need_a_module(code, why) is excused
+
+
+def test_the_function_that_did_not_compile_is_found() -> None:
+    reason = COMPILED.format("filters/f", "SyntaxError")
+    assert rules.failed_function(reason, {"filters/f": "x"}) == ("filters/f", "SyntaxError (function...)")
+    assert rules.failed_function(reason, {"other": "x"}) == (None, "")
+    assert rules.failed_function("", {"": "x"})[1] == ""
+    assert rules.failed_field(COMPILED.format("by", "no")) == "views/by/map"
+    assert rules.failed_field(COMPILED.format("by", "no").replace("map", "reduce")) == "views/by/reduce"
+    assert rules.failed_field("filters/f: SyntaxError") == "filters/f"

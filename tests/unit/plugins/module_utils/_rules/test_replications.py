@@ -291,7 +291,7 @@ def test_nothing_secret_is_shown() -> None:
         "_rev": "1",
         "source": {
             "url": "http://ann:hidden@a/x",
-            "headers": {"Authorization": "hidden", "X-Keycookie": "hidden", "X": "y"},
+            "headers": {"Authorization": "hidden", "X-Session": "hidden", "X": "y"},
         },
         "target": "http://ann:hidden@a/y",
     }
@@ -299,9 +299,9 @@ def test_nothing_secret_is_shown() -> None:
     assert rules.told_end(document["target"]) == "http://a/y"
     assert rules.told_end("orders") == "orders"
     told = rules.told_document(document)
-    assert told["source"]["headers"]["X-Keycookie"] == "********"
+    assert told["source"]["headers"]["X-Session"] == "********"
     assert told["source"]["headers"]["X"] == "y"
-    assert document["source"]["headers"]["X-Keycookie"] == "hidden"
+    assert document["source"]["headers"]["X-Session"] == "hidden"
     assert "_rev" not in told
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""_secrets: what must not be shown is not, and all else is."""
+"""Secrets are hidden, and everything else is shown."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CANARY = "c4n4ry"
         f"http://admin:{CANARY}/with/slashes@host:5984/db",
         f"http://admin:p@{CANARY}@host/",
         f"admin:{CANARY}@host",
+        f"http://admin:p@ss/{CANARY}@host/",
     ],
 )
 def test_a_url_is_shown_without_credentials(url: str) -> None:
@@ -72,6 +73,11 @@ def test_a_text_is_shown_without_the_credentials_of_its_urls() -> None:
         ("chttpd_auth", "proxy_auth_secret"),
         ("custom", "api_key"),
         ("custom", "access_token"),
+        ("aws", "secret_access_key"),
+        ("mail", "smtp_pass"),
+        ("custom", "client-secret"),
+        ("custom", "encryptionKey"),
+        ("custom", "db_passwords"),
     ],
 )
 def test_secret_settings_are_hidden(section: str, key: str) -> None:
@@ -87,6 +93,10 @@ def test_secret_settings_are_hidden(section: str, key: str) -> None:
         ("log", "level", "debug"),
         ("log", "level", None),
         ("admins", "gone", None),
+        ("chttpd_auth", "proxy_use_secret", "true"),
+        ("chttpd_auth", "x_auth_token", "X-Auth-CouchDB-Token"),
+        ("chttpd_auth", "allow_persistent_cookies", "true"),
+        ("ssl", "key_file", "/etc/key.pem"),
     ],
 )
 def test_other_settings_are_shown(section: str, key: str, value: str | None) -> None:
@@ -103,6 +113,12 @@ def test_other_settings_are_shown(section: str, key: str, value: str | None) -> 
         {"target": {"headers": {"Authorization": CANARY, "Cookie": CANARY}}},
         {"list": [{"deep": [{"api_key": CANARY}]}]},
         {"secret": {"any": {"shape": CANARY}}},
+        {"accessToken": CANARY},
+        {"secretkey": CANARY},
+        {"encryption_key": CANARY},
+        {"authorization": CANARY},
+        {"Pass": CANARY},
+        {"tokens": [CANARY]},
     ],
 )
 def test_a_document_is_shown_without_secrets(document: dict[str, object]) -> None:
@@ -138,9 +154,121 @@ def test_the_secrets_of_declared_settings_are_found_whatever_their_shape() -> No
     assert "600" not in found
 
 
-def test_values_are_masked_at_any_depth_and_the_longest_secret_first() -> None:
-    value = {"pass": ["a pass", ("password", 4, None)], "b": {"c": "no password here"}}
-    assert rules.mask_value(value, ["pass", "password"]) == {
-        "pass": ["a ********", ["********", 4, None]],
-        "b": {"c": "no ******** here"},
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("Authorization", True),
+        ("X-Auth-Key", True),
+        ("X-Session", True),
+        ("X-Auth-CouchDB-Token", True),
+        ("X-Auth-CouchDB-UserName", False),
+        ("X-Author", False),
+        ("Accept", False),
+    ],
+)
+def test_a_header_is_secret_by_its_name(name: str, secret: bool) -> None:
+    assert rules.is_secret_header(name) is secret
+
+
+def test_a_deeply_nested_document_is_masked() -> None:
+    document: dict[str, object] = {"password": CANARY}
+    for _level in range(5000):
+        document = {"a": [document]}
+    shown = rules.mask_document(document)
+    for _level in range(5000):
+        shown = shown["a"][0]
+    assert shown == {"password": MASK}
+    assert rules.document_secrets(document) == {CANARY}
+
+
+LOGGED = "[notice] 2026-01-01T00:00:00.000000Z node@host <0.1.0> a1b2 config: [{}] {} set to {} for reason nil"
+
+
+def test_the_log_is_shown_without_secret_settings() -> None:
+    lines = [
+        LOGGED.format("chttpd_auth", "secret", f"{CANARY} for reason x"),
+        LOGGED.format("log", "level", "debug"),
+        LOGGED.format("jwt_keys", "hmac:a", CANARY),
+        f"[error] could not open http://admin:{CANARY}@host/",
+        "[notice] config: [chttpd_auth] secret deleted for reason nil",
+    ]
+    shown = rules.mask_log("\n".join(lines))
+    assert CANARY not in shown
+    assert shown.splitlines()[1] == lines[1]
+    assert shown.splitlines()[2].endswith(f"hmac:a set to {MASK} for reason nil")
+    assert shown.splitlines()[4] == lines[4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://u:{CANARY}@h/ and http://v:{CANARY}@i/",
+        f'"http://u:{CANARY}@h/","http://h:80/","http://v:{CANARY}/x@i/"',
+        f"http://u:{CANARY}@h/,http://v:{CANARY}@i/",
+        f"http://u:p@ss{CANARY}@h/",
+        f"a://b://u:{CANARY}@h",
+    ],
+)
+def test_the_credentials_of_each_url_in_a_string_are_hidden(text: str) -> None:
+    shown = rules.mask_text(text)
+    assert CANARY not in shown
+    assert shown.count(MASK) == text.count(CANARY)
+    assert any(CANARY in secret for secret in rules.text_secrets(text))
+
+
+@pytest.mark.parametrize("secret", ["a", "data", "admin", "created", "true", "5984", "no", "admins-of"])
+def test_a_result_stays_usable_if_a_secret_is_short_or_common(secret: str) -> None:
+    result = {
+        "changed": True,
+        "status": "created",
+        "databases": [{"name": "data", "admins": ["admins", "admin", "5984"], "n": 5984, "ok": "true"}],
     }
+    assert rules.Secrets([secret]).mask_result(result) == result
+
+
+@pytest.mark.parametrize("number", [1, 1000])
+def test_a_distinct_secret_is_hidden_wherever_it_is(number: int) -> None:
+    hiding = rules.Secrets([f"{CANARY}{n}" for n in range(number)] + ["hunter2"])
+    result = {"msg": f"no {CANARY}0!", "list": [{"deep": f"x{CANARY}0{CANARY}0x", "n": 1, "b": False, "none": None}]}
+    shown = hiding.mask_result(result)
+    assert CANARY not in str(shown)
+    assert shown == {"msg": f"no {MASK}!", "list": [{"deep": f"x{MASK}{MASK}x", "n": 1, "b": False, "none": None}]}
+    assert hiding.mask("hunter2") == MASK
+
+
+def test_the_longest_of_many_secrets_is_hidden_first() -> None:
+    hiding = rules.Secrets([f"secret-{n}" for n in range(100)] + ["secret-1-and-more"])
+    assert hiding.mask("a secret-1-and-more, a secret-1, a secret-") == f"a {MASK}, a {MASK}, a secret-"
+
+
+def test_a_word_that_is_a_secret_is_hidden_in_messages() -> None:
+    hiding = rules.Secrets(["admin", "data", "a", "5984"])
+    assert hiding.mask_message("admin of the database data: admins, a port 5984.") == (
+        f"{MASK} of the database {MASK}: admins, a port {MASK}."
+    )
+    assert hiding.mask_result({"reason": "data", "name": "data"}) == {"reason": MASK, "name": "data"}
+
+
+def test_an_option_is_hidden_if_its_whole_value_is_a_secret() -> None:
+    hiding = rules.Secrets(["a", "7", CANARY])
+    options = {
+        "password": "a",
+        "documents": [{"token": 7, "flag": True, "text": f"a {CANARY}", "other": "ab", "n": None}],
+    }
+    assert hiding.mask_options(options) == {
+        "password": MASK,
+        "documents": [{"token": MASK, "flag": True, "text": f"a {MASK}", "other": "ab", "n": None}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("secrets", "handed"),
+    [
+        (["a", "data", "true", CANARY], {CANARY}),
+        ([f"{CANARY}{n}" for n in range(1000)], set()),
+        ([None, ""], set()),
+        (["correcthorsebatterystaple"], {"correcthorsebatterystaple"}),
+    ],
+)
+def test_ansible_is_handed_only_distinct_secrets_and_few(secrets: list[str | None], handed: set[str]) -> None:
+    assert rules.Secrets(secrets).for_ansible == handed
