@@ -11,13 +11,14 @@ _OPTIONS = r"""
 shards:
   description:
     - Number of shards (C(q)) of a new database. If not set, the server's setting C(cluster/q) applies.
-    - It cannot change after creation. The task fails if an existing database has another number.
+    - An existing database gets more only with C(reshard=true), by splitting. Otherwise the task fails if it has another number.
   type: int
 replicas:
   description:
     - Number of copies (C(n)) of each shard of a new database. If not set, the server's setting C(cluster/n) applies.
     - CouchDB accepts more copies than there are nodes, and creates one for each node.
-    - This module cannot change it after creation. The task warns if an existing database has fewer or more copies than it could have.
+    - This module cannot change it after creation, but M(couchpy.couchdb.couchdb_shards) can.
+    - The task warns if an existing database has fewer or more copies than it could have.
   type: int
 partitioned:
   description:
@@ -35,6 +36,13 @@ revs_limit:
   description:
     - How many revisions of a document the database remembers, V(1) or more.
   type: int
+reshard:
+  description:
+    - Whether the shards of an existing database are split, if C(shards) is twice, four times and so on the number that it has.
+    - CouchDB splits the shards with its resharding jobs while it serves requests. The task waits until they have ended, makes those that
+      failed once more, resumes those that are stopped, and removes them. Requires CouchDB 3.0.
+  type: bool
+  version_added: 1.1.0
 """
 
 _ENTRY = r"""

@@ -156,6 +156,10 @@ class NotInSync(CouchDBError):
     """Copies of shards did not come to hold the same in time, or nodes did not agree on where they are."""
 
 
+class ReshardFailed(CouchDBError):
+    """The shards of a database were not split: CouchDB refused, a job failed, or made no progress."""
+
+
 class Conflict(CouchDBError):
     """409: the document was changed by somebody else in the meantime."""
 

@@ -37,6 +37,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  wait_timeout:
+    description: How long a resharding job may make no progress, in seconds. See O(reshard).
+    type: int
+    default: 3600
+    version_added: 1.1.0
 notes:
   - O(security) and O(revs_limit) cost one more request each for every database, as CouchDB has no call for several databases. These
     requests are sent in parallel.
@@ -59,6 +64,12 @@ EXAMPLES = r"""
     name:
       - orders
       - customers
+
+- name: Split the shards of a database that has grown
+  couchpy.couchdb.couchdb_database:
+    name: orders
+    shards: 8
+    reshard: true
 
 - name: Create a partitioned database for one role
   couchpy.couchdb.couchdb_database:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from http.cookies import SimpleCookie
 
 from .. import errors
-from .._rules.names import check_database_name
+from .._rules import databases as rules
+from .._rules.names import check_database_name, shard_database
 from .answers import is_list
 from .database import Database as _Database
 from .parallel import in_parallel
@@ -189,6 +191,94 @@ class Databases(Server):
     def revs_limits(self, names: t.Sequence[str]) -> dict[str, int]:
         """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
         return dict(zip(names, in_parallel(lambda name: self.Database(name).revs_limit(), names)))
+
+    def unsplit(self, desired: t.Mapping[str, int]) -> dict[str, int]:
+        """How many shards of these databases are too large for so many (name → number), or in a resharding job that has not ended.
+
+        Takes a request for each, and one more. Raises Unsupported before CouchDB 3.0.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#get--_reshard-jobs
+        """
+        self.dialect.check_cluster()
+        jobs = self._reshard_jobs()
+
+        def count(name: str) -> int:
+            ranges = self._shard_ranges(name)
+            busy = [job for job in jobs if shard_database(job["source"]) == name and job["job_state"] != "completed"]
+            return len(rules.unsplit(ranges, desired[name])) or len(busy)
+
+        return dict(zip(desired, in_parallel(count, list(desired))))
+
+    def split_shards(self, name: str, shards: int, wait_timeout: float = 3600) -> dict[str, t.Any]:
+        """Split the shards of a database until it has so many, and wait until that is done, and its jobs are removed.
+
+        Jobs that run already are waited for, stopped ones resumed, and a failed one is made once more. Raises ReshardFailed, with
+        CouchDB's reason, if that fails again, if resharding is stopped on the cluster, and after C(wait_timeout) seconds without
+        progress.
+
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
+        """
+        failures: dict[str, str] = {}
+        seen: t.Any = None
+        since = time.monotonic()
+        while True:
+            jobs = [job for job in self._reshard_jobs() if shard_database(job["source"]) == name]
+            for job in jobs:
+                self._advance(job, failures)
+            if not jobs:
+                left = rules.unsplit(self._shard_ranges(name), shards)
+                if not left:
+                    return {"ok": True}
+                self._begin_split(name, left)
+                continue
+            progress = [
+                (job["id"], job["job_state"], job.get("split_state"), str(job.get("state_info"))) for job in jobs
+            ]
+            if progress != seen:
+                seen, since = progress, time.monotonic()
+            if time.monotonic() - since >= wait_timeout:
+                states = ", ".join(
+                    sorted({f"{job['job_state']}/{job.get('split_state')} on {job['node']}" for job in jobs})
+                )
+                raise errors.ReshardFailed(f"splitting {name} makes no progress for {wait_timeout:g} s: {states}")
+            time.sleep(min(0.2 + (time.monotonic() - since) / 10, 2.0))
+
+    def _reshard_jobs(self) -> list[dict[str, t.Any]]:
+        return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_reshard", "jobs")).body["jobs"])
+
+    def _shard_ranges(self, name: str) -> list[str]:
+        return list(self.request("GET", (name, "_shards")).body["shards"])
+
+    def _begin_split(self, name: str, ranges: t.Sequence[str]) -> None:
+        state = self.request("GET", ("_reshard", "state")).body
+        if state["state"] != "running":
+            raise errors.ReshardFailed(
+                f"resharding is {state['state']} on the cluster: {state.get('reason')}. Set it to running with PUT /_reshard/state"
+            )
+        for range_ in ranges:
+            body = {"type": "split", "db": name, "range": range_}
+            rows = self.request("POST", ("_reshard", "jobs"), body=body, accept=(500,)).body
+            refused = [row for row in rows if "error" in row] if isinstance(rows, list) else [rows]
+            if refused:
+                raise errors.ReshardFailed(
+                    f"CouchDB refuses to split {name} {range_} on {refused[0].get('node')}: {refused[0].get('error')}"
+                )
+
+    def _advance(self, job: dict[str, t.Any], failures: dict[str, str]) -> None:
+        """Do what a job of a split needs: remove one that is at its end, resume one that is stopped."""
+        path = ("_reshard", "jobs", job["id"])
+        state = job["job_state"]
+        if state == "completed":
+            self.request("DELETE", path, accept=(404,))
+        elif state == "stopped":
+            self.request("PUT", (*path, "state"), body={"state": "running"}, accept=(404,))
+        elif state == "failed":
+            reason = str((job.get("state_info") or {}).get("reason"))
+            place = f"{job['source']} on {job['node']}"
+            if place in failures:
+                raise errors.ReshardFailed(f"splitting {place} failed twice: {reason}")
+            failures[place] = reason
+            self.request("DELETE", path, accept=(404,))
 
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write every changed document of every open Database, in bulk.

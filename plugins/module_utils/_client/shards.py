@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 import typing as t
 from dataclasses import dataclass
 
 from .. import errors
 from .._rules import shards as rules
+from .._rules.names import shard_database
 from .answers import is_ok
 from .cluster import Members
 from .parallel import in_parallel
@@ -33,6 +36,11 @@ _LONGEST_PAUSE = 1.0
 
 _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
+
+_PUSH_PAUSE = 0.05
+_ROUNDS = 10
+_CLOSE = 0.5
+"""Seconds that it takes to copy what was just written, at most, before a node leaves maintenance mode; tried so many times."""
 
 _INDEX_LOOKS = 3
 _INDEX_PAUSE = 0.5
@@ -170,7 +178,7 @@ class Shards(Members, Restarts):
         jobs = self.request("GET", ("_reshard", "jobs"), accept=(404,)).body.get("jobs", [])
         ended = ("completed", "failed")
         jobs.sort(key=lambda job: (job["job_state"] not in ended, job["job_state"] == "failed"))
-        return {rules.database_of(job["source"]): job["job_state"] for job in jobs}
+        return {shard_database(job["source"]): job["job_state"] for job in jobs}
 
     def sync_gaps(self) -> list[str]:
         """What keeps the cluster from being in sync, a sentence each; nothing if it is.
@@ -258,27 +266,75 @@ class Shards(Members, Restarts):
         settings = self.config(_MODE[0], node=node)
         if _MARK[1] not in settings:
             return
-        before, now = self._states.pop(node, {}), self._database_states(databases)
-        busy = sorted(
-            {*(name for name, state in now.items() if before.get(name) != state), *(name for name, _range in filled)}
-        )
-        maps = {name: self._map(name) for name in busy}
-        copies = [(name, r, node) for name, map_ in maps.items() for r, nodes in map_.ranges.items() if node in nodes]
+        before, mine = self._states.pop(node, {}), {name for name, _range in filled}
+
+        def busy() -> list[str]:
+            now = self._database_states(databases)
+            return sorted(mine | {name for name, state in now.items() if before.get(name) != state})
+
         if settings.get(_MODE[1]) == "true":
-            self._push(busy)
-            in_parallel(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
-            self._push(busy)
-            mode = settings[_MARK[1]]
-            if mode == "false":
-                self.config(*_MODE, node=node, delete=True)
-            if mode != "false" or self.config(_MODE[0], node=node).get(_MODE[1], "false") == "true":
-                self.config(*_MODE, node=node, value=mode)
-            self._push(busy)
-        in_parallel(lambda copy: self._await_full(copy[0], [copy[1:]], wait_timeout, check=False), copies)
-        for name in sorted({name for name, _range in filled}):
+            # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
+            # until it has been copied, so it is copied without a pause meanwhile.
+            with self._pushing(busy()) as pushed:
+                for _round in range(_ROUNDS):
+                    pushed[:] = busy()
+                    begun = time.monotonic()
+                    self._await_current(node, pushed, wait_timeout)
+                    if time.monotonic() - begun < _CLOSE:
+                        break
+                self._set_mode(node, settings[_MARK[1]])
+                self._await_current(node, pushed, wait_timeout)
+        else:
+            self._await_current(node, busy(), wait_timeout)
+        for name in sorted(mine):
             if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
                 self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
         self.config(*_MARK, node=node, delete=True)
+
+    def _set_mode(self, node: str, mode: str) -> None:
+        """Give a node the maintenance mode that it had before a move."""
+        if mode == "false":
+            self.config(*_MODE, node=node, delete=True)
+            # From CouchDB 3.4 on, what its files hold shows through.
+            if self.config(_MODE[0], node=node).get(_MODE[1], "false") != "true":
+                return
+        self.config(*_MODE, node=node, value=mode)
+
+    def _await_current(self, node: str, databases: t.Sequence[str], wait_timeout: float) -> None:
+        """Wait until the copies of a node hold all that was written to these databases when this began."""
+
+        def wait(name: str) -> None:
+            try:
+                map_ = self._map(name)
+            except errors.NodeDown:
+                raise
+            except errors.NotFound:
+                # Somebody deleted it.
+                return
+            copies = [(range_, node) for range_, nodes in map_.ranges.items() if node in nodes]
+            self._await_full(name, copies, wait_timeout, check=False)
+
+        in_parallel(wait, list(databases))
+
+    @contextlib.contextmanager
+    def _pushing(self, databases: t.Sequence[str]) -> t.Iterator[list[str]]:
+        """Start the internal replication of databases again and again meanwhile. Gives the list of them, which may change."""
+        pushed, end = list(databases), threading.Event()
+
+        def push() -> None:
+            while not end.is_set():
+                # What is wrong shows in what is waited for.
+                with contextlib.suppress(errors.CouchDBError):
+                    self._push(pushed)
+                end.wait(_PUSH_PAUSE)
+
+        thread = threading.Thread(target=push, daemon=True)
+        thread.start()
+        try:
+            yield pushed
+        finally:
+            end.set()
+            thread.join()
 
     def settle_map(
         self, database: str, rev: str, number: int, full: t.Sequence[Copy] = (), remove: t.Sequence[Copy] = ()
@@ -526,7 +582,7 @@ class Shards(Members, Restarts):
             busy = any(
                 task.get("type") == "indexer"
                 and task.get("node") in nodes
-                and rules.database_of(str(task.get("database"))) == database
+                and shard_database(str(task.get("database"))) == database
                 for task in tasks
             )
             looks = 0 if busy else looks + 1

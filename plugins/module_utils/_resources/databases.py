@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .._client.database import Database
 from .._client.databases import Databases
@@ -26,12 +26,14 @@ _DATABASE: dict[str, t.Any] = {
     "partitioned": {"type": "bool"},
     "security": {"type": "dict"},
     "revs_limit": {"type": "int"},
+    "reshard": {"type": "bool"},
 }
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "list", "elements": "str", "aliases": ["names"]},
     **_DATABASE,
     "state": {**_DATABASE["state"], "default": "present"},
+    "wait_timeout": {"type": "int", "default": 3600},
     "databases": {
         "type": "list",
         "elements": "dict",
@@ -42,11 +44,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: name → database, as report() gives it, the server's dialect and its number of nodes."""
+    """What there is: name → database, as report() gives it, the server's dialect and its number of nodes.
+
+    ``unsplit``: name of a database that is to be split → how many of its shards are too large or in a resharding job.
+    """
 
     databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
     nodes: int = 1
+    unsplit: t.Mapping[str, int] = field(default_factory=dict)
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
@@ -55,7 +61,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     for given, where in entries(params, "databases", _DATABASE):
         security = given["security"] and given_security(given["security"], f"{where}security")
         for name in [given["name"]] if where else list(dict.fromkeys(given["name"])):
-            wanted = rules.checked({**given, "name": name}, where)
+            wanted = rules.checked({**given, "name": name, "wait_timeout": params.get("wait_timeout", 3600)}, where)
             add_once(desired, name, replace(wanted, security=security), where)
     return desired
 
@@ -73,8 +79,10 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
         found[name]["revs_limit"] = limit
     # How many copies there can be is asked only where that matters: of what is to be created, or has others than wanted.
+    splitting = {it.name: it.creation["shards"] for it in there if it.reshard}
     bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
-    return Observed(found, client.dialect, len(client.membership()["cluster_nodes"]) if bounded else 1)
+    nodes = len(client.membership()["cluster_nodes"]) if bounded else 1
+    return Observed(found, client.dialect, nodes, client.unsplit(splitting) if splitting else {})
 
 
 def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
@@ -91,6 +99,10 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
         if held["exists"]:
             warnings += rules.unchangeable(wanted, held, observed.nodes)
             database = held
+            if observed.unsplit.get(name):
+                split = _split(wanted, held)
+                changes.append(split)
+                database = {**held, "info": {**held["info"], "cluster": split.after}}
         else:
             database = rules.created(wanted, observed.dialect, observed.nodes)
             changes.append(_creation(wanted, database))
@@ -131,6 +143,22 @@ def _deletion(held: rules.Record) -> Change:
         after=None,
         call=Database.delete_database,
         database=name,
+    )
+
+
+def _split(wanted: Wanted, held: rules.Record) -> Change:
+    """The change that splits the shards of a database."""
+    before = held["info"]["cluster"]
+    return Change(
+        action="update",
+        what="shards",
+        path=(wanted.name, "cluster"),
+        before=before,
+        after={**before, "q": wanted.creation["shards"]},
+        call=Databases.split_shards,
+        arguments={"name": wanted.name, "shards": wanted.creation["shards"], "wait_timeout": wanted.wait_timeout},
+        # After the others: a limit can't be set while a shard is split.
+        stage=2,
     )
 
 

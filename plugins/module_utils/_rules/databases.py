@@ -16,6 +16,9 @@ from ..errors import InvalidInput
 from .dialect import Dialect
 from .names import check_database_name
 
+RING = 2**32
+"""How many values CouchDB's hash of document ids has, which the ranges of shards divide."""
+
 _AT_CREATION = ("shards", "replicas", "partitioned")
 
 Record = t.Dict[str, t.Any]
@@ -35,6 +38,8 @@ class Wanted:
     security: dict[str, dict[str, list[str]]] | None
     revs_limit: int | None
     where: str = ""
+    reshard: bool = False
+    wait_timeout: int = 3600
 
     @contextlib.contextmanager
     def named(self) -> t.Iterator[None]:
@@ -53,12 +58,39 @@ def checked(given: t.Mapping[str, t.Any], where: str) -> Wanted:
         if given[option] is not None and given[option] < 1:
             raise InvalidInput(f"{where}{option}", f"is {given[option]}, and must be 1 or more")
     creation = {option: given[option] for option in _AT_CREATION}
-    return Wanted(given["name"], given["state"] == "present", creation, None, given["revs_limit"], where)
+    reshard = bool(given.get("reshard"))
+    if reshard and given["shards"] is None:
+        raise InvalidInput(f"{where}reshard", "needs shards, the number of shards to split to")
+    timeout = given.get("wait_timeout", 3600)
+    if timeout < 1:
+        raise InvalidInput("wait_timeout", f"is {timeout}, and must be 1 or more")
+    present = given["state"] == "present"
+    return Wanted(given["name"], present, creation, None, given["revs_limit"], where, reshard, timeout)
 
 
 def record(name: str, info: t.Mapping[str, t.Any] | None) -> Record:
     """A database of which nothing but this is known."""
     return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
+
+
+def unsplit(ranges: t.Iterable[str], shards: int) -> list[str]:
+    """The ranges that must be split until there are so many shards; several times, if they are larger than twice that."""
+    size = RING // shards
+    return sorted(range_ for range_ in ranges if _size(range_) > size)
+
+
+def _size(range_: str) -> int:
+    first, _dash, last = range_.partition("-")
+    return int(last, 16) - int(first, 16) + 1
+
+
+def split_problem(current: int, shards: int) -> str | None:
+    """Why a database can't be split from some number of shards to another; None if it can."""
+    factor, left = divmod(shards, current)
+    if left or factor < 1 or factor & (factor - 1):
+        numbers = ", ".join(str(current * 2**power) for power in (1, 2, 3))
+        return f"CouchDB can double the number of its shards only, to {numbers} and so on. Set one of these"
+    return None
 
 
 def copies_matter(wanted: Wanted, held: Record) -> bool:
@@ -83,9 +115,14 @@ def unchangeable(wanted: Wanted, held: Record, nodes: int) -> list[str]:
     name, info, given = wanted.name, held["info"], wanted.creation
     held_shards = info.get("cluster", {}).get("q")
     if given["shards"] is not None and held_shards != given["shards"]:
-        raise InvalidInput(
-            f"{wanted.where}shards", f"{name} has {held_shards}, and CouchDB can't change that after creation"
-        )
+        problem = split_problem(held_shards, given["shards"]) if held_shards else "CouchDB 1.x has no shards"
+        if problem:
+            raise InvalidInput(f"{wanted.where}shards", f"{name} has {held_shards}. {problem}")
+        if not wanted.reshard:
+            raise InvalidInput(
+                f"{wanted.where}shards",
+                f"{name} has {held_shards}, and they can only be split. Set reshard to true for that, or shards to {held_shards}",
+            )
     held_partitioned = bool(info.get("props", {}).get("partitioned"))
     if given["partitioned"] is not None and held_partitioned != given["partitioned"]:
         is_or_not = "is" if held_partitioned else "is not"

@@ -169,3 +169,10 @@ def text_problem(text: str) -> str | None:
                 kind = "a line end" if character in "\r\n" else f"{character!r}"
                 return f"holds {kind}, which CouchDB refuses in its settings"
     return None
+
+
+def shard_database(shard: str) -> str:
+    """The database that a shard such as C(shards/00000000-7fffffff/orders.1700000000) belongs to; other names stay as they are."""
+    if not shard.startswith("shards/"):
+        return shard
+    return shard.split("/", 2)[2].rpartition(".")[0]

@@ -207,13 +207,6 @@ def checkpoint_id(source: str, target: str) -> str:
     return f"shard-sync-{key(source)}-{key(target)}"
 
 
-def database_of(shard: str) -> str:
-    """The database that a shard such as C(shards/00000000-7fffffff/orders.1700000000) belongs to; other names stay as they are."""
-    if not shard.startswith("shards/"):
-        return shard
-    return shard.split("/", 2)[2].rpartition(".")[0]
-
-
 def is_internal(local_id: str) -> bool:
     """Whether a local document is CouchDB's own, about one copy of a shard, so that no other copy must have it."""
     return local_id.startswith(("_local/shard-sync-", "_local/purge-"))

@@ -28,6 +28,8 @@ PARAMS: dict[str, t.Any] = {
     "partitioned": None,
     "security": None,
     "revs_limit": None,
+    "reshard": None,
+    "wait_timeout": 3600,
     "databases": None,
 }
 ADMIN_ONLY = {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
@@ -363,3 +365,96 @@ def test_what_can_not_change_names_the_item() -> None:
     desired = resource.desire({**LIST, "databases": [given("db", shards=4)]})
     with pytest.raises(InvalidInput, match=r"^databases\[0\]\.shards: db has 2"):
         resource.plan(desired, Observed({"db": held()}, THREE))
+
+
+WHOLE = ["00000000-7fffffff", "80000000-ffffffff"]
+HALVES = ["00000000-3fffffff", "40000000-7fffffff", "80000000-bfffffff", "c0000000-ffffffff"]
+
+
+def split(**options: t.Any) -> dict[str, t.Any]:
+    return resource.desire({**PARAMS, "shards": 4, "reshard": True, **options})
+
+
+def job(number: int, state: str, **more: t.Any) -> dict[str, t.Any]:
+    source = f"shards/{WHOLE[number]}/db.1700000000"
+    return {"id": f"001-{number}", "job_state": state, "source": source, "node": "a@h", "state_info": {}, **more}
+
+
+def test_shards_are_split_where_that_is_declared() -> None:
+    plan = resource.plan(split(), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+    (change,) = plan.changes
+    assert (change.path, change.before["q"], change.after["q"]) == (("db", "cluster"), 2, 4)
+    assert change.arguments == {"name": "db", "shards": 4, "wait_timeout": 3600}
+    assert plan.predicted.databases["db"]["info"]["cluster"]["q"] == 4
+    whole = held(info={**INFO, "cluster": {"q": 4, "n": 1}})
+    assert resource.plan(split(), Observed({"db": whole}, THREE, unsplit={"db": 0})).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shards": 4, "reshard": None}, r"^shards: db has 2, and they can only be split. Set reshard to true"),
+        ({"shards": 6}, r"^shards: db has 2. CouchDB can double the number of its shards only, to 4, 8, 16 "),
+        ({"shards": 1}, r"^shards: db has 2. CouchDB can double"),
+    ],
+)
+def test_shards_that_can_not_be_split(options: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        resource.plan(split(**options), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+
+
+def test_a_split_needs_a_number() -> None:
+    with pytest.raises(InvalidInput, match=r"^reshard: needs shards"):
+        resource.desire({**PARAMS, "reshard": True})
+
+
+def test_a_split_makes_jobs_waits_and_removes_them(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    wire["GET /_reshard/jobs"] = InTurn(
+        [
+            {"jobs": []},
+            {"jobs": [job(0, "running"), job(1, "stopped")]},
+            {"jobs": [job(0, "completed"), job(1, "failed", state_info={"reason": "full"})]},
+            {"jobs": []},
+            {"jobs": []},
+        ]
+    )
+    wire["GET /_reshard/state"] = {"state": "running", "reason": None}
+    wire["GET /db/_shards"] = InTurn(
+        [
+            {"shards": dict.fromkeys(WHOLE)},
+            {"shards": dict.fromkeys([*HALVES[:2], WHOLE[1]])},
+            {"shards": dict.fromkeys(HALVES)},
+        ]
+    )
+    wire["POST /_reshard/jobs"] = 201, [{"ok": True, "id": "001-0", "node": "a@h", "shard": "s"}]
+    for path in ("DELETE /_reshard/jobs/001-0", "DELETE /_reshard/jobs/001-1", "PUT /_reshard/jobs/001-1/state"):
+        wire[path] = {"ok": True}
+    client().split_shards("db", 4)
+    assert wire.written == [
+        "POST /_reshard/jobs",
+        "POST /_reshard/jobs",
+        "PUT /_reshard/jobs/001-1/state",
+        "DELETE /_reshard/jobs/001-0",
+        "DELETE /_reshard/jobs/001-1",
+        "POST /_reshard/jobs",
+    ]
+    posted = [body for line, body in zip(wire.asked, wire.bodies, strict=True) if line == "POST /_reshard/jobs"]
+    assert [body["range"] for body in posted] == [*WHOLE, WHOLE[1]]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        (InTurn([{"jobs": [job(0, "failed", state_info={"reason": "disk full"})]}]), "failed twice: disk full"),
+        ({"jobs": []}, "resharding is stopped on the cluster: maintenance"),
+    ],
+)
+def test_a_split_that_fails_says_why(wire: Wire, monkeypatch: pytest.MonkeyPatch, jobs: t.Any, message: str) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    wire["GET /_reshard/jobs"] = jobs
+    wire["DELETE /_reshard/jobs/001-0"] = {"ok": True}
+    wire["GET /_reshard/state"] = {"state": "stopped", "reason": "maintenance"}
+    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    with pytest.raises(errors.ReshardFailed, match=message):
+        client().split_shards("db", 4)
