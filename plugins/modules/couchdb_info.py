@@ -297,6 +297,20 @@ cluster:
       elements: str
       returned: always
       sample: ["couchdb@10.0.0.3 is a member and is not connected", "some copy of a shard is not in service: orders, customers"]
+    in_sync:
+      description:
+        - Whether the cluster is in sync. That is when all members are up, connected with each other and out of maintenance mode, no internal
+          replication waits, all shards are on members, all copies that were moved are full, and no resharding job is unfinished.
+        - V(null) before CouchDB 3.0.
+      type: bool
+      returned: always
+      sample: true
+    gaps:
+      description: What keeps the cluster from being in sync, a sentence each.
+      type: list
+      elements: str
+      returned: always
+      sample: ["couchdb@10.0.0.3 has 2 shards to copy to other nodes"]
 health:
   description:
     - The health of the server as a whole, of its cluster, its replications and its certificate.
@@ -315,6 +329,16 @@ health:
       elements: str
       returned: always
       sample: ["the replication orders_to_backup is failed: db_not_found", "the TLS certificate expires in 12 days, at 2026-12-10T00:00:00Z"]
+    in_sync:
+      description: As RV(cluster.in_sync). It does not change the status, as what is written is on its way to other nodes all the time.
+      type: bool
+      returned: always
+      sample: true
+    gaps:
+      description: As RV(cluster.gaps).
+      type: list
+      elements: str
+      returned: always
     replications:
       description:
         - The replications that do not get on. C(failed) ones never start again by themselves, C(crashing) ones are retried at growing

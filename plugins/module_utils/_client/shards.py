@@ -93,7 +93,7 @@ class Shards(Members, Restarts):
             rows = self.request("GET", path, query=query).body["rows"]
             for row in rows:
                 if not row["id"].startswith("_design/"):
-                    found[row["id"]] = rules.shard_map(row["doc"])
+                    found[row["id"]] = rules.shard_map({"_id": row["id"], **row["doc"]})
             if len(rows) < _PAGE:
                 return found
             after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
@@ -124,7 +124,8 @@ class Shards(Members, Restarts):
         https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
         """
         path = (*self.dialect.member(self._own_node(), "_all_docs"),)
-        rows = self.request("GET", path, query={"include_docs": True}).body["rows"]
+        answer = self.request("GET", path, query={"include_docs": True}, accept=(404,))
+        rows = answer.body["rows"] if answer.status == 200 else []
         return {row["id"]: str(row["doc"]["zone"]) for row in rows if row["doc"].get("zone") is not None}
 
     def set_zone(self, name: str, zone: str) -> None:

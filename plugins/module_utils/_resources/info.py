@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .._client.declaration import Declaration
 from .._client.health import Health
+from .._client.shards import Shards
 from .._engine.module import Resource
 from .._engine.plan import Change
 from .._rules import passwords, secrets
@@ -18,10 +19,19 @@ from .._rules.cluster import DEGRADED, HEALTHY
 from .._rules.cluster import health as cluster_health
 from .._rules.declaration import chosen, is_pattern
 from .._rules.names import check_database_name
-from ..errors import Forbidden, InvalidInput, NodeDown, NotFound, Unauthorized, Unsupported
+from ..errors import (
+    Forbidden,
+    InvalidInput,
+    NodeDown,
+    NotFound,
+    ServerError,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+)
 
 
-class Reader(Declaration, Health):
+class Reader(Declaration, Health, Shards):
     """What this module asks a server with."""
 
 
@@ -75,7 +85,20 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
         ],
         "health": health.word,
         "problems": health.problems,
+        **_sync(client),
     }
+
+
+def _sync(client: Reader) -> dict[str, t.Any]:
+    """Whether the cluster is in sync, and what it lacks; None before CouchDB 3.0, where not all of that can be known."""
+    if not client.dialect.has_shard_map:
+        return {"in_sync": None, "gaps": []}
+    try:
+        gaps = client.sync_gaps()
+    except (NotFound, ServerError, Unreachable) as error:
+        # A node that is just going down, or starting.
+        gaps = [str(error)]
+    return {"in_sync": not gaps, "gaps": gaps}
 
 
 def _health(client: Reader, desired: Desired) -> dict[str, t.Any]:
@@ -90,6 +113,7 @@ def _health(client: Reader, desired: Desired) -> dict[str, t.Any]:
     return {
         "status": cluster.word if cluster.word != HEALTHY or not problems else DEGRADED,
         "problems": problems,
+        **_sync(client),
         "replications": replications,
         "certificate": certificate,
     }

@@ -118,6 +118,8 @@ def test_what_is_not_there_is_null_unless_it_is_named(wire: Wire) -> None:
         "nodes": [{"name": "_local", "member": True, "connected": True, "shards": None, "maintenance": None}],
         "health": "healthy",
         "problems": [],
+        "in_sync": None,
+        "gaps": [],
     }
     with pytest.raises(errors.Unsupported, match="system"):
         gather(gather_subset=["system"])
@@ -184,4 +186,58 @@ def test_the_shards_of_many_databases_are_read_a_thousand_at_a_time(wire: Wire) 
     after = "&start_key=%22db0999%22&skip=1"
     wire[f"GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000{after}"] = {"rows": rows[1000:]}
     assert gather(gather_subset=["cluster"])["cluster"]["nodes"][0]["shards"] == 1500
-    assert len(wire.asked) == 5
+    assert len([line for line in wire.asked if "/_node/_local/_dbs/" in line]) == 2
+
+
+SYNC = {
+    "GET /_membership": {"all_nodes": ["a@h", "b@h"], "cluster_nodes": ["a@h", "b@h"]},
+    "GET /_node/_local": {"name": "a@h"},
+    "GET /_node/a@h/_config/couchdb": {},
+    "GET /_node/b@h/_config/couchdb": {},
+    "GET /_node/a@h/_system": {"uptime": 9, "distribution": {"b@h": {}}, "internal_replication_jobs": 0},
+    "GET /_node/b@h/_system": {"uptime": 9, "distribution": {"a@h": {}}, "internal_replication_jobs": 0},
+    "GET /_node/a@h/_nodes/_all_docs?include_docs=true": {"rows": []},
+    "GET /_reshard/jobs": {"jobs": []},
+}
+MAP = {"_id": "orders", "by_range": {"00000000-ffffffff": ["a@h", "b@h"]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "gap"),
+    [
+        ("", None, None),
+        ("GET /_node/b@h/_config/couchdb", {"maintenance_mode": "true"}, "b@h is in maintenance mode"),
+        (
+            "GET /_node/b@h/_system",
+            {"uptime": 9, "distribution": {"a@h": {}}, "internal_replication_jobs": 3},
+            "b@h has 3 shards to copy to other nodes",
+        ),
+        (
+            "GET /_reshard/jobs",
+            {"jobs": [{"job_state": "failed", "source": "shards/00000000-ffffffff/orders.17"}]},
+            "resharding jobs have not ended: orders (failed)",
+        ),
+        (
+            "MAP",
+            {**MAP, "by_range": {"00000000-ffffffff": ["a@h", "gone@h"]}},
+            "gone@h is no member, and has shards of orders",
+        ),
+        (
+            "MAP",
+            {**MAP, "couchpy_move": {"copies": 2, "filling": {"00000000-ffffffff": ["b@h"]}}},
+            "copies are not full yet: orders",
+        ),
+    ],
+)
+def test_a_cluster_is_in_sync_or_says_what_it_lacks(wire: Wire, path: str, answer: t.Any, gap: str | None) -> None:
+    wire.answers.update(SYNC)
+    for node in ("_local", "a@h"):
+        document = answer if path == "MAP" else MAP
+        wire[f"GET /_node/{node}/_dbs/_all_docs?include_docs=true&limit=1000"] = {
+            "rows": [{"id": "orders", "doc": document}]
+        }
+    if path not in ("", "MAP"):
+        wire[path] = answer
+    cluster = gather(gather_subset=["cluster"])["cluster"]
+    assert cluster["gaps"] == ([] if gap is None else [gap])
+    assert cluster["in_sync"] is (gap is None)
