@@ -69,7 +69,7 @@ def test_who_does_not_connect_is_taken_out_again(nodes: embedded.Server, first: 
     first.await_members([ONE, TWO], nodes.urls[:2], wait_timeout=10, exclusive=True)
 
 
-def test_without_a_timeout_nothing_is_waited_for(first: Client) -> None:
+def test_without_a_timeout_a_node_is_listed_and_not_waited_for(first: Client) -> None:
     first.join_node(GHOST)
     assert first.membership() == {"all_nodes": [ONE], "cluster_nodes": [GHOST, ONE]}
     with pytest.raises(errors.NotConnected, match=f"is not connected with {GHOST}"):

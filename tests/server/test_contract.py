@@ -10,7 +10,6 @@ name, and for nearly all of it the form is held to all the same.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import json
@@ -28,9 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import embedded
-
-USERNAME, PASSWORD = "admin", "secret"
-RECORDED_AT = "127.0.0.1:15984"
+from record import PASSWORD, RECORDED_AT, USERNAME, decoded, is_restart, prepared, wait_for_restart
 
 #: file → the server it is held against: (dialect, nodes)
 FILES = {
@@ -38,6 +35,8 @@ FILES = {
     "couchdb-3.5.2.json": ("3", 1),
     "couchdb-3.3.3.json": ("3.3", 1),
     "couchdb-3.4.3-cluster.json": ("3", 3),
+    "couchdb-3.4.3-settings.json": ("3", 1),
+    "couchdb-3.4.3-documents.json": ("3", 1),
 }
 
 #: Text that has a form but no fixed value: name → (form, why). Where ``alike`` stands, the same text in two places of
@@ -51,6 +50,7 @@ FORMS: dict[str, tuple[str, str]] = {
     ),
     "hex, alike": (r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", "uuids, salts, derived keys, signatures"),
     "sequence": (r"\d+-g1[\w-]+", "opaque; its number counts the shards' own writes too"),
+    "digest, alike": (r"md5-[\w+/]{22}==", "of what is compressed, or not"),
     "start": (r"1\d{9}", "the second a database was made"),
     "time": (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "when it happened"),
     "date": (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "when it happened"),
@@ -76,6 +76,7 @@ VARIES: list[tuple[str, str, str]] = [
 UNORDERED: list[tuple[str, str, str]] = [
     (r"/_shards$", r"shards\..+", "which copy comes first is chosen by a digest"),
     (r"/_scheduler/jobs$", r"jobs\[\d+\]\.history", "both entries carry the same second"),
+    (r"open_revs=all$", r"", "in the order of revisions, which are digests"),
 ]
 
 #: What another version answers differently from the one this dialect is: file → [(request, place, why)].
@@ -131,6 +132,7 @@ class Replay:
         self.exchanges = load(name)
         self.server = server
         self.done = 0
+        self._restarted = time.monotonic()
         #: recorded text → the text that stands for it here
         self.known: dict[str, str] = {}
 
@@ -145,36 +147,33 @@ class Replay:
         exchange = self.exchanges[self.done]
         self.done += 1
         label = "{method} {path}".format(**exchange["request"])
-        deadline = time.monotonic() + (PATIENCE if re.fullmatch(AWAITED, label) else 0)
+        awaited = exchange.get("await") or re.fullmatch(AWAITED, label)
+        deadline = time.monotonic() + (PATIENCE if awaited else 0)
         while True:
             try:
-                self._compare(label, exchange, *self._ask(exchange["request"]))
+                status, headers, body = self._ask(exchange["request"])
+                self._compare(label, exchange, status, headers, body)
+                if status == 200 and is_restart(exchange["request"]):
+                    self._restarted = time.monotonic()
+                    wait_for_restart(self._host(exchange["request"]))
                 return
             except (Mismatch, OSError):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
+    def _host(self, request: dict[str, Any]) -> str:
+        return urlsplit(self.server.urls[request.get("node", 1) - 1]).netloc
+
     def _ask(self, request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        address = urlsplit(self.server.urls[request.get("node", 1) - 1]).netloc
-        connection = http.client.HTTPConnection(address, timeout=60)
-        headers = {"Accept": "application/json", "Host": address}
-        user = request.get("as", USERNAME)
-        if user is not None:
-            credentials = user if ":" in user else f"{user}:{PASSWORD}"
-            headers["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
-        body = None
-        if "json" in request:
-            body = self._translate(json.dumps(request["json"]), address).encode()
-        elif "raw" in request:
-            body = request["raw"].encode()
-        if body is not None:
-            headers["Content-Type"] = "application/json"
+        host = self._host(request)
+        body, headers = prepared(request)
+        sent = None if body is None else self._translate(body, host).encode()
+        connection = http.client.HTTPConnection(host, timeout=60)
         try:
-            connection.request(request["method"], self._translate(request["path"], address), body, headers)
+            connection.request(request["method"], self._translate(request["path"], host), sent, headers)
             answer = connection.getresponse()
-            text = answer.read().decode()
-            return answer.status, dict(answer.getheaders()), json.loads(text) if text else None
+            return answer.status, dict(answer.getheaders()), decoded(answer.read().decode())
         finally:
             connection.close()
 
@@ -189,8 +188,9 @@ class Replay:
         recorded = exchange["response"]
         learned: dict[str, str] = {}
         comparison = Comparison(self.name, label, self.known, learned)
+        comparison.since_restart = time.monotonic() - self._restarted
         comparison.value("status", recorded["status"], status)
-        address = urlsplit(self.server.urls[exchange["request"].get("node", 1) - 1]).netloc
+        address = self._host(exchange["request"])
         comparison.headers(recorded.get("headers", {}), headers, address)
         comparison.value("", recorded["body"], self._home(body, address))
         if comparison.problems:
@@ -210,6 +210,8 @@ class Comparison:
         self.known = known
         self.learned = learned
         self.problems: list[str] = []
+        #: How many seconds ago the server was asked to restart.
+        self.since_restart = 0.0
         self._varies = self._places(VARIES)
         self._unordered = self._places(UNORDERED)
         self._version = self._places(VERSION.get(name, []))
@@ -240,7 +242,7 @@ class Comparison:
             self.problems.append(f"{place or 'body'}: recorded {recorded!r}, answered {given!r}")
         elif place == "uptime" and recorded == 0:
             # It has just been started again.
-            if given > 1:
+            if given > self.since_restart + 1:
                 self.problems.append(f"uptime: recorded 0, answered {given}")
         elif any(pattern.fullmatch(place) for pattern in self._varies):
             return
@@ -265,11 +267,14 @@ class Comparison:
             self.problems.append(f"{place or 'body'}: recorded {recorded!r}, answered {given!r}")
             return
         if any(pattern.fullmatch(place) for pattern in self._unordered):
-            recorded, given = (
-                sorted(items, key=lambda item: json.dumps(item, sort_keys=True)[-60:]) for items in (recorded, given)
-            )
+            recorded = sorted(recorded, key=lambda item: self._translated(json.dumps(item, sort_keys=True))[-60:])
+            given = sorted(given, key=lambda item: json.dumps(item, sort_keys=True)[-60:])
         for index, (one, other) in enumerate(zip(recorded, given, strict=False)):
             self.value(f"{place}[{index}]", one, other)
+
+    def _translated(self, text: str) -> str:
+        """A recorded text with what stands for its revisions here."""
+        return re.sub(r"\d+-[0-9a-f]{32}", lambda found: self.known.get(found[0], found[0]), text)
 
     def _alike(self, recorded: str, given: str) -> bool:
         """Whether both have the same of the forms that have no fixed value."""

@@ -290,8 +290,8 @@ class TestData:
         with embedded.server(data=tmp_path) as running:
             ask(running.url, "PUT", "/_node/_local/_config/chttpd/port", "x")
             eventually(lambda: not answers(running.url))
-            eventually(lambda: "is no port: x" in running.stderr)
-        with pytest.raises(embedded.EmbeddedServerError, match="is no port: x"), embedded.server(data=tmp_path):
+            eventually(lambda: "chttpd/port: x" in running.stderr)
+        with pytest.raises(embedded.EmbeddedServerError, match="chttpd/port: x"), embedded.server(data=tmp_path):
             pass
 
 
@@ -344,6 +344,52 @@ class TestSettings:
         ask(url, "PUT", setting, mode, headers=unpersisted)
         restart(url)
         assert ask(url, "GET", setting).status == 404
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [
+            ("uuids/algorithm", "foo"),
+            ("chttpd/server_options", "xyz"),
+            ("chttpd/server_options", "[{backlog, 128}"),
+            ("chttpd/server_options", "[{backlog, x}]"),
+            ("chttpd/socket_options", "xyz"),
+            ("chttpd/socket_options", "[{sndbuf, x}]"),
+            ("chttpd/socket_options", "[{nosuch, 1}]"),
+        ],
+    )
+    def test_a_value_that_stops_the_server_at_once(self, tmp_path: Path, setting: str, value: str) -> None:
+        with embedded.server(data=tmp_path) as running:
+            assert ask(running.url, "PUT", f"/_node/_local/_config/{setting}", value).status == 200
+            eventually(lambda: not answers(running.url))
+        with pytest.raises(embedded.EmbeddedServerError, match=setting), embedded.server(data=tmp_path):
+            pass
+
+    @pytest.mark.parametrize(
+        ("setting", "value"), [("chttpd/authentication_handlers", "xyz"), ("couchdb/default_security", "x")]
+    )
+    def test_a_value_that_stops_the_server_at_its_next_start(self, tmp_path: Path, setting: str, value: str) -> None:
+        with embedded.server(data=tmp_path) as running:
+            assert ask(running.url, "PUT", f"/_node/_local/_config/{setting}", value).status == 200
+            time.sleep(0.5)
+            assert answers(running.url)
+        with pytest.raises(embedded.EmbeddedServerError, match=setting), embedded.server(data=tmp_path):
+            pass
+
+    def test_values_that_only_look_dangerous(self) -> None:
+        settings = {
+            "uuids/algorithm": "utc_id",
+            "chttpd/server_options": "[{backlog, 256}, {acceptor_pool_size, 16}, {max, 4096}]",
+            "chttpd/socket_options": "[{sndbuf, 262144}, {nodelay, true}]",
+            "chttpd/authentication_handlers": "{chttpd_auth, cookie_authentication_handler}, "
+            "{chttpd_auth, default_authentication_handler}",
+            "couchdb/default_security": "admin_local",
+        }
+        with embedded.server() as running:
+            for setting, value in settings.items():
+                assert ask(running.url, "PUT", f"/_node/_local/_config/{setting}", value).status == 200
+            restart(running.url)
+            for setting, value in settings.items():
+                assert ask(running.url, "GET", f"/_node/_local/_config/{setting}").json == value
 
     def test_a_restart_keeps_what_is_on_disk(self) -> None:
         with embedded.server() as running:
@@ -507,6 +553,23 @@ class TestCluster:
             assert len(uuids) == 2
             answer = ask(running.url, "GET", "/_node/node2@127.0.0.1/_config")
             assert answer.json["reason"] == "no such node: node2@127.0.0.1"
+
+    def test_membership_follows_what_was_written_with_some_delay(self) -> None:
+        with embedded.server(nodes=2) as running:
+            both = ["node1@127.0.0.1", "node2@127.0.0.1"]
+            for method, query, after in (("PUT", "", both), ("DELETE", "?rev=", both[:1])):
+                path = "/_node/_local/_nodes/node2@127.0.0.1"
+                rev = ask(running.url, "GET", path).json.get("_rev", "") if query else ""
+                before = self.members(running.url)["cluster_nodes"]
+                began = time.monotonic()
+                assert ask(running.url, method, path + query + rev, {} if method == "PUT" else None).status in (
+                    200,
+                    201,
+                )
+                first = self.members(running.url)["cluster_nodes"]
+                if time.monotonic() - began < 0.03:
+                    assert first == before
+                eventually(lambda after=after: self.members(running.url)["cluster_nodes"] == after)
 
     def test_what_is_written_is_shared(self, trio: embedded.Server) -> None:
         assert ask(trio.urls[2], "PUT", "/shared").status == 201

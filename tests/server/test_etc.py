@@ -181,7 +181,7 @@ def test_a_single_node_makes_its_databases(daemon):
     ("name", "text", "said"),
     [
         ("local.d/10-admins.ini", "[admins]\n", "no admin is set"),
-        ("local.ini", "[chttpd]\nport = x\n", "is no port"),
+        ("local.ini", "[chttpd]\nport = x\n", "does not start with the setting chttpd/port: x"),
         ("vm.args", "-name couchdb@localhost\n-setcookie crumbs\n", "-name must be NAME@HOST"),
         ("vm.args", "-setcookie crumbs\n", "-name must be NAME@HOST"),
     ],

@@ -116,8 +116,8 @@ class Members(Databases):
         """Make a node a member of the cluster, as the list of ``node`` has it, and wait until it is connected.
 
         When it is not within ``wait_timeout`` seconds, it is taken out again and NotConnected raised, so that no
-        name stays behind that CouchDB would place shards on. Without a timeout nothing is waited for. Raises Conflict
-        when it is a member already.
+        name stays behind that CouchDB would place shards on. Without a timeout it returns as soon as the node is listed
+        as a member. Raises Conflict when it is a member already.
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
         """
@@ -126,6 +126,13 @@ class Members(Databases):
             return "" if all(name in listed[kind] for kind in ("all_nodes", "cluster_nodes")) else "it is not connected"
 
         answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
+        # The list of members follows a moment later; without the node in it, nothing says that it is to connect.
+        self._await_list(
+            lambda listed: "" if name in listed["cluster_nodes"] else "it is not listed",
+            _SETTLING,
+            f"{name} to become a member",
+            hthdrs,
+        )
         if wait_timeout is None or not self._await_list(apart, wait_timeout, f"{name} to connect", hthdrs):
             return t.cast("dict[str, t.Any]", answer.body)
         outcome = "was taken out again"

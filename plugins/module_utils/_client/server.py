@@ -17,7 +17,7 @@ from .._rules.config import setting_text
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
 from .._rules.secrets import is_secret_setting
 from .._rules.urls import is_loopback, server_url
-from .answers import Answer, is_text
+from .answers import Answer, is_list, is_object, is_text
 from .connection import Connection, Options
 from .parallel import in_parallel
 from .wait import Progress
@@ -174,7 +174,8 @@ class Server:
         """
         if not self.dialect.clustered:
             return {"all_nodes": [LOCAL], "cluster_nodes": [LOCAL]}
-        return t.cast("dict[str, list[str]]", self.request("GET", ("_membership",), hthdrs=hthdrs).body)
+        answer = self.request("GET", ("_membership",), hthdrs=hthdrs, expect=_is_membership)
+        return t.cast("dict[str, list[str]]", answer.body)
 
     def nodes(self, names: t.Sequence[str]) -> list[str]:
         """The nodes that a list of names means: C(all) stands for each member of the cluster.
@@ -259,7 +260,7 @@ class Server:
                 return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True, expect=expect).body
             if change.get("delete"):
                 return self.request("DELETE", path, hthdrs=hthdrs, expect=expect).body
-        return self.request("GET", path, hthdrs=hthdrs).body
+        return self.request("GET", path, hthdrs=hthdrs, expect=(_is_settings, is_object, expect)[len(names)]).body
 
     @contextlib.contextmanager
     def _undisturbed(self, node: str, hthdrs: Headers, *, secret: bool) -> t.Iterator[None]:
@@ -328,6 +329,16 @@ class Server:
     def close(self) -> None:
         """Close the pooled connections. The client can still be used; it opens new ones."""
         self._http.close()
+
+
+def _is_membership(body: t.Any) -> bool:
+    """Whether an answer lists the members and the connected nodes."""
+    return is_object(body) and all(is_list(body.get(name)) for name in ("all_nodes", "cluster_nodes"))
+
+
+def _is_settings(body: t.Any) -> bool:
+    """Whether an answer is an object of sections, each an object of keys."""
+    return is_object(body) and all(is_object(keys) for keys in body.values())
 
 
 def _cookie_text(cookie: str | SimpleCookie) -> str:

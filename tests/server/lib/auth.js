@@ -15,6 +15,7 @@ const { HttpError, badRequest, forbidden, unauthorized, methodNotAllowed } = req
 const passwords = require('./passwords');
 
 const WRONG = 'Name or password is incorrect.';
+const CONFLICTED = 'User document conflicts must be resolved before the document is used for authentication purposes.';
 const LOCKED = 'Account is temporarily locked due to multiple authentication failures';
 const HANDLERS = ['cookie', 'default'];
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
@@ -32,6 +33,7 @@ class Authenticator {
   constructor(node) {
     this.node = node;
     this._verified = new Map();
+    this._users = new Map();
     this._failures = new Map();
     this._key = crypto.randomBytes(32);
     this._lifetime = Number(node.settings.get('chttpd_auth_lockout', 'max_lifetime')) || 300000;
@@ -59,13 +61,28 @@ class Authenticator {
   async _credentials(name) {
     const { settings, version } = this.node;
     const admin = settings.get('admins', name);
-    const doc = await this.node.userDocument(name);
+    const doc = await this._user(name);
     if (admin !== undefined) {
       const roles = doc && Array.isArray(doc.roles) ? doc.roles : [];
       return { name, roles: ['_admin', ...roles], record: passwords.parseAdmin(admin, version) };
     }
     if (!doc) return null;
     return { name, roles: Array.isArray(doc.roles) ? doc.roles : [], record: passwords.parseUser(doc, version) };
+  }
+
+  /** The document of a user; one that was found before the users' database became another is remembered until a restart. */
+  async _user(name) {
+    const { settings } = this.node;
+    const database = authenticationDatabase(settings);
+    const known = this._users.get(name);
+    if (known && known.database !== database) return known.doc;
+    const doc = await this.node.userDocument(name);
+    if (doc) this._users.set(name, { database, doc });
+    else this._users.delete(name);
+    if (doc && doc._conflicts && !settings.isTrue('chttpd_auth', 'allow_conflicted_user_docs')) {
+      throw unauthorized(CONFLICTED, { failedLogin: true });
+    }
+    return doc;
   }
 
   /** Checks a password; a right one is remembered, so that only the first request pays for the hash. */
@@ -199,6 +216,8 @@ class Authenticator {
       case 'GET': {
         const info = { authentication_handlers: HANDLERS };
         if (exchange.authenticated) info.authenticated = exchange.authenticated;
+        const database = this.node.settings.get('chttpd_auth', 'authentication_db');
+        if (database) info.authentication_db = database;
         return exchange.send(200, { ok: true, userCtx: exchange.user, info });
       }
       case 'POST': {
@@ -228,6 +247,9 @@ class Authenticator {
     return exchange.jsonObject();
   }
 }
+
+/** Where users are looked for. */
+const authenticationDatabase = (settings) => settings.get('chttpd_auth', 'authentication_db') || '_users';
 
 /* What a user may do. */
 
@@ -282,6 +304,6 @@ function requireMember(exchange, database) {
 }
 
 module.exports = {
-  Authenticator, requireServerAdmin, requireMetrics, requireForSystem, isDatabaseAdmin, requireDatabaseAdmin,
+  Authenticator, authenticationDatabase, requireServerAdmin, requireMetrics, requireForSystem, isDatabaseAdmin, requireDatabaseAdmin,
   requireMaintainer, requireMember, refused,
 };

@@ -15,6 +15,8 @@ const crypto = require('node:crypto');
 const { conflict, notFound } = require('./errors');
 
 const SPREAD_AFTER = 250;
+// `_membership` follows what is written in `_nodes` with some delay, as CouchDB's does.
+const LISTED_AFTER = 40;
 
 const generation = (entry) => (entry ? entry.generation : 0);
 
@@ -61,7 +63,7 @@ class Cluster {
   }
 
   userDocument(users, name) {
-    return users.pouch.get(`org.couchdb.user:${name}`).catch(() => null);
+    return users.pouch.get(`org.couchdb.user:${name}`, { conflicts: true }).catch(() => null);
   }
 
   up(name) {
@@ -99,7 +101,7 @@ class Cluster {
   join(node, name) {
     const known = node.members.get(name);
     if (known && !known.deleted) throw conflict();
-    const entry = memberEntry(generation(known) + 1, false);
+    const entry = { ...memberEntry(generation(known) + 1, false), since: Date.now() };
     node.members.set(name, entry);
     this._spreadSoon(node);
     return entry;
@@ -111,10 +113,16 @@ class Cluster {
     if (rev !== known.rev) throw conflict();
     // What happened before, it still hears.
     this.spread(node);
-    const entry = memberEntry(known.generation + 1, true);
+    const entry = { ...memberEntry(known.generation + 1, true), since: Date.now() };
     node.members.set(name, entry);
     this._spreadSoon(node);
     return entry;
+  }
+
+  /** The members as `_membership` has them: what was written just now is not in it yet. */
+  listedMembers(node) {
+    const isListed = ({ deleted, since = 0 }) => (Date.now() - since < LISTED_AFTER ? deleted : !deleted);
+    return [...node.members].filter(([, entry]) => isListed(entry)).map(([name]) => name).sort();
   }
 
   _spreadSoon(node) {

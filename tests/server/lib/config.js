@@ -17,18 +17,26 @@ const { EventEmitter } = require('node:events');
 const { HttpError, badRequest } = require('./errors');
 
 const BLACKLISTED = /^(daemons|external|os_daemons|query_servers|native_query_servers|feature_flags|httpd_.*_handlers)$/;
-const outsideLatin1 = /[^\u0000-\u00ff]/;
 
-/** Reads an ini file as CouchDB does: ` = ` parts key and value before a bare `=` may, ` ;` begins a comment. */
-function parseIni(text) {
+// CouchDB holds settings as bytes, and takes each of them for a character of Latin-1: what is printed, and what is white
+// space, which two bytes inside the UTF-8 of other characters are, too.
+const UNPRINTABLE = /[^\t\x20-\x7e\xa0-\xff]/;
+const OUTER_SPACE = /^[\t-\r \x85\xa0]+|[\t-\r \x85\xa0]+$/g;
+
+const bytesOf = (text) => Buffer.from(text, 'utf8').toString('latin1');
+const textOf = (bytes) => Buffer.from(bytes, 'latin1').toString('utf8');
+const trim = (bytes) => bytes.replace(OUTER_SPACE, '');
+
+/** Reads an ini file, as bytes, as CouchDB does: ` = ` parts key and value before a bare `=` may, ` ;` begins a comment. */
+function parseIni(bytes) {
   const sections = new Map();
   let section = null;
-  for (const raw of text.split(/\r?\n/)) {
-    const line = raw.trim();
-    if (!line || line.startsWith(';')) continue;
+  for (const raw of bytes.split(/\r\n|\n|\r|\x1a/)) {
+    const line = trim(trim(raw).replace(/^;.*/, '').split(/[ \t];/)[0]);
+    if (!line) continue;
     const header = /^\[(.*)\]$/.exec(line);
     if (header) {
-      section = header[1];
+      section = textOf(header[1]);
       if (!sections.has(section)) sections.set(section, new Map());
       continue;
     }
@@ -36,10 +44,10 @@ function parseIni(text) {
     const spaced = line.indexOf(' = ');
     const at = spaced >= 0 ? spaced : line.indexOf('=');
     if (at < 0) continue;
-    const key = line.slice(0, at).trim();
-    const value = line.slice(at + (spaced >= 0 ? 3 : 1)).split(/[ \t];/)[0].trim();
+    const key = trim(line.slice(0, at));
+    const value = trim(line.slice(at + (spaced >= 0 ? 3 : 1)));
     // A key without a value is no setting: that is how a value is taken back in a file.
-    if (key && value) sections.get(section).set(key, value);
+    if (key && value) sections.get(section).set(textOf(key), textOf(value));
   }
   return sections;
 }
@@ -138,11 +146,17 @@ class Settings extends EventEmitter {
   /** Refuses what CouchDB refuses, in its words. */
   static check(section, key, value) {
     Settings.checkBlacklist(section);
-    if (/[\]\r\n]/.test(section) || outsideLatin1.test(section)) throw badRequest('Invalid configuration section');
-    if (/[\r\n]/.test(key) || outsideLatin1.test(key) || /^\[/.test(key)) throw badRequest('Invalid configuration key');
-    if (value !== undefined && (/[\r\n]/.test(value) || outsideLatin1.test(value))) {
-      throw badRequest('Invalid configuration value');
-    }
+    const bad = (text) => UNPRINTABLE.test(bytesOf(text));
+    if (/[[\]]/.test(section) || bad(section)) throw badRequest('Invalid configuration section');
+    if (/[[\]]/.test(key) || bad(key)) throw badRequest('Invalid configuration key');
+    if (value !== undefined && UNPRINTABLE.test(value)) throw badRequest('Invalid configuration value');
+  }
+
+  /** A value as CouchDB keeps it: its bytes without white space at both ends. */
+  static trimmed(section, key, value) {
+    const bytes = trim(bytesOf(value));
+    Settings.check(section, key, bytes);
+    return textOf(bytes);
   }
 
   static checkBlacklist(section) {
@@ -176,13 +190,15 @@ class Settings extends EventEmitter {
   /** In an etc directory the file is somebody's: it keeps its owner, its mode and what else is in it. */
   _write(section, key, value) {
     if (this._files) {
-      fs.writeFileSync(this._file, editIni(fs.readFileSync(this._file, 'latin1'), section, key, value), 'latin1');
+      const written = value === undefined ? value : bytesOf(value);
+      const text = editIni(fs.readFileSync(this._file, 'latin1'), bytesOf(section), bytesOf(key), written);
+      fs.writeFileSync(this._file, text, 'latin1');
       return;
     }
     fs.mkdirSync(path.dirname(this._file), { recursive: true });
-    fs.writeFileSync(`${this._file}.new`, formatIni(this._local), { encoding: 'latin1', mode: 0o600 });
+    fs.writeFileSync(`${this._file}.new`, formatIni(this._local), { mode: 0o600 });
     fs.renameSync(`${this._file}.new`, this._file);
   }
 }
 
-module.exports = { Settings, parseIni, editIni };
+module.exports = { Settings };

@@ -16,7 +16,6 @@ const path = require('node:path');
 const { EventEmitter } = require('node:events');
 const { Validation } = require('./validation');
 
-const ADMIN_ONLY = () => ({ members: { roles: ['_admin'] }, admins: { roles: ['_admin'] } });
 const EMPTY_SHARD = 8348;
 
 class Database extends EventEmitter {
@@ -31,7 +30,7 @@ class Database extends EventEmitter {
       placement,
       partitioned,
       created: Math.floor(created / 1000),
-      security: ADMIN_ONLY(),
+      security: undefined,
       revsLimit: 1000,
       purgedInfosLimit: 1000,
       bytes: 0,

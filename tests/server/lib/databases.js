@@ -8,9 +8,9 @@
 
 'use strict';
 
-const { HttpError, badRequest, crash, methodNotAllowed, noDatabase, notFound } = require('./errors');
+const { HttpError, badRequest, crash, forbidden, methodNotAllowed, noDatabase, notFound } = require('./errors');
 const {
-  isDatabaseAdmin, refused, requireForSystem, requireMaintainer, requireMember, requireServerAdmin,
+  authenticationDatabase, isDatabaseAdmin, refused, requireForSystem, requireMaintainer, requireMember, requireServerAdmin,
 } = require('./auth');
 const { Database, place, rangeOf } = require('./database');
 const { USERS_DESIGN } = require('./validation');
@@ -128,10 +128,20 @@ async function create(exchange, name) {
 async function makeDatabase(node, name, { q = 2, n = 3, partitioned = false } = {}) {
   // A member that nobody has ever heard of gets copies too.
   const database = Database.create(node.cluster.engine, { name, q, placement: place(q, n, node.memberNames()), partitioned });
+  Object.assign(database, { security: defaultSecurity(node) });
   node.register(database);
   database.save();
   if (database.isUsers) await database.pouch.put(USERS_DESIGN);
   return database;
+}
+
+const ADMIN_ONLY = () => ({ members: { roles: ['_admin'] }, admins: { roles: ['_admin'] } });
+
+/** What the security of a new database is; undefined where the setting is a word that CouchDB doesn't know. */
+function defaultSecurity(node) {
+  const word = node.settings.get('couchdb', 'default_security') || 'admin_only';
+  if (word === 'admin_only') return ADMIN_ONLY();
+  return word === 'everyone' || word === 'admin_local' ? {} : undefined;
 }
 
 /** Makes many databases at once. They are empty, and opened only when somebody asks for what is in them. */
@@ -140,7 +150,7 @@ function pretendDatabases(node, count) {
   for (let number = 0; number < count; number += 1) {
     const name = `pretended_${String(number).padStart(6, '0')}`;
     const database = Database.create(node.cluster.engine, { name, q: 2, placement: place(2, 1, members), partitioned: false });
-    Object.assign(database, { untouched: true, references: 1 });
+    Object.assign(database, { untouched: true, references: 1, security: defaultSecurity(node) });
     node.registry.set(name, { id: database.id, generation: 1, deleted: false, database });
   }
 }
@@ -167,6 +177,9 @@ async function route(exchange) {
   }
   const database = exchange.node.database(name);
   if (!database) throw noDatabase();
+  // CouchDB could not make its files; it tries again when they are asked for.
+  if (database.security === undefined) database.security = defaultSecurity(exchange.node);
+  if (database.security === undefined) throw crash('No DB shards could be opened.', 'internal_server_error');
   requireMember(exchange, database);
   exchange.node.opened.add(database.id);
   if (exchange.path.length === 1) {
@@ -238,10 +251,16 @@ async function compactDesign(exchange, database) {
   throw notFound('missing');
 }
 
+function requireEditable({ node: { settings } }, database) {
+  if (database.name !== authenticationDatabase(settings) || settings.isTrue('couchdb', 'users_db_security_editable')) return;
+  throw forbidden("You can't edit the security object of the user database.");
+}
+
 const WHOLE = {
   async _security(exchange, database) {
     if (exchange.verb === 'GET') return exchange.send(200, database.security);
     if (exchange.verb !== 'PUT') throw methodNotAllowed('PUT,GET');
+    requireEditable(exchange, database);
     const security = await exchange.json();
     const form = security !== null && typeof security === 'object' && !Array.isArray(security);
     const whole = form && isGroup(security.admins) && isGroup(security.members) && isGroup(security.readers);

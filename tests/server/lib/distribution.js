@@ -291,11 +291,11 @@ class Distribution extends Cluster {
     const id = `org.couchdb.user:${name}`;
     const home = this.homeOf(database.name);
     if (home !== this.node.name) {
-      const path = `/${encodeURIComponent(database.name)}/${encodeURIComponent(id)}`;
+      const path = `/${encodeURIComponent(database.name)}/${encodeURIComponent(id)}?conflicts=true`;
       const doc = await this._ask(home, 'GET', path, undefined, ADMIN).catch((error) => (error.status === 404 ? null : undefined));
       if (doc !== undefined) return doc;
     }
-    return database.pouch.get(id).catch(() => null);
+    return database.pouch.get(id, { conflicts: true }).catch(() => null);
   }
 
   _signed(method, path, user = null) {

@@ -19,6 +19,7 @@ const { rangeOf } = require('./database');
 /* What leaves: order of fields, and what others must not see */
 
 function tidy({ _id, _rev, ...rest }) {
+  if (rest._conflicts) rest._conflicts = [...rest._conflicts].sort(byRevision).reverse();
   return { _id, _rev, ...rest };
 }
 
@@ -40,8 +41,14 @@ function requireOpen(exchange, database) {
 
 /* Writing */
 
-/** Writes documents, trusted ones without asking who may; answers a row for each: { ok, id, rev } or { id, failure }. */
-async function write(exchange, database, docs, { newEdits = true, trusted = false } = {}) {
+/** Whether a document has not the form of one; a design document that can't be one is refused by itself. */
+const isMalformed = ({ status, error }) => status === 400 && error !== 'compilation_error' && error !== 'invalid_design_doc';
+
+/**
+ * Writes documents, trusted ones without asking who may; answers a row for each: { ok, id, rev } or { id, failure }. With
+ * `whole`, one that has not the form of a document fails all, and nothing is written.
+ */
+async function write(exchange, database, docs, { newEdits = true, trusted = false, whole = false } = {}) {
   const rows = new Array(docs.length);
   const admitted = [];
   await Promise.all(
@@ -55,6 +62,8 @@ async function write(exchange, database, docs, { newEdits = true, trusted = fals
       }
     }),
   );
+  const malformed = whole && rows.find((row) => row && isMalformed(row.failure));
+  if (malformed) throw malformed.failure;
   const indexes = docs.map((_, index) => index).filter((index) => !rows[index]);
   if (indexes.length) {
     let answers;
@@ -171,18 +180,37 @@ async function read(database, id, options = {}) {
 async function get(exchange, database, id) {
   const options = {};
   for (const flag of FLAGS) if (exchange.query.get(flag) === 'true') options[flag] = true;
-  if (exchange.query.get('meta') === 'true') Object.assign(options, { revs_info: true, conflicts: true });
+  const meta = exchange.query.get('meta') === 'true';
+  if (meta) Object.assign(options, { revs_info: true, conflicts: true });
   if (exchange.query.has('rev')) options.rev = exchange.query.get('rev');
   const open = exchange.jsonQueryOrText('open_revs');
   if (open !== undefined) {
     const found = await read(database, id, { ...options, open_revs: open });
+    if (open === 'all') found.sort((one, other) => byRevision(one.ok._rev, other.ok._rev));
     return exchange.send(200, found.map((row) => (row.ok ? { ok: tidy(visible(exchange, database, row.ok)) } : row)));
   }
   exchange.node.statistics.count('couchdb/database_reads');
   const doc = tidy(visible(exchange, database, await read(database, id, options)));
+  if (meta || exchange.query.get('deleted_conflicts') === 'true') {
+    const deleted = await deletedLeaves(database, doc);
+    if (deleted.length) doc._deleted_conflicts = deleted;
+  }
   const tag = id.startsWith('_local/') ? `"${etagOf(JSON.stringify(doc))}"` : `"${doc._rev}"`;
   if (exchange.header('if-none-match') === tag) return exchange.sendText(304, '', { ETag: tag });
   return exchange.send(200, doc, { ETag: tag });
+}
+
+/** Orders revisions as CouchDB does: by their number, then by their digest. */
+function byRevision(one, other) {
+  return parseInt(one, 10) - parseInt(other, 10) || (one < other ? -1 : Number(one > other));
+}
+
+/** The deleted leaf revisions of a document beside its winning one, the highest first. */
+async function deletedLeaves(database, { _id: id, _rev: rev }) {
+  if (id.startsWith('_local/')) return [];
+  const leaves = await read(database, id, { open_revs: 'all' });
+  const deleted = leaves.filter(({ ok }) => ok && ok._deleted && ok._rev !== rev).map(({ ok }) => ok._rev);
+  return deleted.sort(byRevision).reverse();
 }
 
 async function attachment(exchange, database, id, name) {
@@ -230,12 +258,7 @@ const bulk = {
     for (const doc of body.docs) {
       if (doc && typeof doc === 'object' && doc._id === undefined && newEdits) doc._id = exchange.node.uuid32();
     }
-    const rows = await write(exchange, database, body.docs, { newEdits });
-    // A document that has not the form of one refuses the request; one that the database refuses is a row, and so is a
-    // design document that can't be one.
-    const ofDesign = new Set(['compilation_error', 'invalid_design_doc']);
-    const malformed = rows.find(({ failure }) => failure && failure.status === 400 && !ofDesign.has(failure.error));
-    if (malformed) throw malformed.failure;
+    const rows = await write(exchange, database, body.docs, { newEdits, whole: true });
     exchange.send(
       201,
       rows.map(({ failure, ...row }) => (failure ? { id: row.id, error: failure.error, reason: failure.reason } : row)),

@@ -31,6 +31,15 @@ function etagOf(text) {
   return BigInt(`0x${crypto.createHash('md5').update(text).digest('hex')}`).toString(36).toUpperCase();
 }
 
+/** A body as JSON. A number that no double can hold is none to CouchDB. */
+function parseBody(text) {
+  if (!/\d[eE]\+?\d{3}/.test(text)) return JSON.parse(text);
+  return JSON.parse(text, (_key, value) => {
+    if (value === Infinity || value === -Infinity) throw new SyntaxError('a number is too large');
+    return value;
+  });
+}
+
 class Exchange {
   constructor(node, request, response) {
     this.node = node;
@@ -84,7 +93,7 @@ class Exchange {
   async json() {
     const text = (await this.body()).toString('utf8');
     try {
-      return JSON.parse(text);
+      return parseBody(text);
     } catch {
       throw badRequest('invalid UTF-8 JSON');
     }

@@ -17,6 +17,7 @@ const path = require('node:path');
 const readline = require('node:readline');
 const { parseArgs } = require('node:util');
 const { Journal } = require('./log');
+const { keepLargeIntegers } = require('./numbers');
 
 const { values } = parseArgs({
   options: {
@@ -30,6 +31,8 @@ const { values } = parseArgs({
     'pretend-databases': { type: 'string', default: '0' },
   },
 });
+
+keepLargeIntegers();
 
 const temporary = values.data || values.etc ? null : fs.mkdtempSync(path.join(os.tmpdir(), 'couchdb-embedded-'));
 const data = values.data || temporary;

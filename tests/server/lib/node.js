@@ -16,7 +16,7 @@ const http = require('node:http');
 const https = require('node:https');
 const path = require('node:path');
 const { EventEmitter } = require('node:events');
-const { Authenticator } = require('./auth');
+const { Authenticator, authenticationDatabase } = require('./auth');
 const { memberEntry } = require('./cluster');
 const { Settings } = require('./config');
 const { Database } = require('./database');
@@ -26,14 +26,15 @@ const { listenAt } = require('./listen');
 const { Log } = require('./log');
 const passwords = require('./passwords');
 const { Scheduler } = require('./scheduler');
+const { AT_ONCE, keepsFromStarting, stopsServer } = require('./terms');
 const { Statistics } = require('./statistics');
 const { route } = require('./router');
 
 // After a restart is asked for, the node answers a moment longer, then it is away.
 const RESTART_DELAY = 100;
 const RESTART_AWAY = 1200;
-
-const isPort = (text) => /^\d+$/.test(text) && Number(text) < 65536;
+// After a setting is set, what it does to the node begins.
+const SETTING_DELAY = 20;
 
 class Node {
   /** `etc`: where an etc directory says what this node is; without it the node is one of those started side by side. */
@@ -123,7 +124,8 @@ class Node {
     settings.load();
     if (!Object.keys(settings.section('admins')).length) throw new Error(`${this.name}: no admin is set; CouchDB 3 does not start`);
     const port = settings.get('chttpd', 'port') || '5984';
-    if (!isPort(port)) throw new Error(`${this.name}: the setting chttpd/port is no port: ${port}`);
+    const wrong = keepsFromStarting(settings);
+    if (wrong) throw new Error(`${this.name}: CouchDB does not start with the setting ${wrong}`);
     this.statistics = new Statistics(this.version);
     // What makes cookies valid and a server tell itself from others, a node without it makes up and keeps.
     this.firstSettings(null);
@@ -233,20 +235,26 @@ class Node {
       const what = deleted ? 'deleted' : `set to ${secret ? "'****'" : value}`;
       this.log.write('notice', `config: [${section}] ${key} ${what} for reason nil`);
     }
+    if (!deleted && this.isUp && stopsServer(section, key, value) === AT_ONCE) {
+      setTimeout(() => this._stopForGood(`CouchDB stops with the setting ${section}/${key}: ${value}`), SETTING_DELAY);
+      return;
+    }
     if (section === 'chttpd' && key === 'port' && this.isUp && value !== String(this.port)) {
-      setTimeout(() => this._movePort(value), 20);
+      setTimeout(() => this._movePort(value), SETTING_DELAY);
     }
     if (section === 'chttpd' && key === 'bind_address' && this.etc && this.isUp) {
-      setTimeout(() => this._movePort(String(this.port)), 20);
+      setTimeout(() => this._movePort(String(this.port)), SETTING_DELAY);
     }
   }
 
-  /** CouchDB opens its listener again when its port changes, and stops for good when that is no port. */
+  /** What a setting does that CouchDB can't go on with. */
+  async _stopForGood(why) {
+    await this.stop();
+    this._died(new Error(`${this.name}: ${why}`));
+  }
+
+  /** CouchDB opens its listener again when its port changes. */
   async _movePort(value) {
-    if (!isPort(value)) {
-      await this.stop();
-      return this._died(new Error(`${this.name}: the setting chttpd/port is no port: ${value}; the node stops`));
-    }
     await this._unlisten();
     try {
       await this._listen(Number(value));
@@ -389,7 +397,7 @@ class Node {
   }
 
   async userDocument(name) {
-    const users = this.database(this.settings.get('chttpd_auth', 'authentication_db') || '_users');
+    const users = this.database(authenticationDatabase(this.settings));
     return users ? this.cluster.userDocument(users, name) : null;
   }
 

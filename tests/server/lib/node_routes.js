@@ -111,8 +111,7 @@ async function config(exchange, node, [section, key, ...more]) {
       if (typeof given !== 'string') {
         throw node.version.numberSetting === 'crashes' ? crash() : badRequest('a JSON string expected');
       }
-      const value = given.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '');
-      Settings.check(section, key, value);
+      const value = Settings.trimmed(section, key, given);
       if (section === 'admins' && value) await node.setAdmin(key, value, persist);
       else settings.set(section, key, value, persist);
       return exchange.send(200, old === undefined ? '' : old);
@@ -217,7 +216,7 @@ function membership(exchange) {
   const { node } = exchange;
   exchange.send(200, {
     all_nodes: node.cluster.connected(node).map(({ name }) => name).sort(),
-    cluster_nodes: node.memberNames(),
+    cluster_nodes: node.cluster.listedMembers(node),
   });
 }
 

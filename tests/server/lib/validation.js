@@ -11,6 +11,7 @@
 const vm = require('node:vm');
 const { HttpError, badRequest, forbidden, unauthorized } = require('./errors');
 const passwords = require('./passwords');
+const { authenticationDatabase } = require('./auth');
 const { checkReplication } = require('./endpoints');
 
 const RESERVED = new Set([
@@ -127,8 +128,25 @@ function checkForm(doc, database) {
     const known = RESERVED.has(field) || (database.isReplicator && field.startsWith('_replication_'));
     if (field.startsWith('_') && !known) throw new HttpError(400, 'doc_validation', `Bad special document member: ${field}`);
   }
+  checkAttachments(doc._attachments);
   if (doc._rev !== undefined && !(typeof doc._rev === 'string' && /^\d+-./.test(doc._rev))) throw badRequest('Invalid rev format');
   if (id !== undefined && id.startsWith('_design/') && !doc._deleted) checkDesign(doc);
+}
+
+/** Attachments sent inside a document: their names, and data in base64, whose white space doesn't count. */
+function checkAttachments(attachments) {
+  if (attachments === undefined) return;
+  if (!isObject(attachments)) throw new HttpError(400, 'doc_validation', 'Bad special document member: _attachments');
+  for (const [name, attachment] of Object.entries(attachments)) {
+    if (name.startsWith('_')) throw badRequest(`Attachment name '${name}' starts with prohibited character '_'`);
+    const { data, stub, follows } = attachment || {};
+    if (stub === true || follows === true) continue;
+    const packed = typeof data === 'string' && data.replace(/[\t\n\r ]+/g, '');
+    if (packed === false || packed.length % 4 || !/^[A-Za-z0-9+/]*={0,2}$/.test(packed)) {
+      throw badRequest(`Invalid attachment data for ${name}`);
+    }
+    attachment.data = packed;
+  }
 }
 
 const invalid = (reason) => new HttpError(400, 'invalid_design_doc', reason);
@@ -208,11 +226,14 @@ async function admit(exchange, database, given, { interactive = true } = {}) {
     throw error.words(ENGINES[exchange.node.version.javascript.name]);
   }
   if (/^_(design|local)\//.test(doc._id)) return doc;
-  if (interactive && database.isUsers) doc = await hashUser(exchange, doc);
+  if (interactive && holdsUsers(exchange, database)) doc = await hashUser(exchange, doc);
   if (interactive && database.isReplicator) doc = ownReplication(exchange, doc);
   await database.validation.run(exchange, doc);
   return doc;
 }
+
+/** Whether passwords are hashed in a database: by its name, or as users are looked for in it. */
+const holdsUsers = ({ node }, database) => database.isUsers || database.name === authenticationDatabase(node.settings);
 
 /** A plain password in a user document becomes a hash. */
 async function hashUser(exchange, doc) {

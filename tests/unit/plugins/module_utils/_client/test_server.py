@@ -52,3 +52,18 @@ def test_what_couchdb_may_log_or_masks_itself_takes_one_request(wire: Wire, sect
     client().config(section, key, value="any")
     assert wire.asked[-1:] == [f"PUT {CONFIG}/{section}/{key}"]
     assert not any("log/level" in request for request in wire.asked)
+
+
+@pytest.mark.parametrize("answer", [b"", None, [], 7, "text", {"log": None}, {"log": "text"}])
+def test_settings_of_another_form_are_no_node_that_is_down(wire: Wire, answer: object) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
+    wire["GET /_node/a@h/_config"] = answer
+    with pytest.raises(errors.NotCouchDB, match="GET http://couch.example:5984/_node/a@h/_config answered 200"):
+        client().config_of_nodes(["all"])
+
+
+@pytest.mark.parametrize("answer", [b"", None, [], {}, {"all_nodes": None, "cluster_nodes": []}])
+def test_a_membership_of_another_form_is_refused(wire: Wire, answer: object) -> None:
+    wire["GET /_membership"] = answer
+    with pytest.raises(errors.NotCouchDB, match="GET http://couch.example:5984/_membership answered 200"):
+        client().membership()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+"""What record.py asks of a real CouchDB, one function per scenario: ``ask`` records a request and returns its answer's body."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+Ask = Callable[..., Any]
+
+CONFIG = "/_node/_local/_config"
+USERS = "/_users/org.couchdb.user:"
+
+
+def settings(ask: Ask) -> None:
+    """What settings do to their values, and to databases and users."""
+    for word in ("everyone", "admin_local", "admin_only", "another"):
+        ask("PUT", f"{CONFIG}/couchdb/default_security", json=word, note=f"new databases with default_security: {word}")
+        ask("PUT", f"/of_{word}")
+        ask("GET", f"/of_{word}/_security")
+        ask("GET", f"/of_{word}/_all_docs", **{"as": None})
+    ask("DELETE", f"{CONFIG}/couchdb/default_security")
+    ask("GET", "/of_another/_security", note="how a database begins, its creation decides")
+    values = {
+        "a_grave": (
+            "caf\u00e0",
+            "white space is trimmed byte by byte, A0 too, which is the second half of this character",
+        ),
+        "no_break": ("x\u00a0", "the same"),
+        "a_ring": ("x\u00c5", "85 is white space, too"),
+        "e_acute": ("caf\u00e9", "no byte of it is white space"),
+        "inside": ("a\u00e0b", "only the ends are trimmed"),
+        "capital": ("\u00c0x", "no byte may be a control character of Latin-1"),
+        "han": ("\u4e2d", "a character outside Latin-1 whose bytes are all printable"),
+        "euro": ("\u20ac", "one whose bytes are not"),
+        "tab": ("a\tb", None),
+        "feed": ("a\x0cb", None),
+        "only_comment": ("; x", "gone with the next start"),
+        "comment_inside": ("a ; b", "cut with the next start"),
+        "semicolon": ("a;b", None),
+        "brackets": ("[x]", None),
+        "bare_equals": ("a = b", None),
+    }
+    for key, (value, note) in values.items():
+        ask("PUT", f"{CONFIG}/trial/{key}", json=value, **({"note": note} if note else {}))
+    ask("PUT", f"{CONFIG}/trial/%5bkey", json="x")
+    ask("PUT", f"{CONFIG}/trial/%c3%80", json="x")
+    ask("GET", f"{CONFIG}/trial", note="as set")
+    ask("POST", "/_node/_local/_restart", json={})
+    ask("GET", f"{CONFIG}/trial", note="as read from the file")
+    ask("PUT", "/_users/_security", json={"members": {"roles": ["r"]}})
+    ask("PUT", "/people")
+    ask(
+        "PUT", f"{CONFIG}/chttpd_auth/authentication_db", json="people", note="users are looked for in another database"
+    )
+    anna = {"name": "anna", "type": "user", "roles": ["r"]}
+    ask("PUT", f"{USERS}anna", json={**anna, "password": "one"})
+    ask("GET", "/_session", **{"as": "anna:one"})
+    ask("PUT", "/people/org.couchdb.user:anna", json={**anna, "password": "two"}, note="passwords are hashed there")
+    ask("GET", "/people/org.couchdb.user:anna")
+    ask("GET", "/_session", **{"as": "anna:two"})
+    ask("PUT", "/my_users")
+    ask("PUT", f"{CONFIG}/chttpd_auth/authentication_db", json="my_users")
+    bert = {"name": "bert", "type": "user", "roles": []}
+    ask("PUT", "/my_users/org.couchdb.user:bert", json={**bert, "password": "three"})
+    ask("GET", "/my_users/org.couchdb.user:bert")
+    ask("GET", "/_session", **{"as": "bert:three"})
+    ask("GET", "/_session", **{"as": "anna:two"}, note="a login of the database before is remembered")
+    ask("GET", "/_session", note="which database users come from")
+    ask("PUT", f"{CONFIG}/couch_httpd_auth/authentication_db", json="_users", note="the name of the setting before 3.2")
+    ask("GET", "/_session", **{"as": "bert:three"})
+    ask("DELETE", f"{CONFIG}/chttpd_auth/authentication_db")
+    ask("GET", "/_session")
+    ask("PUT", f"{USERS}carl", json={"name": "carl", "type": "user", "roles": [], "password": "four"})
+    ask("GET", "/_session", **{"as": "carl:four"})
+    ask("POST", "/_node/_local/_restart", json={})
+    ask("GET", "/_session", **{"as": "anna:one"}, note="a restart forgets what was remembered")
+    ask("GET", "/_session", **{"as": "anna:two"})
+
+
+def documents(ask: Ask) -> None:
+    """Attachments in base64, large numbers, and every leaf revision of documents and of users."""
+    ask("PUT", "/db")
+    forms = {
+        "lines": "aGVs\nbG8=",
+        "white_space": "bW9y\r\n bmlu\tZw==",
+        "star": "aGV*sbG8=",
+        "unpadded": "aGVsbG8",
+        "empty": "",
+        "number": 5,
+    }
+    for docid, data in forms.items():
+        attachments = {"a.txt": {"content_type": "text/plain", "data": data}}
+        ask("PUT", f"/db/{docid}", json={"_attachments": attachments})
+        ask("GET", f"/db/{docid}")
+    ask("PUT", "/db/no_data", json={"_attachments": {"a.txt": {"content_type": "text/plain"}}})
+    ask("PUT", "/db/underscore", json={"_attachments": {"_a.txt": {"data": ""}}})
+    ask("PUT", "/db/list", json={"_attachments": []})
+    bad = {"_attachments": {"a.txt": {"content_type": "text/plain", "data": "?"}}}
+    ask("POST", "/db/_bulk_docs", json={"docs": [{"_id": "one"}, {"_id": "two", **bad}]})
+    ask("GET", "/db/one")
+    large = {"a": 2**53 + 1, "b": 10**29 + 7, "c": -(2**53) - 1, "d": [2**63, {"e": 2**64 - 1}], "f": 0.1, "g": 2**53}
+    ask("PUT", "/db/numbers", json=large, note="integers of any size are kept")
+    ask("GET", "/db/numbers")
+    ask("POST", "/db/_all_docs?include_docs=true", json={"keys": ["numbers"]})
+    ask("POST", "/db/_bulk_docs", json={"docs": [{"_id": "more", "n": 2**70}]})
+    ask("GET", "/db/more")
+    ask("PUT", "/db/too_large", raw='{"n": 1e400}')
+    leaves(ask, "/db", "doc", "abc", {})
+    anna = {"name": "anna", "type": "user", "roles": []}
+    leaves(ask, "/_users", "org.couchdb.user:anna", "def", anna)
+    hashed = {"password_scheme": "pbkdf2", "pbkdf2_prf": "sha256", "iterations": 10, "salt": "salt"}
+    for rev, key in (("1-" + "8" * 32, KEY_OF_NEW), ("1-" + "7" * 32, KEY_OF_OLD)):
+        user = {**anna, **hashed, "_id": "org.couchdb.user:bert", "name": "bert", "_rev": rev, "derived_key": key}
+        ask("POST", "/_users/_bulk_docs", json={"new_edits": False, "docs": [user]})
+    ask("GET", "/_session", **{"as": "bert:new"}, note="nobody logs in while there are conflicting revisions")
+    ask("GET", "/_session", **{"as": "bert:old"})
+    ask("DELETE", f"{USERS}bert?rev=1-" + "8" * 32)
+    ask("GET", f"{USERS}bert", note="the conflicting revision wins now")
+    ask("GET", "/_session", **{"as": "bert:old"}, note="and so does its password")
+    ask("DELETE", f"{USERS}bert?rev=1-" + "7" * 32)
+    ask("GET", "/_session", **{"as": "bert:old"})
+
+
+KEY_OF_NEW = hashlib.pbkdf2_hmac("sha256", b"new", b"salt", 10).hex()
+KEY_OF_OLD = hashlib.pbkdf2_hmac("sha256", b"old", b"salt", 10).hex()
+
+
+def leaves(ask: Ask, database: str, docid: str, letters: str, fields: dict[str, Any]) -> None:
+    """Three conflicting revisions of a document, found and deleted one after the other.
+
+    CouchDB gives the same revision to equal changes of different documents, so ``letters`` are other ones for each.
+    """
+    low, _middle, high = letters
+    path = f"{database}/{docid}"
+    for letter in letters[2] + letters[:2]:
+        doc = {**fields, "_id": docid, "_rev": f"1-{letter * 32}", "letter": letter}
+        ask("POST", f"{database}/_bulk_docs", json={"new_edits": False, "docs": [doc]})
+    ask("GET", f"{path}?conflicts=true")
+    ask("GET", f"{path}?meta=true")
+    ask("GET", f"{path}?open_revs=all")
+    ask("POST", f"{database}/_all_docs?include_docs=true&conflicts=true", json={"keys": [docid]})
+    ask("POST", f"{database}/_bulk_get", json={"docs": [{"id": docid, "rev": "1-" + low * 32}]})
+    ask("DELETE", f"{path}?rev=1-" + high * 32)
+    ask("GET", f"{path}?conflicts=true", note="the next of the leaf revisions wins")
+    ask("GET", f"{path}?deleted_conflicts=true")
+    ask("GET", f"{path}?rev=1-" + low * 32)
+    deleted = [{"_id": docid, "_rev": f"1-{letter * 32}", "_deleted": True} for letter in letters[:2]]
+    ask("POST", f"{database}/_bulk_docs", json={"docs": deleted}, note="two leaf revisions of one document at once")
+    ask("GET", path)
+    ask("GET", f"{path}?open_revs=all")
+    ask("PUT", path, json=fields, note="made anew")
+    ask("GET", f"{path}?conflicts=true")
+
+
+SCENARIOS: dict[str, Callable[[Ask], None]] = {"documents": documents, "settings": settings}
