@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
+import time
 import typing as t
 from dataclasses import fields
 from http.cookies import SimpleCookie
+from urllib.parse import urlsplit
 
 from .. import errors
 from .._rules.config import setting_text
@@ -30,6 +33,10 @@ _Server = t.TypeVar("_Server", bound="Server")
 
 IN_MEMORY = {"X-Couch-Persist": "false"}
 """The header with which a setting is kept in memory only: the next start of the node forgets it."""
+
+_ANY_ADDRESS = ("any", "0.0.0.0", "::")
+_LOOKS = 5
+"""How often a server is looked for that may have moved, a second apart."""
 
 _LOGS_NOTICES = frozenset(["debug", "info", "notice"])
 _QUIET = "warning"
@@ -325,6 +332,22 @@ class Server:
             if node not in members:
                 raise errors.InvalidInput("nodes", f"no such node: {node}; there are {', '.join(members)}")
         return {node: None if isinstance(answer, errors.NodeDown) else answer for node, answer in found.items()}
+
+    def listens(self, host: str | None = None, port: str | None = None) -> bool | None:
+        """Whether the server listens at another host or port of its machine now; None if that cannot be seen from here.
+
+        ``host`` is an IP address, None or the one of all addresses for the host of this client's URL. Waits for it for a while.
+        """
+        parts = urlsplit(self.url)
+        own = parts.hostname or ""
+        if host is not None and is_loopback(host) and not is_loopback(own):
+            return None
+        at = (own if host in (None, *_ANY_ADDRESS) else host, int(port or parts.port or 80))
+        for _attempt in range(_LOOKS):
+            with contextlib.suppress(OSError), socket.create_connection(at, timeout=1):
+                return True
+            time.sleep(1)
+        return False if is_loopback(own) else None
 
     def close(self) -> None:
         """Close the pooled connections. The client can still be used; it opens new ones."""

@@ -363,10 +363,12 @@ def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Pl
         return plan.predicted
     try:
         return resource.observe(client, desired)
-    except errors.Unreachable:
-        if plan.afterwards == TRY:
+    except errors.Unreachable as error:
+        if plan.afterwards == TRY and (plan.moved_to is None or client.listens(*plan.moved_to) is not False):
             return plan.predicted
-        raise
+        if not plan.unanswered:
+            raise
+        raise error.reworded(f"{error}. {plan.unanswered}", errors.Unreachable) from error
 
 
 def _effective(done: list[Change], left: Plan) -> list[Change]:

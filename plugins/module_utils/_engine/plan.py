@@ -100,15 +100,18 @@ class Plan:
     """The changes, and ``predicted``: what observing the server again would show once they are done.
 
     ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
-    can't log in any more. ``shortfall`` is the error for what the plan must leave out; the task ends with it once all
-    else is done. ``unmet`` is the error for what must be there before anything is sent; in check mode it is a warning, as
-    an earlier task may be what brings it.
+    can't log in any more. ``moved_to`` is the host and the port at which it listens then, None for what stays; None if that is
+    not known. ``unanswered`` is what to do if the server does not answer after the changes. ``shortfall`` is the error for what
+    the plan must leave out; the task ends with it once all else is done. ``unmet`` is the error for what must be there before
+    anything is sent; in check mode it is a warning, as an earlier task may be what brings it.
     """
 
     changes: tuple[Change, ...] = ()
     predicted: t.Any = None
     warnings: tuple[str, ...] = ()
     afterwards: str = ASK
+    unanswered: str = ""
+    moved_to: tuple[str | None, str | None] | None = None
     shortfall: CouchDBError | None = None
     unmet: CouchDBError | None = None
 

@@ -14,6 +14,7 @@ from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
 from .._rules.config import (
     LISTENER_CHANGES,
     LISTENER_KEYS,
+    LISTENERS,
     check_setting,
     comment_warning,
     is_listener,
@@ -36,6 +37,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "nodes": {"type": "list", "elements": "str", "default": ["all"]},
     "persist": {"type": "bool", "default": True},
 }
+
+
+_PLACE = ("bind_address", "port")
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,33 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
         tuple(changes),
         predicted,
         tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
-        afterwards=TRY if any(is_listener(*change.path[1:]) for change in changes) else ASK,
+        afterwards=TRY if any(change.path[1] in LISTENERS and change.path[2] in _PLACE for change in changes) else ASK,
+        unanswered=_unanswered(changes),
+        moved_to=_moved_to(changes),
         shortfall=node_shortfall(_down(observed), ["/".join(name) for name in desired.settings]),
+    )
+
+
+def _moved_to(changes: t.Sequence[Change]) -> tuple[str | None, str | None] | None:
+    """The IP address and the port at which the server listens after these changes; None for what stays, or is not known."""
+    moved = {
+        change.path[2]: change.after for change in changes if change.path[1] == "chttpd" and change.path[2] in _PLACE
+    }
+    return None if not moved or None in moved.values() else (moved.get("bind_address"), moved.get("port"))
+
+
+def _unanswered(changes: t.Sequence[Change]) -> str:
+    """How to take these changes back if the server stopped with them."""
+    shown = []
+    for change in changes:
+        section, key = change.path[1:]
+        before, after = (mask_setting(section, key, value) for value in (change.before, change.after))
+        was = "was not set" if before is None else f"was {before}"
+        shown.append(f"{section}/{key} ({was}, {'now deleted' if after is None else f'now {after}'})")
+    return (
+        f"The server took these settings right before: {', '.join(dict.fromkeys(shown))}. If it stopped, restore them in the last of "
+        "its ini files that it reads, such as the last file of local.d or local.ini, and start it. If it listens where this host "
+        "cannot reach it, use its new URL"
     )
 
 

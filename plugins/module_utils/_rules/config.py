@@ -9,13 +9,13 @@ https://docs.couchdb.org/en/stable/api/server/configuration.html.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import typing as t
 
 from ..errors import InvalidInput
-from .names import key_problem, section_problem, text_problem
+from .forms import FORMS
+from .names import end_problem, key_problem, section_problem, text_problem
 from .values import equal
 
 _REFUSED_OVER_HTTP = frozenset(
@@ -32,13 +32,7 @@ _REFUSED_OVER_HTTP = frozenset(
     ]
 )
 
-_LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
-
-_AUTHENTICATION = frozenset(["chttpd_auth", "couch_httpd_auth"])
-_AUTHENTICATION_CHOICES = {
-    "password_scheme": ("pbkdf2", "simple"),
-    "pbkdf2_prf": ("sha", "sha224", "sha256", "sha384", "sha512"),
-}
+LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
 
 LISTENER_KEYS = ("backlog", "server_options", "bind_address", "port")
 """The keys that open a listener anew, in the order in which to change them: what moves it goes last."""
@@ -72,7 +66,7 @@ def setting_text(value: t.Any, option: str = "value") -> str:
         kind = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "no text")
         raise InvalidInput(option, f"is {kind}; a setting is a text, a number or a boolean")
     text = value.strip(" \t")
-    problem = text_problem(text)
+    problem = text_problem(text) or end_problem(text)
     if problem:
         raise InvalidInput(option, problem)
     return text
@@ -92,33 +86,14 @@ def check_setting(section: str, key: str, text: str | None, options: t.Mapping[s
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't hold the {what} {name!r}: it {problem}")
     if text is not None:
-        _check_fatal(section, key, text, options["value"])
+        _check_form(section, key, text, options["value"])
 
 
-def _check_fatal(section: str, key: str, text: str, option: str) -> None:
+def _check_form(section: str, key: str, text: str, option: str) -> None:
     """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
-    if section in _LISTENERS and key == "port":
-        wanted = "a port (1 to 65535)"
-        fine = bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
-    elif section in _LISTENERS and key == "bind_address":
-        wanted = "an IP address or any"
-        fine = text == "any" or _is_address(text)
-    elif section in _AUTHENTICATION and key in _AUTHENTICATION_CHOICES:
-        choices = _AUTHENTICATION_CHOICES[key]
-        wanted = "one of " + ", ".join(choices)
-        fine = text in choices
-    else:
-        return
-    if not fine:
-        raise InvalidInput(option, f"{text!r} would stop the server: {section}/{key} must be {wanted}")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    form = FORMS.get((section, key))
+    if form and not form.fits(text):
+        raise InvalidInput(option, f"{text!r} would stop the server. {section}/{key} must be {form.must_be}")
 
 
 def ini_text(settings: t.Any) -> str:
@@ -156,15 +131,17 @@ def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
     if problem:
         raise InvalidInput(option, f"the key {problem}")
     if comment_warning(section, key, text):
-        raise InvalidInput(option, "holds a semicolon after a space, where an ini file has a comment")
+        raise InvalidInput(
+            option, "contains a semicolon at the start or after a space, where an ini file has a comment"
+        )
     if section != "admins":
-        _check_fatal(section, key, text, option)
+        _check_form(section, key, text, option)
     return f"{key} = {text}"
 
 
 def is_listener(section: str, key: str) -> bool:
     """Whether this setting says where or how the server listens, so that a change opens it anew at once."""
-    return section in _LISTENERS and key in LISTENER_KEYS
+    return section in LISTENERS and key in LISTENER_KEYS
 
 
 def same_setting(wanted: str | None, held: t.Any) -> bool:
@@ -191,7 +168,7 @@ def needs_restart(section: str, key: str) -> bool:
 
 
 def comment_warning(section: str, key: str, text: str) -> str | None:
-    """What to tell about a value that holds an ini comment: CouchDB keeps it in memory and cuts it in its file."""
-    if re.search(r"[ \t];", text):
-        return f"the value of {section}/{key} holds a semicolon after a space: CouchDB cuts it there when it restarts"
+    """The warning for a value that contains an ini comment: CouchDB has it in memory, and cuts it when it reads its file."""
+    if re.search(r"(?:^|[ \t]);", text):
+        return f"the value of {section}/{key} contains a semicolon at the start or after a space. CouchDB cuts it there when it restarts"
     return None

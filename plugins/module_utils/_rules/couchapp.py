@@ -22,8 +22,26 @@ MOST_BYTES = 128 * 1024 * 1024
 """How many bytes the files of one source may have together: all of them are held in memory."""
 
 _PACKED = "couchpy.couchdb documents"
+_PACKED_START = f'{{"{_PACKED}":'.encode()
 _PREFIXES = ("_design", "_local")
 _SECURITY = ("_security", "_security.json")
+_NO_ATTACHMENTS = frozenset(
+    [
+        ".DS_Store",
+        ".bzr",
+        ".couchappignore",
+        ".directory",
+        ".git",
+        ".gitattributes",
+        ".gitignore",
+        ".gitkeep",
+        ".hg",
+        ".svn",
+    ]
+)
+"""Names in C(_attachments) that belong to version control and file managers. Others may begin with a dot: C(.well-known)."""
+
+_MODULE = "is a JavaScript module, which would have to be run. Compile it with couchdb-compile, and use the JSON"
 _OF_DESIGNS = frozenset(["views", "lists", "shows", "updates", "filters", "validate_doc_update.js", "language"])
 
 # What JavaScript takes for space at the ends of a text: the peer tools trim files with it.
@@ -95,7 +113,8 @@ def read(path: str, load: Load | None = None) -> list[Source]:
 
     A JSON file holds one document, a list of documents, or C({"docs": [...]}). A directory is one document
     when it holds a file C(_id) or a directory C(_attachments), or stands in one called C(_design) or C(_local); every
-    other is a database. ``load`` reads a file; by default as it is.
+    other is a database. C(_design) and C(_local) themselves are the part of a database whose documents they hold.
+    ``load`` reads a file; by default as it is.
 
     Raises InvalidInput, naming the file, and for JSON its line, for what is none of these, and for two
     sources of one document or field.
@@ -104,16 +123,30 @@ def read(path: str, load: Load | None = None) -> list[Source]:
         raise InvalidInput("src", "is empty")
     reader = _Reader(load or _load)
     path = os.path.abspath(path)
+    _check_part(path)
     if os.path.isfile(path):
         found = reader.file(path)
     elif not os.path.isdir(path):
         raise InvalidInput("src", f"there is no file or directory {path}")
+    elif os.path.basename(path) in _PREFIXES:
+        found = reader.part(path, set())
     elif reader.is_document(path):
         found = reader.document(path, _id_of(path))
     else:
         found = reader.database(path)
     check_twice((source.document.get("_id"), source.path) for source in found)
     return found
+
+
+def _check_part(path: str) -> None:
+    """Raise InvalidInput for what is inside a document of C(_design): its files are fields, not documents."""
+    parent, name = os.path.split(os.path.dirname(path))
+    while name:
+        parent, above = os.path.split(parent)
+        if above == "_design" and os.path.isdir(os.path.join(parent, above, name)):
+            whole = os.path.join(parent, above, name)
+            raise InvalidInput("src", f"{path} is a part of the document {above}/{name}. Use {whole}")
+        name = above
 
 
 def check_twice(documents: t.Iterable[tuple[t.Any, str]], option: str = "src") -> None:
@@ -175,12 +208,18 @@ class _Reader:
                 # The security object is no document; couchdb_database sets it.
                 continue
             if name in _PREFIXES and os.path.isdir(child):
-                for below, grandchild in self._children(child, {os.path.realpath(path), os.path.realpath(child)}):
-                    found += self._child(grandchild, f"{name}/{_stem(grandchild, below)}")
+                found += self.part(child, {os.path.realpath(path)})
             elif name.startswith("_"):
                 raise InvalidInput("src", f"{child} is no document: names with an underscore are CouchDB's own")
             else:
                 found += self._child(child, _stem(child, name))
+        return found
+
+    def part(self, path: str, above: set[str]) -> list[Source]:
+        """The documents of a directory C(_design) or C(_local)."""
+        found: list[Source] = []
+        for name, child in self._children(path, above | {os.path.realpath(path)}):
+            found += self._child(child, f"{os.path.basename(path)}/{_stem(child, name)}")
         return found
 
     def _child(self, path: str, docid: str) -> list[Source]:
@@ -188,8 +227,12 @@ class _Reader:
             return self.document(path, docid)
         if path.endswith(".json"):
             return [self._of_json(path, self._json(path), docid)]
-        hint = ": functions are not run to get a document" if path.endswith(".js") else ""
-        raise InvalidInput("src", f"{path} is no document: it is neither a JSON file nor a directory{hint}")
+        if path.endswith(".js"):
+            raise InvalidInput("src", f"{path} {_MODULE}")
+        raise InvalidInput(
+            "src",
+            f"{path} is not a document: it is neither a JSON file nor a directory. If its directory is a document, add a file _id",
+        )
 
     def document(self, path: str, docid: str) -> list[Source]:
         """The document that a directory is; none when there are no files in it."""
@@ -197,6 +240,8 @@ class _Reader:
         attachments = os.path.join(path, "_attachments")
         files: dict[str, str] = {}
         held = self._fields(path, "", files, above)
+        if "module.exports" in str(held.get("index")) and files["index"].endswith(".js"):
+            raise InvalidInput("src", f"{files['index']} {_MODULE}")
         if os.path.isdir(attachments):
             content = self._attachments(attachments, "", above | {os.path.realpath(attachments)})
             if content:
@@ -230,7 +275,7 @@ class _Reader:
 
     def _attachments(self, path: str, prefix: str, above: set[str]) -> dict[str, t.Any]:
         found: dict[str, t.Any] = {}
-        for name, child in self._children(path, above):
+        for name, child in self._children(path, above, _is_no_attachment):
             if os.path.isdir(child):
                 found.update(self._attachments(child, f"{prefix}{name}/", above | {os.path.realpath(child)}))
             else:
@@ -248,7 +293,10 @@ class _Reader:
             raise InvalidInput("src", f"{path} is no JSON: it holds {name}")
 
         try:
-            return json.loads(self._text(path), parse_constant=refuse)
+            text = self._text(path)
+            if path.endswith(".js"):
+                raise InvalidInput("src", f"{path} {_MODULE}")
+            return json.loads(text, parse_constant=refuse)
         except json.JSONDecodeError as error:
             raise InvalidInput(
                 "src", f"{path} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
@@ -266,7 +314,8 @@ class _Reader:
 
     def _content(self, path: str) -> bytes:
         try:
-            self._bytes += os.path.getsize(path)
+            # What was packed on another host was counted there, before its attachments were encoded.
+            self._bytes += 0 if _is_packed(path) else os.path.getsize(path)
             if self._bytes > MOST_BYTES:
                 raise InvalidInput(
                     "src",
@@ -277,15 +326,19 @@ class _Reader:
             raise InvalidInput("src", f"{path} can't be read: {error.strerror}") from None
 
     @staticmethod
-    def _children(path: str, above: set[str]) -> t.Iterator[tuple[str, str]]:
-        """What is in a directory, by name, without what is hidden. ``above`` are the directories that it lies in."""
+    def _children(
+        path: str, above: set[str], skip: t.Callable[[str], bool] | None = None
+    ) -> t.Iterator[tuple[str, str]]:
+        """What is in a directory, by name, without what is skipped. ``above`` are the directories that it lies in."""
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
             raise InvalidInput("src", f"{path} can't be read: {error.strerror}") from None
         for name in names:
-            if _is_hidden(name):
+            if (skip or _is_hidden)(name):
                 continue
+            if any("\ud800" <= character <= "\udfff" for character in name):
+                raise InvalidInput("src", f"{path} contains {os.fsencode(name)!r}, and this name is not UTF-8")
             child = os.path.join(path, name)
             if os.path.isdir(child):
                 if os.path.realpath(child) in above:
@@ -305,6 +358,15 @@ def _load(path: str) -> bytes:
 def _is_hidden(name: str) -> bool:
     """Whether a file is the business of editors and version control: C(.git), C(map.js~)."""
     return name.startswith(".") or name.endswith("~")
+
+
+def _is_no_attachment(name: str) -> bool:
+    return name in _NO_ATTACHMENTS or name.endswith("~") or (name.startswith(".") and name.endswith((".swp", ".swo")))
+
+
+def _is_packed(path: str) -> bool:
+    with open(path, "rb") as opened:
+        return opened.read(len(_PACKED_START)) == _PACKED_START
 
 
 def _key(name: str) -> str:

@@ -132,7 +132,7 @@ def key_problem(name: str) -> str | None:
         return "begins or ends with a space"
     if "[" in name or "]" in name:
         return "holds a bracket"
-    problem = text_problem(name)
+    problem = text_problem(name) or end_problem(name)
     if problem:
         return problem
     if name.startswith(";") or " ;" in name or "\t;" in name:
@@ -152,6 +152,16 @@ def section_problem(name: str) -> str | None:
         return "is empty"
     if not _SECTION.match(name):
         return "holds something else than letters, digits and any of . _ -"
+    return None
+
+
+def end_problem(text: str) -> str | None:
+    """Why CouchDB stores a value or a key of a setting without its last byte, None if it does not.
+
+    It trims bytes, not characters: a UTF-8 string that ends with the byte A0 seems to end with a space of Latin-1.
+    """
+    if text.encode("utf-8", "replace").endswith(b"\xa0"):
+        return f"ends with {text[-1]!r}, of which CouchDB cuts the last byte. End it with another character"
     return None
 
 

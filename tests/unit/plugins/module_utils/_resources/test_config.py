@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import socket
 import typing as t
 
 import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.server import Server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
-from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import TRY
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import ASK, TRY
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import config as resource
-from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, Unreachable
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 NODE = "n1@h"
@@ -71,6 +73,77 @@ def test_what_moves_the_listener_goes_last() -> None:
         ["port"],
     ]
     assert plan.afterwards == TRY
+
+
+MOVES: list[tuple[dict[str, t.Any], str, t.Any]] = [
+    ({"chttpd": {"port": 5985, "bind_address": "any"}}, TRY, ("any", "5985")),
+    ({"chttpd": {"port": 5985}}, TRY, (None, "5985")),
+    ({"chttpd": {"port": None}}, TRY, None),
+    ({"prometheus": {"port": 17987}}, TRY, None),
+    ({"chttpd": {"server_options": "[]"}}, ASK, None),
+    ({"log": {"level": "debug"}}, ASK, None),
+]
+
+
+@pytest.mark.parametrize(("settings", "afterwards", "moved_to"), MOVES)
+def test_a_server_that_moves_need_not_answer_at_its_old_place(
+    settings: dict[str, t.Any], afterwards: str, moved_to: t.Any
+) -> None:
+    held = {NODE: {"chttpd": {"port": "5984"}}}
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), held)
+    assert (plan.afterwards, plan.moved_to) == (afterwards, moved_to)
+
+
+@pytest.mark.parametrize(
+    ("settings", "heard", "fails"),
+    [
+        ({"chttpd": {"port": 5985}}, True, False),
+        ({"chttpd": {"port": 5985}}, None, False),
+        ({"chttpd": {"port": 5985}}, False, True),
+        ({"chttpd": {"server_options": "[]"}}, True, True),
+        ({"log": {"level": "debug"}}, True, True),
+    ],
+)
+def test_a_server_that_stops_with_a_setting_is_a_failure(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, settings: dict[str, t.Any], heard: bool | None, fails: bool
+) -> None:
+    desired = resource.desire({**PARAMS, "settings": settings, "nodes": [NODE]})
+    asked: list[t.Any] = []
+
+    def config_of_nodes(nodes: t.Any) -> t.Any:
+        asked.append(nodes)
+        if len(asked) > 1:
+            raise Unreachable("nothing answers at http://localhost:5984/: connection refused")
+        return {NODE: {"log": {"level": "info"}, "chttpd": {"port": "5984"}}}
+
+    server = client()
+    monkeypatch.setattr(server, "config_of_nodes", config_of_nodes)
+    ((section, keys),) = settings.items()
+    ((key, value),) = keys.items()
+    wire[f"PUT /_node/{NODE}/_config/{section}/{key}"] = 200, ""
+    monkeypatch.setattr(server, "listens", lambda host, port: heard)
+    if not fails:
+        assert module.carry_out(RESOURCE, desired, server, check_mode=False).changes
+        return
+    with pytest.raises(module.Interrupted) as stop:
+        module.carry_out(RESOURCE, desired, server, check_mode=False)
+    result = module.failure(stop.value.error, stop.value.progress)
+    assert f"{section}/{key} (was" in result["msg"]
+    assert f"now {value})" in result["msg"]
+    assert "restore them in the last of its ini files" in result["msg"]
+    assert result["changed"]
+
+
+def test_what_listens_elsewhere_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        local = Server("http://127.0.0.1:5984")
+        assert local.listens(None, port) is True
+        assert local.listens("0.0.0.0", port) is True
+        assert local.listens("127.0.0.1", port) is True
+    assert local.listens(None, port) is False
+    assert Server("http://couch.example:5984").listens("127.0.0.1", port) is None
 
 
 def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:

@@ -35,7 +35,8 @@ def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [["a"], {"a": 1}, None, "a\nb", "a\rb", "\x00", "\x7f", "☃", "\u0085", "Ä", "a\nb\n", b"bytes"]
+    "value",
+    ["voilà", "x\u00a0", ["a"], {"a": 1}, None, "a\nb", "a\rb", "\x00", "\x7f", "☃", "\u0085", "Ä", "a\nb\n", b"bytes"],
 )
 def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
     with pytest.raises(InvalidInput, match="^settings.a.b: "):
@@ -60,6 +61,7 @@ def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
         ("a", ";a", "x", "the key"),
         ("a", "a ;b", "x", "the key"),
         ("a", "a = b", "x", "the key"),
+        ("a", "voilà", "x", "the key"),
         ("chttpd", "port", "x", "the value"),
         ("chttpd", "port", "0", "the value"),
         ("chttpd", "port", "65536", "the value"),
@@ -124,6 +126,7 @@ def test_what_needs_a_restart_and_what_becomes_a_comment_is_known() -> None:
     assert config.needs_restart("couchdb", "database_dir")
     assert not config.needs_restart("log", "level")
     assert config.comment_warning("a", "b", "x ; y") is not None
+    assert config.comment_warning("a", "b", ";x") is not None
     assert config.comment_warning("a", "b", "x;y") is None
 
 

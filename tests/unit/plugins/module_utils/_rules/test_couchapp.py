@@ -73,6 +73,15 @@ def attachment(kind: str, content: bytes) -> dict[str, str]:
                 }
             ],
         ),
+        (
+            {
+                "a/_attachments/.well-known/x": "y",
+                "a/_attachments/.git/x": "",
+                "a/_attachments/.x.swp": "",
+                "a/_attachments/x~": "",
+            },
+            [{"_id": "a", "_attachments": {".well-known/x": attachment("application/octet-stream", b"y")}}],
+        ),
         ({"a/lib/_attachments/x": "y"}, [{"_id": "a", "lib": {"_attachments": {"x": "y"}}}]),
         ({"_security.json": "no JSON", ".git/x": "", "a.json~": "", "a/.x": "", "a/b~": ""}, []),
         ({"_security/admins.json": "[]"}, []),
@@ -94,6 +103,12 @@ def test_the_documents_of_a_database(tmp_path: Path, tree: dict[str, str | bytes
         ),
         ({"_design/app/language": "erlang"}, "_design/app", [{"_id": "_design/app", "language": "erlang"}]),
         ({"_local/app/x": "1"}, "_local/app", [{"_id": "_local/app", "x": "1"}]),
+        (
+            {"_design/app/x": "1", "_design/b.json": "{}", "c.json": "{}"},
+            "_design",
+            [{"_id": "_design/app", "x": "1"}, {"_id": "_design/b"}],
+        ),
+        ({"_local/app/x": "1"}, "_local", [{"_id": "_local/app", "x": "1"}]),
         ({"_design/app.json": "{}"}, "_design/app.json", [{"_id": "_design/app"}]),
         ({"a.json": '{"_id": "b"}'}, "a.json", [{"_id": "b"}]),
         ({"a.json": '[{"_id": "b"}, {"_id": "c"}]'}, "a.json", [{"_id": "b"}, {"_id": "c"}]),
@@ -125,8 +140,13 @@ def test_a_source_that_is_one_document_or_a_file(
         ({"a.json": "{}", "a/x": "1"}, r"document a has two sources: .*/a and .*/a\.json"),
         ({"a.json": '{"_id": "b"}', "b.json": "{}"}, r"document b has two sources: .*/a\.json and .*/b\.json"),
         ({"_design/a.json": "{}", "_design/a/x": "1"}, r"document _design/a has two sources"),
-        ({"README.md": "x"}, r"/README\.md is no document: it is neither a JSON file nor a directory"),
-        ({"a.js": "module.exports = {}"}, r"/a\.js is no document: .*functions are not run"),
+        (
+            {"README.md": "x"},
+            r"/README\.md is not a document: it is neither a JSON file nor a directory. .* add a file _id",
+        ),
+        ({"a.js": "module.exports = {}"}, r"/a\.js is a JavaScript module, .*couchdb-compile"),
+        ({"a/index.js": "module.exports = {}"}, r"/a/index\.js is a JavaScript module"),
+        ({"a/\udcff": "1"}, r"/a contains b'\\xff', and this name is not UTF-8"),
         ({"_desing/a/x": "1"}, r"/_desing is no document: names with an underscore"),
         ({"_design.json": "{}"}, r"/_design\.json is no document"),
         ({"a/_id": " \n"}, r"/a/_id holds no text"),
@@ -138,6 +158,33 @@ def test_what_is_refused_names_the_file(tmp_path: Path, tree: dict[str, str | by
     with pytest.raises(InvalidInput, match=says) as caught:
         documents(grow(tmp_path, tree))
     assert caught.value.option == "src"
+
+
+@pytest.mark.parametrize(
+    ("tree", "place", "says"),
+    [
+        (
+            {"_design/app/lib/a.json": "{}"},
+            "_design/app/lib",
+            r"is a part of the document _design/app. Use .*/_design/app",
+        ),
+        ({"_design/app/lib/a.json": "{}"}, "_design/app/lib/a.json", r"is a part of the document _design/app"),
+        ({"_design/a/x/y/z": ""}, "_design/a/x/y", r"is a part of the document _design/a"),
+        ({"a.js": "module.exports = {}"}, "a.js", r"/a\.js is a JavaScript module"),
+    ],
+)
+def test_a_source_that_can_not_be_one(tmp_path: Path, tree: dict[str, str | bytes], place: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        documents(grow(tmp_path, tree) / place)
+
+
+def test_what_was_packed_elsewhere_is_not_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = rules.read(str(grow(tmp_path / "db", {"a/_attachments/x": b"y" * 90})))
+    packed = rules.pack(read)
+    (tmp_path / "packed.json").write_text(packed)
+    monkeypatch.setattr(rules, "MOST_BYTES", 100)
+    assert len(packed) > 100
+    assert rules.read(str(tmp_path / "packed.json")) == read
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The settings whose wrong value stops CouchDB, and the form that their values must have. Pure.
+
+Found by giving a CouchDB 3.5.0 and a 3.4.3 wrong values for each setting that they read (C(tests/trust/wrong_settings.py)), and
+by reading how their applications use them. ``Form.source`` is the file of CouchDB's source that stops; C(at once) tells that
+it stops with the change, otherwise with its next start.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+from dataclasses import dataclass
+
+from . import terms
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a value must be: in words, as a function, and where CouchDB's source needs it."""
+
+    must_be: str
+    fits: t.Callable[[str], bool]
+    source: str
+    at_once: bool = False
+
+
+def _integer(text: str) -> bool:
+    return bool(re.match(r"[+-]?[0-9]{1,18}\Z", text))
+
+
+def _at_least(least: int) -> t.Callable[[str], bool]:
+    return lambda text: _integer(text) and int(text) >= least
+
+
+def _port(text: str) -> bool:
+    return bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
+
+
+def _address(text: str) -> bool:
+    if text == "any":
+        return True
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_of(*choices: str) -> tuple[str, t.Callable[[str], bool]]:
+    return "one of " + ", ".join(choices), lambda text: text in choices
+
+
+_NUMBER, _SWITCH, _LINGER = "a number", "true or false", "{true, SECONDS}"
+
+_SOCKET_OPTIONS = {
+    **dict.fromkeys(
+        ("buffer", "recbuf", "sndbuf", "high_watermark", "low_watermark", "priority", "tos", "ttl"), _NUMBER
+    ),
+    **dict.fromkeys(("high_msgq_watermark", "low_msgq_watermark", "send_timeout", "tclass"), _NUMBER),
+    **dict.fromkeys(("delay_send", "dontroute", "keepalive", "nodelay", "reuseaddr", "send_timeout_close"), _SWITCH),
+    "linger": _LINGER,
+}
+"""The options of a socket that leave HTTP as it is. https://www.erlang.org/doc/apps/kernel/inet.html#setopts/2"""
+
+_SERVER_OPTIONS = {
+    **dict.fromkeys(("backlog", "acceptor_pool_size", "max", "recbuf", "buffer"), _NUMBER),
+    "nodelay": _SWITCH,
+}
+"""The options that mochiweb_socket_server of CouchDB's mochiweb 3.2 knows, without those that CouchDB sets itself."""
+
+_MAY_BE_UNDEFINED = ("recbuf", "buffer")
+
+
+def _fits_option(kind: str, value: t.Any) -> bool:
+    if kind == _NUMBER:
+        return isinstance(value, int) and 0 < value < 2**31
+    if kind == _SWITCH:
+        return value in (terms.Atom("true"), terms.Atom("false"))
+    return (
+        isinstance(value, tuple) and len(value) == 2 and _fits_option(_SWITCH, value[0]) and isinstance(value[1], int)
+    )
+
+
+def _options(known: t.Mapping[str, str], undefined: t.Collection[str] = ()) -> t.Callable[[str], bool]:
+    def fits(text: str) -> bool:
+        try:
+            options = terms.parse(text)
+        except terms.NotATerm:
+            return False
+        if not isinstance(options, list):
+            return False
+        for option in options:
+            if not (isinstance(option, tuple) and len(option) == 2 and option[0] in known):
+                return False
+            name, value = option
+            if not (_fits_option(known[name], value) or (name in undefined and value == terms.Atom("undefined"))):
+                return False
+        return True
+
+    return fits
+
+
+_HANDLERS = {
+    "chttpd_auth": "default cookie proxy jwt",
+    "couch_httpd_auth": "default cookie proxy jwt null",
+}
+"""The authentication handlers of CouchDB's own modules, which end in C(_authentication_handler)."""
+
+
+def _handlers(text: str) -> bool:
+    """Whether these are authentication handlers: {MODULE, FUNCTION}, with commas between; those of CouchDB's own modules exist."""
+    try:
+        handlers = terms.parse(f"[{text}]")
+    except terms.NotATerm:
+        return False
+    # CouchDB separates them where a comma is between braces.
+    if not handlers or len(re.split(r"(?<=})\s*,\s*(?={)", text)) != len(handlers):
+        return False
+    for handler in handlers:
+        if not (isinstance(handler, tuple) and len(handler) in (2, 3)):
+            return False
+        if not all(isinstance(part, terms.Atom) for part in handler[:2]):
+            return False
+        module, function = handler[:2]
+        known = [f"{name}_authentication_handler" for name in _HANDLERS.get(module, "").split()]
+        if known and function not in (*known, "party_mode_handler"):
+            return False
+    return True
+
+
+_SOCKET = "an Erlang list of socket options, such as [{sndbuf, 262144}, {nodelay, true}]"
+_SERVER = "an Erlang list of options of the listener, such as [{backlog, 128}, {acceptor_pool_size, 16}, {max, 65536}]"
+_AUTHENTICATION = (
+    "handlers, such as {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}"
+)
+
+_PORT = "a port (1 to 65535)"
+_ADDRESS = "an IP address or any"
+
+
+def _same(
+    names: str, must_be: str, fits: t.Callable[[str], bool], source: str, at_once: bool = False
+) -> dict[tuple[str, str], Form]:
+    """The same form for several settings, each C(section/key)."""
+    form = Form(must_be, fits, source, at_once)
+    return {t.cast("tuple[str, str]", tuple(name.split("/"))): form for name in names.split()}
+
+
+FORMS: dict[tuple[str, str], Form] = {
+    **_same("chttpd/port httpd/port ssl/port prometheus/port", _PORT, _port, "chttpd/src/chttpd.erl", True),
+    **_same(
+        "chttpd/bind_address httpd/bind_address ssl/bind_address prometheus/bind_address",
+        _ADDRESS,
+        _address,
+        "couch/src/couch_httpd.erl",
+        True,
+    ),
+    **_same("chttpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS), "chttpd/src/chttpd.erl", True),
+    **_same("httpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS, ("recbuf",)), "couch/src/couch_httpd.erl"),
+    **_same(
+        "chttpd/server_options httpd/server_options httpsd/server_options",
+        _SERVER,
+        _options(_SERVER_OPTIONS, _MAY_BE_UNDEFINED),
+        "mochiweb/src/mochiweb_socket_server.erl",
+        True,
+    ),
+    **_same(
+        "chttpd/authentication_handlers httpd/authentication_handlers",
+        _AUTHENTICATION,
+        _handlers,
+        "couch/src/couch_httpd.erl",
+    ),
+    **_same(
+        "chttpd/max_uri_length httpd/max_uri_length",
+        "a number of at least 100",
+        _at_least(100),
+        "chttpd/src/chttpd.erl",
+        True,
+    ),
+    **_same(
+        "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
+    ),
+    **_same(
+        "couchdb/default_security",
+        *_one_of("admin_only", "admin_local", "everyone"),
+        "couch/src/couch_db_updater.erl",
+    ),
+    **_same(
+        "couchdb/file_compression",
+        *_one_of("none", "snappy", *(f"deflate_{level}" for level in range(10))),
+        "couch/src/couch_compress.erl",
+    ),
+    **_same(
+        "chttpd_auth/password_scheme couch_httpd_auth/password_scheme",
+        *_one_of("pbkdf2", "simple"),
+        "couch/src/couch_passwords.erl",
+    ),
+    **_same(
+        "chttpd_auth/pbkdf2_prf couch_httpd_auth/pbkdf2_prf",
+        *_one_of("sha", "sha224", "sha256", "sha384", "sha512"),
+        "couch/src/couch_passwords.erl",
+    ),
+}

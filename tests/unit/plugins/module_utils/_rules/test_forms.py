@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values that stop CouchDB are refused, and all that it takes are accepted."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, terms
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.forms import FORMS
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+
+COOKIE, DEFAULT = "{chttpd_auth, cookie_authentication_handler}", "{chttpd_auth, default_authentication_handler}"
+
+FINE = {
+    "chttpd/port": ["5984", "1", "65535"],
+    "chttpd/bind_address": ["any", "::", "127.0.0.1"],
+    "chttpd/socket_options": ["[{sndbuf, 262144}, {nodelay, true}]", "[]", "[{linger, {true, 5}}]"],
+    "chttpd/server_options": [
+        "[{recbuf, undefined}, {acceptor_pool_size, 32}, {max, 65536}]",
+        "[{backlog, 128}, {acceptor_pool_size, 16}]",
+    ],
+    "httpd/socket_options": ["[{recbuf, undefined}, {sndbuf, 262144}, {nodelay, true}]"],
+    "chttpd/authentication_handlers": [
+        f"{COOKIE}, {DEFAULT}",
+        f"{{chttpd_auth, jwt_authentication_handler}},{COOKIE} , {DEFAULT}",
+        f"{{my_plugin, my_handler}}, {DEFAULT}",
+    ],
+    "uuids/algorithm": ["sequential", "utc_random", "utc_id", "random"],
+    "couchdb/default_security": ["admin_only", "admin_local", "everyone"],
+    "couchdb/file_compression": ["none", "snappy", "deflate_0", "deflate_9"],
+    "chttpd/max_uri_length": ["8000", "100"],
+}
+
+WRONG = {
+    "chttpd/port": ["x", "0", "65536", "", "-1", "1.5"],
+    "chttpd/bind_address": ["localhost", "*", "", "1.2.3"],
+    "chttpd/socket_options": [
+        "",
+        "xyz",
+        "[xyz]",
+        "{sndbuf, 1}",
+        "[{sndbuf, true}]",
+        "[{sndbuf, 0}]",
+        "[{active, true}]",
+        "[{nodelay, tru}]",
+    ],
+    "chttpd/server_options": ["", "xyz", "[{recbuf, undefined]", "[{acceptor_pool, 3}]", "[{port, 1}]", "[{max, -1}]"],
+    "chttpd/authentication_handlers": [
+        "",
+        "xyz",
+        "{chttpd_auth}",
+        "{chttpd_auth, cookie_handler}",
+        f"{COOKIE} {DEFAULT}",
+        f"{COOKIE}, xyz",
+        f"[{COOKIE}]",
+        '{"a", "b"}',
+    ],
+    "uuids/algorithm": ["foo", "", "Random"],
+    "couchdb/default_security": ["x", "", "admins"],
+    "couchdb/file_compression": ["gzip", "deflate_x", "deflate", ""],
+    "chttpd/max_uri_length": ["x", "", "1.5", "-1", "10"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in FINE.items() for value in values])
+def test_a_value_that_couchdb_takes_is_accepted(name: str, value: str) -> None:
+    section, key = name.split("/")
+    config.check_setting(section, key, value, dict.fromkeys(("section", "key", "value"), "settings"))
+    assert f"{key} = {value}" in config.ini_text({section: {key: value}})
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_value_that_stops_couchdb_is_refused_with_the_form_it_must_have(name: str, value: str) -> None:
+    section, key = name.split("/")
+    with pytest.raises(InvalidInput, match=f"^settings: .*would stop the server. {name} must be ") as caught:
+        config.check_setting(section, key, value, dict.fromkeys(("section", "key", "value"), "settings"))
+    assert FORMS[section, key].must_be in caught.value.problem
+    with pytest.raises(InvalidInput, match="would stop the server"):
+        config.ini_text({section: {key: value}})
+
+
+def test_each_form_names_its_source() -> None:
+    for form in FORMS.values():
+        assert form.must_be
+        assert form.source.endswith(".erl")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[]", []),
+        (" [ {a, 1} , {'b c', 1.5e3}, {d, \"e\"} ] ", [("a", 1), ("b c", 1500.0), ("d", b"e")]),
+        ("{}", ()),
+        ("-5", -5),
+        ("true", "true"),
+    ],
+)
+def test_a_term_is_read(text: str, value: t.Any) -> None:
+    assert terms.parse(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "]", "[a", "[a b]", "{a,}", "[,a]", "A", "a b", "#{}", "<<1>>", "[" * 50 + "]" * 50, "1.", "'a"]
+)
+def test_what_is_not_a_term_is_refused(text: str) -> None:
+    with pytest.raises(terms.NotATerm):
+        terms.parse(text)
