@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.restart import proves_restart
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
@@ -384,25 +386,25 @@ def test_log_of_a_server_elsewhere(
 # --- restart(): true when the server took it
 
 
-def uptime(couch: Client) -> int | None:
-    """How long a node of CouchDB 2 or 3 has been up, or None while it is away."""
-    try:
-        return int(couch.system()["uptime"])
-    except errors.CouchDBError:
-        return None
+def restarts(couch: Client) -> Callable[[], bool]:
+    """Return what says, after the node was asked to restart, whether it has: its answers go on for a moment."""
+    before, begun = couch.sighting(), time.monotonic()
 
+    def has_restarted() -> bool:
+        asked = time.monotonic()
+        try:
+            return proves_restart(before, couch.sighting(), asked - begun, refused=False)
+        except errors.CouchDBError:
+            return False
 
-def is_back(couch: Client, before: int) -> bool:
-    """Whether it has been away: an answer alone may be the old one's, which goes on for a moment."""
-    now = uptime(couch)
-    return now is not None and now < before
+    return has_restarted
 
 
 def test_restart(couch: Client, connect: Connect, server: Server) -> None:
     if server.clustered:
-        before = until(lambda: uptime(couch))
+        has_restarted = restarts(couch)
         assert couch.restart() is True
-        until(lambda: is_back(couch, before))
+        until(has_restarted)
     else:
         # 1.x does not tell how long it has been up: it was away, and is back.
         hasty = connect(retries=0)
@@ -467,13 +469,13 @@ def test_the_cluster_as_it_is_seen(couch: Client, server: Server) -> None:
 def test_restart_forgets_whether_it_is_there(connect: Connect, server: Server, wire: Wire) -> None:
     couch = connect(wire.url, retries=0)
     assert couch
-    before = until(lambda: uptime(couch)) if server.clustered else 0
+    has_restarted = restarts(couch)
     assert couch.restart() is True
     wire.forget()
     bool(couch)
     assert wire.asked() == ["HEAD /"]
     if server.clustered:
-        until(lambda: is_back(couch, before))
+        until(has_restarted)
     else:
         until(lambda: not couch.ispresent())
         until(couch.ispresent)

@@ -74,9 +74,6 @@ def run_targets(
 
     The targets find the server in integration_config.yml, which ansible-test hands to them.
     """
-    collection = tree.copy(f"integration-{core}-{place}")
-    home = tree.CACHE / "home" / f"{core}-{place}"
-    home.mkdir(parents=True, exist_ok=True)
     config = {
         "couchdb_url": url,
         "couchdb_username": username,
@@ -84,6 +81,15 @@ def run_targets(
         "couchdb_dialect": dialect,
         "couchdb_cluster_urls": cluster_urls,
     }
+    with tree.reserved(f"integration-{core}-{place}") as name:
+        return run_copy(name, core, arguments, config)
+
+
+def run_copy(name: str, core: str, arguments: list[str], config: dict[str, object]) -> bool:
+    """Run the targets in a copy of the collection that is called so; return whether they passed."""
+    collection = tree.copy(name)
+    home = tree.CACHE / "home" / name
+    home.mkdir(parents=True, exist_ok=True)
     path = collection / "tests/integration/integration_config.yml"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))

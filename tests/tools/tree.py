@@ -9,8 +9,12 @@ what it tests, so each of its runs gets a ``copy()`` of its own. Run as a script
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +45,22 @@ def copy(name: str) -> Path:
         shutil.copy2(ROOT / path, target)
     subprocess.run(["git", "init", "--quiet"], cwd=collection, check=True)
     return collection
+
+
+@contextlib.contextmanager
+def reserved(name: str) -> Iterator[str]:
+    """Give a name for copy() that no other process uses meanwhile: this one, or this one and a number."""
+    folder = CACHE / "tree"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        candidate = name if number == 1 else f"{name}-{number}"
+        with (folder / f"{candidate}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield candidate
+            return
 
 
 def files() -> list[Path]:
