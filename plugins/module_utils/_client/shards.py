@@ -38,9 +38,10 @@ _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
 
 _PUSH_PAUSE = 0.05
-_ROUNDS = 10
 _CLOSE = 0.5
-"""Seconds that it takes to copy what was just written, at most, before a node leaves maintenance mode; tried so many times."""
+_WORTHWHILE = 0.7
+"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again as
+long as each time takes no more than this part of the time before."""
 
 _INDEX_LOOKS = 3
 _INDEX_PAUSE = 0.5
@@ -277,12 +278,15 @@ class Shards(Members, Restarts):
             # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
             # until it has been copied, so it is copied without a pause meanwhile.
             with self._pushing(busy()) as pushed:
-                for _round in range(_ROUNDS):
+                before_that = float("inf")
+                while True:
                     pushed[:] = busy()
                     begun = time.monotonic()
                     self._await_current(node, pushed, wait_timeout)
-                    if time.monotonic() - begun < _CLOSE:
+                    took = time.monotonic() - begun
+                    if took < _CLOSE or took > before_that * _WORTHWHILE:
                         break
+                    before_that = took
                 self._set_mode(node, settings[_MARK[1]])
                 self._await_current(node, pushed, wait_timeout)
         else:
