@@ -146,6 +146,13 @@ def test_only_what_reads_reports_no_change(path: Path) -> None:
             assert re.match(r"(Read|Wait) ", task["name"])
 
 
+def test_no_result_has_the_name_of_a_variable() -> None:
+    for path in TASK_FILES:
+        for task in tasks_of(path):
+            named = {task.get("register"), *task.get("ansible.builtin.set_fact", {})}
+            assert not named & set(VARS), f"{path.name}: {task['name']}"
+
+
 def test_no_file_with_a_secret_shows_a_difference() -> None:
     secret = re.findall(r"'path': (\w+)[^}]*'secret': true", VARS["__couchdb_files"])
     assert secret == ["__couchdb_secret_ini", "__couchdb_cookie_file"]
