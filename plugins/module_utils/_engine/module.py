@@ -392,6 +392,9 @@ class Module(AnsibleModule):
     ``secrets(params)`` gives these, of options that Ansible has accepted. It may raise InvalidInput, which ends the module.
     """
 
+    params: Params
+    no_log_values: set[str]
+
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
         self._hiding = Secrets()

@@ -14,12 +14,27 @@ import re
 import typing as t
 
 from .. import errors
-from .passwords import MOST_ITERATIONS, PBKDF2, PasswordHash
+
+MOST_ITERATIONS = 1_000_000_000
+"""CouchDB's own limit by default, chttpd_auth/max_iterations."""
 
 LOCAL = "_local"
 """The node that answers the request."""
 
 Path = t.Tuple[str, ...]
+
+
+class Hash(t.Protocol):
+    """What is asked here of a PasswordHash: most modules are sent without the module C(passwords)."""
+
+    @property
+    def scheme(self) -> str: ...
+
+    @property
+    def prf(self) -> str: ...
+
+    @property
+    def salt(self) -> str: ...
 
 
 class Dialect:
@@ -160,7 +175,7 @@ class Dialect:
             "iterations": _iterations(known, 600000 if since_34 else 10),
         }
 
-    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+    def hash_problem(self, wanted: Hash, held: t.Iterable[Hash] = ()) -> str | None:
         """Why this version should not be given the hash where it holds these, or None when it can."""
         if self.number < (3, 4, 0):
             if wanted.prf != "sha":
@@ -329,10 +344,10 @@ class OneX(Dialect):
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}
 
-    def hash_problem(self, wanted: PasswordHash, held: t.Iterable[PasswordHash] = ()) -> str | None:
+    def hash_problem(self, wanted: Hash, held: t.Iterable[Hash] = ()) -> str | None:
         if wanted.prf != "sha":
             return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}"
-        if self.product != "CouchDB" and (wanted.scheme != PBKDF2 or not re.match(r"[0-9a-f]+\Z", wanted.salt)):
+        if self.product != "CouchDB" and (wanted.scheme != "pbkdf2" or not re.match(r"[0-9a-f]+\Z", wanted.salt)):
             return f"{self.product} {self.version} knows only hashes with pbkdf2 and a salt of hex digits"
         return None
 

@@ -27,15 +27,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
+from .dialect import MOST_ITERATIONS
 from .names import check_json
 
 _Item = t.TypeVar("_Item")
 _Result = t.TypeVar("_Result")
 
 SIMPLE = "simple"
-MOST_ITERATIONS = 1_000_000_000
-"""CouchDB's own limit by default, chttpd_auth/max_iterations."""
-
 PBKDF2 = "pbkdf2"
 
 # CouchDB's names of the pseudo-random functions and hashlib's; "sha" is how CouchDB spells SHA-1.

@@ -124,6 +124,7 @@ NEEDLESS = {
     "couchdb_config": {
         "client",
         "database",
+        "_rules/passwords",
         "_client/databases",
         "_rules/cluster",
         "_rules/couchapp",
@@ -133,6 +134,7 @@ NEEDLESS = {
     "couchdb_database": {
         "client",
         "database",
+        "_rules/passwords",
         "_rules/couchapp",
         "_rules/documents",
         "_rules/indexes",
@@ -151,6 +153,7 @@ NEEDLESS = {
     "couchdb_document": {
         "client",
         "database",
+        "_rules/passwords",
         "_rules/cluster",
         "_rules/indexes",
         "_rules/replications",
@@ -159,6 +162,7 @@ NEEDLESS = {
     "couchdb_replication": {
         "client",
         "database",
+        "_rules/passwords",
         "_rules/cluster",
         "_rules/couchapp",
         "_rules/documents",
