@@ -220,6 +220,13 @@ def docs(session: nox.Session) -> None:
     session.run("python", f"{TOOLS}/docs.py", *session.posargs)
 
 
+@nox.session(default=False, python=PYTHON[NEWEST])
+def picture(session: nox.Session) -> None:
+    """Make the picture in the README from real runs."""
+    install_core(session, NEWEST, "rich", *node_package())
+    session.run("python", f"{TOOLS}/picture.py", *session.posargs)
+
+
 @nox.session
 def workflows(session: nox.Session) -> None:
     """Check the workflows of GitHub, which run elsewhere."""
@@ -230,6 +237,6 @@ def workflows(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON[NEWEST])
 def build(session: nox.Session) -> None:
-    """Build the artifact, look at what is in it, install it and read each module's documentation."""
-    install_core(session, NEWEST)
+    """Build the artifact, look at what is in it, install it, read each module's documentation, prepare an environment."""
+    install_core(session, NEWEST, "ansible-builder")
     session.run("python", f"{TOOLS}/build.py", *session.posargs)

@@ -3,6 +3,8 @@
 
 """Builds the collection's artifact, checks what is in it, installs it and reads its documentation.
 
+It also lets ansible-builder prepare an execution environment with it; making the image would need a container engine.
+
 The artifact stays in .cache/build; its path is the last line printed.
 """
 
@@ -23,10 +25,12 @@ FOLDER = tree.CACHE / "build"
 # What a user of the collection needs. Anything else in the artifact belongs into galaxy.yml's build_ignore.
 WANTED = {
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
     "COPYING",
     "FILES.json",
     "LICENSES",
+    "MAINTAINERS.md",
     "MANIFEST.json",
     "README.md",
     "REUSE.toml",
@@ -80,6 +84,29 @@ def undocumented(artifact: Path, wanted: set[str]) -> set[str]:
     return {name for name in wanted if not found.get(name, {}).get("doc", {}).get("short_description")}
 
 
+def environment_problems(artifact: Path) -> list[str]:
+    """Return what is wrong with an execution environment that holds the artifact: its Containerfile, its Python packages."""
+    folder = FOLDER / "environment"
+    folder.mkdir()
+    collections = {"collections": [{"name": str(artifact), "type": "file"}]}
+    base = {"base_image": {"name": "quay.io/ansible/community-ee-minimal:latest"}}
+    definition = folder / "execution-environment.yml"
+    definition.write_text(json.dumps({"version": 3, "images": base, "dependencies": {"galaxy": collections}}))
+    context, found = folder / "context", folder / "requirements.txt"
+    create = ["ansible-builder", "create", "--file", str(definition), "--context", str(context)]
+    subprocess.run(create, check=True)
+    subprocess.run(["ansible-builder", "introspect", str(FOLDER / "installed"), "--write-pip", str(found)], check=True)
+    steps = (context / "Containerfile").read_text()
+    problems = []
+    if "ansible-galaxy collection install" not in steps or "introspect" not in steps:
+        problems.append("the Containerfile does not install the collection, or not what it needs")
+    if str(artifact) not in (context / "_build/requirements.yml").read_text():
+        problems.append("the execution environment is not made with the artifact")
+    if "requests" not in found.read_text():
+        problems.append("ansible-builder does not find that the collection needs requests")
+    return problems
+
+
 def main() -> int:
     """Build and check; return 1 if something is wrong with the artifact."""
     artifact = build()
@@ -88,6 +115,7 @@ def main() -> int:
     problems = [f"doesn't belong into the artifact: {name}" for name in unwanted(names)]
     problems += [f"missing from the artifact: {name}" for name in sorted({"README.md", "CHANGELOG.md"} - set(names))]
     problems += [f"no documentation: {name}" for name in sorted(undocumented(artifact, modules(names)))]
+    problems += environment_problems(artifact)
     for problem in problems:
         print(problem)
     print(f"{len(names)} files, {len(modules(names))} modules, {artifact.stat().st_size // 1024} KiB")

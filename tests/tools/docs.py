@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Builds the documentation site from docs/docsite and the plugins' documentation, and checks its links.
+"""Builds the documentation site from docs/docsite and the plugins' documentation; checks its links, and those of Markdown pages.
 
 Offline: links to other sites, such as Ansible's documentation, are made but not followed. Every warning of antsibull-docs
 and of Sphinx is an error. The site is in .cache/docs/html.
@@ -25,13 +25,15 @@ PLACE = tree.CACHE / "docs"
 SITE = PLACE / "html"
 COLLECTION = "couchpy.couchdb"
 
-CONF = """\\
+CONF = """\
+from pathlib import Path
+
 project = "couchpy.couchdb"
 copyright = "CouchPy contributors (@couchpy)"
 title = "couchpy.couchdb"
 html_short_title = title
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
-intersphinx_mapping = {"ansible": ("https://docs.ansible.com/ansible/devel/", "ansible.inv")}
+intersphinx_mapping = {"ansible": ("https://docs.ansible.com/ansible/devel/", str(Path(__file__).parent / "ansible.inv"))}
 pygments_style = "ansible"
 highlight_language = "YAML+Jinja"
 html_theme = "sphinx_ansible_theme"
@@ -49,6 +51,9 @@ ANSIBLE = {
     "common_return_values": "reference_appendices/common_return_values.html",
 }
 BUILTIN = re.compile(r"\bansible_collections\.ansible\.builtin\.\w+|(?<=`)ansible\.builtin\.\w+#\w+")
+
+# A link of a Markdown page that is neither a URL nor inside code.
+MARKDOWN_LINK = re.compile(r"\]\((?![a-z]+:)([^)\s]+)\)")
 
 
 def write_inventory(rst: Path) -> None:
@@ -115,10 +120,33 @@ def dead_links() -> list[str]:
     return dead
 
 
+def dead_markdown_links() -> list[str]:
+    """Return the links between the project's files, in its Markdown pages, that lead nowhere."""
+    dead = []
+    for path in tree.files():
+        if path.suffix != ".md":
+            continue
+        for link in MARKDOWN_LINK.findall((tree.ROOT / path).read_text(encoding="utf-8")):
+            target, _hash, anchor = link.partition("#")
+            page = tree.ROOT / path.parent / unquote(target) if target else tree.ROOT / path
+            if not page.exists() or (anchor and page.suffix == ".md" and anchor not in headings(page)):
+                dead.append(f"{path}: {link}")
+    return dead
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a Markdown page, and those that the page itself has."""
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    named = set(re.findall(r'<a id="([^"]+)">', text))
+    return named | {re.sub(r"[^\w -]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
 def main() -> int:
     """Build and check; return 1 if anything is wrong."""
+    dead = dead_markdown_links()
     status = build()
-    dead = dead_links() if SITE.exists() else []
+    dead += dead_links() if SITE.exists() else []
     for link in dead:
         print("dead link:", link)
     pages = len(list(SITE.rglob("*.html")))
