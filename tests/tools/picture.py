@@ -24,7 +24,7 @@ import embedded
 
 PLAYBOOK = "examples/getting_started.yml"
 PICTURE = tree.ROOT / "docs/terminal.svg"
-WIDTH = 100
+WIDTH = 112
 RUNS = (["--check", "--diff"], [], [])
 
 
@@ -37,6 +37,7 @@ def main() -> int:
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
         "ANSIBLE_NOCOWS": "true",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
         "COLUMNS": str(WIDTH),
     }
     changed = []
