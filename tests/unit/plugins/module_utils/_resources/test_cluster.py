@@ -11,9 +11,11 @@ import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
@@ -452,3 +454,139 @@ def test_servers_without_manageable_members(wire: Wire, welcome: dict[str, t.Any
     with pytest.raises(errors.Unsupported, match=f"^{says}"):
         carry_out()
     assert wire.asked == ["GET /"]
+
+
+WHOLE = "00000000-ffffffff"
+
+
+def placed(*members: Member, **nodes: t.Sequence[str]) -> _moves.Observed:
+    """Where databases with one range have their copies."""
+    maps = {name: Map(name, {WHOLE: tuple(held)}, len(held), rev="1-a", suffix=".1") for name, held in nodes.items()}
+    return _moves.Observed(maps, list(members))
+
+
+def calls_of(held: Observed, **given: t.Any) -> list[tuple[str, str]]:
+    """The methods that a plan calls, in the order of their stages, each with the node that it is about, or the database."""
+    plan = resource.plan(resource.desire({**PARAMS, **given}), held)
+    changes = sorted(plan.changes, key=lambda change: change.stage)
+    return [
+        (
+            change.call.__name__,
+            change.arguments.get("node", "") if "maintenance" in change.call.__name__ else change.path[0],
+        )
+        for change in changes
+    ]
+
+
+ABCD = [Member(name) for name in ("a@h", "b@h", "c@h", "d@h")]
+
+
+def test_who_leaves_hands_over_its_shards_first() -> None:
+    held = observed(
+        "a@h",
+        "b@h",
+        "c@h",
+        "d@h",
+        placed=placed(*ABCD, orders=["a@h", "b@h", "d@h"]),
+        shards={"orders": HELD["orders"]},
+    )
+    given = {"members": ["a@h", "b@h", "c@h"], "exclusive": True, "drain": True}
+    assert calls_of(held, **given) == [
+        ("enter_maintenance", "c@h"),
+        ("fill_copies", "orders"),
+        ("leave_maintenance", "c@h"),
+        ("settle_map", "orders"),
+        ("delete_copy", "deleted copies"),
+        ("leave_node", "d@h"),
+    ]
+
+
+def test_who_can_not_hand_over_its_shards_stays() -> None:
+    members = [*ABCD[:2], Member("c@h", up=False), ABCD[3]]
+    held = observed("a@h", "b@h", "c@h", "d@h", placed=placed(*members, orders=["a@h", "b@h", "d@h"]))
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h", "c@h"], "exclusive": True, "drain": True})
+    plan = resource.plan(desired, held)
+    assert [change.call for change in plan.changes] == []
+    assert str(plan.shortfall) == "c@h is down. Start it"
+
+
+def test_who_joins_gets_its_share_if_that_is_declared() -> None:
+    three = {f"db{number}": ["a@h", "b@h", "c@h"] for number in range(4)}
+    held = observed("a@h", "b@h", "c@h", placed=placed(*ABCD[:3], **three))
+    found = calls_of(held, members=["a@h", "b@h", "c@h", "d@h"], rebalance=True)
+    assert found[:2] == [("join_node", "d@h"), ("enter_maintenance", "d@h")]
+    assert [name for name, _what in found].count("fill_copies") == 3
+    without = resource.desire({**PARAMS, "members": ["a@h", "b@h", "c@h", "d@h"]})
+    assert [change.call.__name__ for change in resource.plan(without, observed("a@h", "b@h", "c@h")).changes] == [
+        "join_node"
+    ]
+
+
+def test_a_node_that_is_gone_is_replaced() -> None:
+    members = [*ABCD[:2], Member("c@h", up=False)]
+    held = observed(
+        "a@h", "b@h", "c@h", connected=["a@h", "b@h"], placed=placed(*members, orders=["a@h", "b@h", "c@h"])
+    )
+    found = calls_of(held, members=["a@h", "b@h", "d@h"], replace={"c@h": "d@h"})
+    assert found == [
+        ("join_node", "d@h"),
+        ("enter_maintenance", "d@h"),
+        ("fill_copies", "orders"),
+        ("leave_maintenance", "d@h"),
+        ("settle_map", "orders"),
+        ("leave_node", "c@h"),
+    ]
+    done = observed("a@h", "b@h", "d@h", placed=placed(ABCD[0], ABCD[1], ABCD[3], orders=["a@h", "b@h", "d@h"]))
+    assert calls_of(done, members=["a@h", "b@h", "d@h"], replace={"c@h": "d@h"}) == []
+
+
+def test_a_node_that_came_back_empty_is_filled_while_it_is_in_maintenance_mode() -> None:
+    empty = [*ABCD[:2], Member("c@h", mode="true")]
+    held = observed("a@h", "b@h", "c@h", placed=placed(*empty, orders=["a@h", "b@h", "c@h"]))
+    given = {"members": ["a@h", "b@h", "c@h"], "replace": {"c@h": "c@h"}}
+    assert calls_of(held, **given) == [
+        ("enter_maintenance", "c@h"),
+        ("fill_copies", "orders"),
+        ("leave_maintenance", "c@h"),
+        ("settle_map", "orders"),
+    ]
+    full = observed("a@h", "b@h", "c@h", placed=placed(*ABCD[:3], orders=["a@h", "b@h", "c@h"]))
+    assert calls_of(full, **given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "nodes", "message"),
+    [
+        ({"replace": {"c@h": "d@h"}}, ["c@h"], "replace: no full copy is left of orders 00000000-ffffffff"),
+        ({"replace": {"c@h": "d@h"}, "connected": ["a@h", "b@h", "c@h"]}, ["a@h"], "replace: c@h is up"),
+        ({"replace": {"c@h": "e@h"}}, ["a@h"], "replace: c@h is to be replaced by e@h, which is not one of members"),
+        ({"replace": {"a@h": "d@h"}}, ["a@h"], "replace: a@h is also one of members"),
+        ({"drain": True}, ["a@h"], "drain: needs exclusive=true"),
+        ({"rebalance": True, "wait": False}, ["a@h"], "wait: must be true with rebalance"),
+    ],
+)
+def test_moves_that_are_refused(given: dict[str, t.Any], nodes: list[str], message: str) -> None:
+    connected = given.pop("connected", ["a@h", "b@h"])
+    members = [*ABCD[:2], Member("c@h", up=False)]
+    held = observed("a@h", "b@h", "c@h", connected=connected, placed=placed(*members, orders=nodes))
+    with pytest.raises(errors.InvalidInput) as caught:
+        calls_of(held, **{"members": ["a@h", "b@h", "d@h"], **given})
+    assert message in str(caught.value)
+
+
+def test_the_last_copy_is_given_up_with_force_alone() -> None:
+    members = [*ABCD[:2], Member("c@h", up=False)]
+    held = observed("a@h", "b@h", "c@h", connected=["a@h", "b@h"], placed=placed(*members, orders=["c@h"]))
+    found = calls_of(held, members=["a@h", "b@h", "d@h"], replace={"c@h": "d@h"}, force=True)
+    assert ("fill_copies", "orders") in found
+
+
+def test_zones_are_set_where_they_differ() -> None:
+    held = observed("a@h", "b@h", zones={"a@h": "west"})
+    members = [{"name": "a@h", "zone": "west"}, {"name": "b@h", "zone": "east"}]
+    plan = resource.plan(resource.desire({**PARAMS, "members": members}), held)
+    assert [(change.call.__name__, change.before, change.after) for change in plan.changes] == [
+        ("set_zone", None, "east")
+    ]
+    with pytest.raises(errors.InvalidInput, match="members: the zone of a@h is far west"):
+        resource.desire({**PARAMS, "members": [{"name": "a@h", "zone": "far west"}]})
