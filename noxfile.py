@@ -108,7 +108,14 @@ def client(session: nox.Session) -> None:
 def plays(session: nox.Session) -> None:
     """Run the examples and plays with every module, and search what plays print and leave behind for secrets."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
-    run_pytest(session, "tests/examples", "tests/plays", "tests/secrets")
+    run_pytest(session, "tests/examples", "tests/playbooks", "tests/plays", "tests/secrets")
+
+
+@nox.session(python=PYTHON[NEWEST])
+def report(session: nox.Session) -> None:
+    """Hold the report against its schema, and open it in Chromium where that is, or can be installed."""
+    install_core(session, NEWEST, "pytest-timeout", "jsonschema", "playwright", *node_package())
+    run_pytest(session, "tests/report")
 
 
 @nox.session(python=PYTHON[NEWEST])
@@ -171,7 +178,7 @@ def molecule(session: nox.Session, scenario: str) -> None:
 
 @nox.session(default=False, python=PYTHON[NEWEST])
 def demo(session: nox.Session) -> None:
-    """Run examples/site.yml twice, on the embedded server or on COUCHDB_URL."""
+    """Show the main job on three embedded servers, one of them a cluster of three."""
     install_core(session, NEWEST, *node_package())
     session.run("python", f"{TOOLS}/demo.py", *session.posargs)
 

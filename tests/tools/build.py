@@ -39,6 +39,7 @@ WANTED = {
     "docs",
     "examples",
     "meta",
+    "playbooks",
     "plugins",
     "requirements.txt",
     "roles",

@@ -151,7 +151,8 @@ def _carry_out(composition: Composition, desired: Params, client: Server, module
         pending = module.check_mode and any(part["changed"] for part in parts.values())
         result, changes = module.carry_out(composition.parts[name].resource, wanted, client, warn=not pending)
         done += changes
-        diffs += [result.pop("diff")] if "diff" in result else []
+        if "diff" in result:
+            diffs.append({"before_header": name, "after_header": name, **result.pop("diff")})
         parts[name] = {"failed": False, **result}
         if parts[name]["failed"] and not pending:
             failed = {told: result[told] for told in _TOLD if told in result}
