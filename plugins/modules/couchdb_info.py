@@ -42,6 +42,7 @@ options:
       - smoosh
       - certificate
       - cluster
+      - shards
       - health
       - replications
       - session
@@ -59,6 +60,7 @@ options:
       - '!smoosh'
       - '!certificate'
       - '!cluster'
+      - '!shards'
       - '!health'
       - '!replications'
       - '!session'
@@ -311,6 +313,22 @@ cluster:
       elements: str
       returned: always
       sample: ["couchdb@10.0.0.3 has 2 shards to copy to other nodes"]
+shards:
+  description: Where the copies of shards are, from CouchDB 3.0 on.
+  type: dict
+  returned: when gathered
+  contains:
+    zones:
+      description: The zones of the members that have one, by name.
+      type: dict
+      returned: always
+      sample: {"couchdb@10.0.0.1": "east", "couchdb@10.0.0.2": "west"}
+    databases:
+      description: The databases, or those of O(databases), each with its C(ranges), which map a range to the nodes that have a copy of it.
+      type: list
+      elements: dict
+      returned: always
+      sample: [{"name": "orders", "ranges": {"00000000-7fffffff": ["couchdb@10.0.0.1"], "80000000-ffffffff": ["couchdb@10.0.0.2"]}}]
 health:
   description:
     - The health of the server as a whole, of its cluster, its replications and its certificate.

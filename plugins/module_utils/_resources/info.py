@@ -101,6 +101,16 @@ def _sync(client: Reader) -> dict[str, t.Any]:
     return {"in_sync": not gaps, "gaps": gaps}
 
 
+def _shards(client: Reader, desired: Desired) -> dict[str, t.Any]:
+    placed = client.shards()
+    return {
+        "zones": client.zones(),
+        "databases": [
+            {"name": name, "ranges": placed[name].ranges} for name in chosen(sorted(placed), desired.databases)
+        ],
+    }
+
+
 def _health(client: Reader, desired: Desired) -> dict[str, t.Any]:
     nodes, shards = client.cluster_nodes()
     cluster = cluster_health(nodes, shards)
@@ -136,6 +146,7 @@ SUBSETS: dict[str, t.Callable[[Reader, Desired], t.Any]] = {
     "smoosh": lambda client, desired: client.smoosh(desired.node),
     "certificate": lambda client, desired: client.certificate(),
     "cluster": _cluster,
+    "shards": _shards,
     "health": _health,
     "replications": lambda client, desired: secrets.mask_document(client.replications()),
     "session": lambda client, desired: client.authsession(),
