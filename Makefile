@@ -14,7 +14,7 @@ NOX := $(TOOLS)/bin/nox
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## set up a CouchDB server from examples/site.yml, twice, and say what happened
+demo: $(READY) ## declare three servers, change things behind the declaration's back, find and mend them, write a report
 	@$(NOX) --session demo
 
 check: $(READY) ## run what takes less than a minute: unit tests, style, types; before each commit

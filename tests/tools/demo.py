@@ -1,108 +1,174 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs examples/site.yml twice and shows that the second run changes nothing.
+"""Shows the main job on three embedded servers, of which one is a cluster of three nodes.
 
-On an embedded server, which ends with the demo; or, when COUCHDB_URL is set, on that server, as
-COUCHDB_USERNAME and COUCHDB_PASSWORD. The password reaches the playbook through its environment.
+Declares them with the role, twice; somebody changes things behind its back; the playbook check names exactly these, and
+site mends them; report writes a page. Returns 1 if one of these does not come out as it should.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tree
+import yaml
 
 sys.path.insert(0, str(tree.ROOT / "tests/server"))
 
 import embedded
 
-PLAYBOOK = "examples/site.yml"
-ADMIN = "admin:secret"
-RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)", re.MULTILINE)
+FOLDER = tree.CACHE / "demo"
+PASSWORD = "demo-secret"
+CHANGED = re.compile(r"^(\S+)\s*:.*\bchanged=(\d+)", re.MULTILINE)
+NAMED = re.compile(r'^\s*"((?:cluster|office|shop): .*?)",?$', re.MULTILINE)
 
-AFTERWARDS = """
-What happened
-  In the first run {first} tasks changed {where}, in the second none:
-  a server that is as declared is left alone.
+DECLARED = {
+    "couchdb_install": "none",
+    "couchdb_admin_password": PASSWORD,
+    "couchdb_settings": {"log": {"level": "warning"}, "couchdb": {"max_document_size": 4194304}},
+    "couchdb_databases": [
+        {"name": "orders", "security": {"members": {"names": [], "roles": ["shop"]}}, "revs_limit": 100},
+        {"name": "customers", "security": {"members": {"names": [], "roles": ["shop"]}}},
+    ],
+    "couchdb_users": [{"name": "till", "password": "till-secret", "roles": ["shop"], "update_password": "on_create"}],
+    "couchdb_indexes": [{"database": "orders", "ddoc": "by-date", "name": "by-date", "fields": ["date"]}],
+}
 
-Where to look
-  {playbook} is the whole declaration: settings, databases, and a look at the result.
-
-How to go on
-  Start a server to try things on; it runs until Ctrl-C:
-      {folder}/python tests/server/run.py --port 5984 --admin {admin}
-  In another terminal, name that server, or one of yours:
-      export COUCHDB_URL=http://127.0.0.1:5984/ COUCHDB_USERNAME=admin COUCHDB_PASSWORD=secret
-  Change the declaration, see what would change, and let it:
-      export ANSIBLE_COLLECTIONS_PATH={collections}
-      {folder}/ansible-playbook --check --diff {playbook}
-      {folder}/ansible-playbook {playbook}
-"""
-
-
-@contextlib.contextmanager
-def server() -> Iterator[dict[str, str]]:
-    """Give the environment variables that name the server to run on."""
-    if os.environ.get("COUCHDB_URL"):
-        yield {"COUCHDB_URL": os.environ["COUCHDB_URL"]}
-        return
-    print("Starting an embedded server (its first start installs what it needs from npm) ...", flush=True)
-    with embedded.server(dialect="3", admin=ADMIN) as found:
-        yield {
-            "COUCHDB_URL": found.url,
-            "COUCHDB_USERNAME": found.username or "",
-            "COUCHDB_PASSWORD": found.password or "",
-        }
+# What somebody changes, and what check must then say.
+EXPECTED = {
+    "cluster: databases: orders (security)",
+    "office: indexes: orders/by-date/by-date (missing)",
+    "office: settings: log/level",
+    "shop: users: till (roles)",
+}
 
 
-def play(environment: dict[str, str]) -> int:
-    """Run the playbook, showing what it prints; return how many tasks changed something. Ends the demo if it fails."""
-    command = ["ansible-playbook", PLAYBOOK]
-    output = []
-    with subprocess.Popen(command, cwd=tree.ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            print("  " + line, end="", flush=True)
-            output.append(line)
-    recap = RECAP.search("".join(output))
-    if process.returncode or recap is None:
-        sys.exit(f"{PLAYBOOK} failed.")
-    return int(recap.group(1))
+class Failed(Exception):
+    """What did not come out as it should."""
+
+
+def inventory(servers: dict[str, embedded.Server]) -> Path:
+    """Write the inventory and return its path."""
+    hosts: dict[str, dict[str, Any]] = {name: {"couchdb_url": server.url} for name, server in servers.items()}
+    hosts["cluster"]["couchdb_cluster_members"] = [f"node{number}@127.0.0.1" for number in (1, 2, 3)]
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **DECLARED}
+    path = FOLDER / "inventory.yml"
+    path.write_text(yaml.safe_dump({"couchdb": {"hosts": hosts, "vars": common}}, sort_keys=False))
+    return path
+
+
+def play(name: str, inventory_file: Path, **variables: Any) -> tuple[int, dict[str, int], str]:
+    """Run a playbook by name; return its exit status, how many tasks changed something on each host, and its output."""
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        f"couchpy.couchdb.{name}",
+        "-i",
+        str(inventory_file),
+    ]
+    command += ["--extra-vars", json.dumps(variables)] if variables else []
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "COUCHDB_"))},
+        "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
+        "ANSIBLE_HOME": str(FOLDER / "ansible"),
+        "ANSIBLE_NOCOWS": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_PIPELINING": "true",
+        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
+        "PWD": str(tree.ROOT),
+    }
+    start = time.monotonic()
+    shown = f"ansible-playbook couchpy.couchdb.{name} -i {inventory_file.relative_to(tree.ROOT)}"
+    print(f"  $ {shown}", flush=True)
+    run = subprocess.run(
+        command,
+        cwd=tree.ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    changed = {host: int(number) for host, number in CHANGED.findall(run.stdout) if host != "localhost"}
+    told = ", ".join(f"{host} {number}" for host, number in changed.items())
+    print(f"    exit status {run.returncode}; changed: {told} ({time.monotonic() - start:.0f} s)", flush=True)
+    return run.returncode, changed, run.stdout
+
+
+def succeeds(name: str, inventory_file: Path, check: Callable[[dict[str, int]], bool], **variables: Any) -> None:
+    """Run a playbook that must succeed, with changes as they should be."""
+    status, changed, output = play(name, inventory_file, **variables)
+    if status or not check(changed):
+        print(output)
+        raise Failed(f"{name} ended with {status} and changed {changed}")
+
+
+def disturb(servers: dict[str, embedded.Server]) -> None:
+    """Change things behind Ansible's back: a setting, a security object, a user's role, an index."""
+    office, shop, cluster = servers["office"], servers["shop"], servers["cluster"]
+    office.request("PUT", "/_node/_local/_config/log/level", "debug")
+    index = office.request("GET", "/orders/_design/by-date")[1]
+    office.request("DELETE", f"/orders/_design/by-date?rev={index['_rev']}")
+    user = shop.request("GET", "/_users/org.couchdb.user:till")[1]
+    shop.request("PUT", "/_users/org.couchdb.user:till", {**user, "roles": ["shop", "boss"]})
+    security = {"admins": {"roles": ["_admin"]}, "members": {"names": [], "roles": []}}
+    cluster.request("PUT", "/orders/_security", security)
+
+
+def show(servers: dict[str, embedded.Server]) -> Path:
+    """Show it all; return the path of the report."""
+    hosts = inventory(servers)
+    servers["cluster"].join()
+    print("1. Declare the servers with the role: settings, databases, users, indexes, the members of the cluster")
+    succeeds("site", hosts, lambda changed: all(changed.values()))
+    print("2. Run it again: a server that is as declared is left alone")
+    succeeds("site", hosts, lambda changed: not any(changed.values()))
+    print(
+        "3. Somebody changes a setting, a security object, a user's roles, and deletes an index. check names exactly these"
+    )
+    disturb(servers)
+    status, _changed, output = play("check", hosts)
+    named = NAMED.findall(output)
+    print(*(f"      {line}" for line in named), sep="\n")
+    if status != 2 or set(named) != EXPECTED:
+        print(output)
+        raise Failed(f"check ended with {status}, and should have named {sorted(EXPECTED)}")
+    print("4. Write a report on all servers, which shows both sides of what differs")
+    succeeds("report", hosts, lambda changed: True, couchpy_directory=str(FOLDER / "report"))
+    print("5. Mend it: only what differs is changed")
+    succeeds("site", hosts, lambda changed: changed == {"cluster": 1, "office": 2, "shop": 1})
+    return FOLDER / "report" / "report.html"
 
 
 def main() -> int:
-    """Run the demo; return 1 if the second run changed something."""
+    """Run the demo; return 1 if something did not come out as it should."""
     start = time.monotonic()
-    settings = {
-        "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
-        "ANSIBLE_LOCALHOST_WARNING": "false",
-        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-        "ANSIBLE_NOCOWS": "true",
-    }
-    with server() as address:
-        where = address["COUCHDB_URL"]
-        environment = {**os.environ, **settings, **address}
-        print(f"First run of {PLAYBOOK} on {where}", flush=True)
-        first = play(environment)
-        print("Second run, which has nothing left to do", flush=True)
-        second = play(environment)
-    if second:
-        print(f"In the second run {second} tasks changed something: this is an error, please report it.")
-        return 1
-    folder = Path(sys.executable).parent.relative_to(tree.ROOT)
-    collections = tree.link().relative_to(tree.ROOT)
-    print(
-        AFTERWARDS.format(
-            first=first, where=where, playbook=PLAYBOOK, admin=ADMIN, folder=folder, collections=collections
-        )
-    )
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    print("Starting three embedded servers (the first start installs what they need from npm) ...", flush=True)
+    with contextlib.ExitStack() as stack:
+        numbers = {"cluster": 3, "office": 1, "shop": 1}
+        servers = {
+            name: stack.enter_context(embedded.server(dialect="3", admin=f"admin:{PASSWORD}", nodes=nodes))
+            for name, nodes in numbers.items()
+        }
+        try:
+            path = show(servers)
+        except Failed as error:
+            print(f"{error}: this is an error, please report it.")
+            return 1
+    print(f"\nThe report:      {path}")
+    print(f"The declaration: {FOLDER / 'inventory.yml'}")
     print(f"The demo took {time.monotonic() - start:.0f} s.")
     return 0
 
