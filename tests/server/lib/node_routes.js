@@ -225,7 +225,11 @@ async function members(exchange, node, [name]) {
   if (name === undefined || name === '_all_docs') {
     if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
     if (name === undefined) return exchange.send(200, { db_name: '_nodes', doc_count: node.memberNames().length });
-    const rows = node.memberNames().map((id) => ({ id, key: id, value: { rev: node.members.get(id).rev } }));
+    const withDocuments = exchange.query.get('include_docs') === 'true';
+    const rows = node.memberNames().map((id) => {
+      const { rev } = node.members.get(id);
+      return { id, key: id, value: { rev }, ...(withDocuments ? { doc: { _id: id, _rev: rev } } : {}) };
+    });
     return exchange.send(200, { total_rows: rows.length, offset: 0, rows });
   }
   if (name === '_local') throw badRequest('Invalid _local document id.');
