@@ -242,8 +242,6 @@ def test_a_cluster_is_in_sync_or_says_what_it_lacks(wire: Wire, path: str, answe
     assert cluster["gaps"] == ([] if gap is None else [gap])
     assert cluster["in_sync"] is (gap is None)
 
-    assert len(wire.asked) == 5
-
 
 def test_shards_are_where_the_maps_say_and_members_in_their_zones(wire: Wire) -> None:
     maps = {
@@ -252,7 +250,8 @@ def test_shards_are_where_the_maps_say_and_members_in_their_zones(wire: Wire) ->
     wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {
         "rows": [{"id": name, "doc": {"_id": name, **document}} for name, document in maps.items()]
     }
-    wire["GET /_node/_local/_nodes/_all_docs?include_docs=true"] = {
+    wire["GET /_node/_local"] = {"name": "a@h"}
+    wire["GET /_node/a@h/_nodes/_all_docs?include_docs=true"] = {
         "rows": [{"id": "a@h", "doc": {"zone": "east"}}, {"id": "b@h", "doc": {}}]
     }
     assert gather(gather_subset=["shards"], databases=["o*"])["shards"] == {
