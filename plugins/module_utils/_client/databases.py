@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import typing as t
@@ -183,6 +184,17 @@ class Databases(Server):
             if len(rows) < _DBS_INFO_PAGE:
                 return found
             after = {"start_key": json.dumps(rows[-1]["key"]), "skip": 1}
+
+    def new_security(self) -> dict[str, t.Any]:
+        """The security object that the server gives a new database, as far as its settings may be read.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/default_security
+        """
+        settings: dict[str, str] = {}
+        if self.dialect.has_default_security:
+            with contextlib.suppress(errors.Unauthorized, errors.Forbidden, errors.NotFound):
+                settings = self.config("couchdb")
+        return self.dialect.new_security(settings.get("default_security", "admin_only"))
 
     def securities(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
         """The security objects of these databases by name, read side by side: see Database.security."""

@@ -263,7 +263,10 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _settled(resource, desired, client, plan, first)
+            after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
+            if plan.again and attempt < _TRIES and make_plan(desired, after).changes:
+                continue
+            after = resource.wait(client, desired, first, after)
             if any(change.may_be_void for change in done):
                 done[:] = _effective(done, make_plan(desired, after))
             return _outcome(resource, desired, plan, after, done)
@@ -282,12 +285,6 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
         *([f"{plan.unmet} (a real run fails, unless an earlier task changes that)"] if plan.unmet else []),
     ]
     return Outcome([change for change in changes if not change.is_void], returned, warnings, plan.shortfall)
-
-
-def _settled(resource: Resource, desired: t.Any, client: Server, plan: Plan, first: t.Any) -> t.Any:
-    """What there is once the changes are made and what is waited for has come about."""
-    after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-    return resource.wait(client, desired, first, after)
 
 
 def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | None]:

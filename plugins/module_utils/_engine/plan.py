@@ -103,7 +103,8 @@ class Plan:
     can't log in any more. ``moved_to`` is the host and the port at which it listens then, None for what stays; None if that is
     not known. ``unanswered`` is what to do if the server does not answer after the changes. ``shortfall`` is the error for what
     the plan must leave out; the task ends with it once all else is done. ``unmet`` is the error for what must be there before
-    anything is sent; in check mode it is a warning, as an earlier task may be what brings it.
+    anything is sent; in check mode it is a warning, as an earlier task may be what brings it. ``again``: what the server
+    made of the changes is to be planned again, as its own settings have a part in it.
     """
 
     changes: tuple[Change, ...] = ()
@@ -114,6 +115,7 @@ class Plan:
     moved_to: tuple[str | None, str | None] | None = None
     shortfall: CouchDBError | None = None
     unmet: CouchDBError | None = None
+    again: bool = False
 
     def stages(self) -> t.Iterator[list[Change]]:
         """The changes in the order in which they must be done; those of one list may go side by side."""

@@ -47,12 +47,14 @@ class Observed:
     """What there is: name → database, as report() gives it, the server's dialect and its number of nodes.
 
     ``unsplit``: name of a database that is to be split → how many of its shards are too large or in a resharding job.
+    ``security`` is the security object that the server gives a new database.
     """
 
     databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
     nodes: int = 1
     unsplit: t.Mapping[str, int] = field(default_factory=dict)
+    security: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
@@ -82,7 +84,10 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     splitting = {it.name: it.creation["shards"] for it in there if it.reshard}
     bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
     nodes = len(client.membership()["cluster_nodes"]) if bounded else 1
-    return Observed(found, client.dialect, nodes, client.unsplit(splitting) if splitting else {})
+    # The server's default is asked for only where it is compared with a declaration.
+    secured = any(not found[it.name]["exists"] and it.security is not None for it in present)
+    security = client.new_security() if secured else {}
+    return Observed(found, client.dialect, nodes, client.unsplit(splitting) if splitting else {}, security)
 
 
 def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
@@ -104,7 +109,7 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
                 changes.append(split)
                 database = {**held, "info": {**held["info"], "cluster": split.after}}
         else:
-            database = rules.created(wanted, observed.dialect, observed.nodes)
+            database = rules.created(wanted, observed.dialect, observed.nodes, observed.security)
             changes.append(_creation(wanted, database))
         adjusted = dict(database)
         for what, value, call, arguments in _adjustments(wanted, database):
@@ -124,7 +129,9 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
                 )
                 adjusted[what] = value
         predicted[name] = adjusted
-    return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings))
+    # A node of the cluster may give a new database another security object than the one that was asked.
+    again = any(change.action == "create" for change in changes)
+    return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings), again=again)
 
 
 def report(desired: dict[str, Wanted], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:

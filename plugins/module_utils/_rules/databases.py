@@ -99,13 +99,16 @@ def copies_matter(wanted: Wanted, held: Record) -> bool:
     return number is None or wanted.creation["replicas"] not in (None, number)
 
 
-def created(wanted: Wanted, dialect: Dialect, nodes: int) -> Record:
-    """The database that creating one makes, on so many nodes: what is declared and can be set later has its defaults."""
+def created(wanted: Wanted, dialect: Dialect, nodes: int, security: t.Mapping[str, t.Any]) -> Record:
+    """The database that creating one makes, on so many nodes: what is declared and can be set later has its defaults.
+
+    ``security`` is the security object that the server gives a new database.
+    """
     return {
         "name": wanted.name,
         "exists": True,
         "info": dialect.new_database(wanted.name, nodes, **wanted.creation),
-        "security": None if wanted.security is None else dialect.new_security,
+        "security": None if wanted.security is None else security,
         "revs_limit": None if wanted.revs_limit is None else dialect.new_revs_limit,
     }
 

@@ -192,7 +192,7 @@ def _security(name: str, held: t.Any, dialect: Dialect, omitted: Omitted) -> Ent
     for group in GROUPS:
         for field in sorted(set(held.get(group, {})) - set(LISTS)):
             omitted.add("databases", name, f"the field {group}.{field} of its security object belongs to others")
-    lists, fresh = _lists(held), _lists(dialect.new_security)
+    lists, fresh = _lists(held), _lists(dialect.new_security())
     return {} if lists == fresh else {"security": lists}
 
 

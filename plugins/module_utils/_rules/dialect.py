@@ -229,9 +229,16 @@ class Dialect:
         }
 
     @property
-    def new_security(self) -> dict[str, t.Any]:
-        """The security object of a new database: since 3.0 it is for server admins only."""
-        if self.number >= (3, 0, 0):
+    def has_default_security(self) -> bool:
+        """Whether the setting C(couchdb/default_security) decides the security object of a new database, since 3.0."""
+        return self.clustered and self.number >= (3, 0, 0)
+
+    def new_security(self, setting: str = "admin_only") -> dict[str, t.Any]:
+        """The security object of a new database: since 3.0 it is for server admins only, unless a setting says otherwise.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/default_security
+        """
+        if self.has_default_security and setting == "admin_only":
             return {"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}}
         return {}
 
@@ -322,10 +329,6 @@ class OneX(Dialect):
     takes_endpoint_auth = False
 
     replaces_indexes = False
-
-    @property
-    def new_security(self) -> dict[str, t.Any]:
-        return {}
 
     def check_indexes(self) -> None:
         if self.product == "CouchDB":

@@ -79,7 +79,7 @@ def test_plan(database: dict[str, t.Any], given: dict[str, t.Any], calls: list[t
     if not desired["db"].present or not database["exists"]:
         database = {**database, "security": None, "revs_limit": None}
     kept = copy.deepcopy(database)
-    plan = resource.plan(desired, Observed({"db": database}, THREE))
+    plan = resource.plan(desired, Observed({"db": database}, THREE, security=ADMIN_ONLY))
     assert [(change.call, change.arguments) for change in plan.changes] == calls
     assert database == kept
     assert not resource.plan(desired, plan.predicted).changes
@@ -204,6 +204,37 @@ def test_more_than_a_hundred_are_asked_in_portions(wire: Wire) -> None:
     assert wire.asked == ["GET /"] + ["POST /_dbs_info"] * 3
 
 
+@pytest.mark.parametrize(
+    ("setting", "new", "given", "written"),
+    [
+        ({}, ADMIN_ONLY, ADMIN_ONLY, 0),
+        ({"default_security": "everyone"}, {}, ADMIN_ONLY, 1),
+        ({"default_security": "admin_local"}, {}, ADMIN_ONLY, 1),
+        ({"default_security": "everyone"}, {}, {"members": {"roles": []}}, 0),
+        # The node that answers has the default, and the node that creates the database another.
+        ({}, {}, ADMIN_ONLY, 1),
+        ((401, {"error": "unauthorized", "reason": "You are not a server admin."}), {}, ADMIN_ONLY, 1),
+    ],
+)
+def test_a_new_database_is_as_secure_as_declared_whatever_the_default(
+    wire: Wire, setting: t.Any, new: dict[str, t.Any], given: dict[str, t.Any], written: int
+) -> None:
+    security = [new]
+    missing, there = [{"key": "db", "error": "not_found"}], [{"key": "db", "info": INFO}]
+    wire["POST /_dbs_info"] = InTurn([missing, there])
+    wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}
+    wire["GET /_node/_local/_config/couchdb"] = setting
+    wire["PUT /db"] = 201, {"ok": True}
+    wire["GET /db/_security"] = lambda _body: (200, security[-1])
+    wire["PUT /db/_security"] = lambda body: (security.append(body), (200, {"ok": True}))[1]
+    outcome = module.carry_out(
+        RESOURCE, RESOURCE.desire({**PARAMS, "name": ["db"], "security": given}), client(), check_mode=False
+    )
+    assert len(security) == 1 + written
+    assert outcome.returned["databases"][0]["security"] == security[-1]
+    assert [change.action for change in outcome.changes] == ["create"] + ["update"] * written
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     there = [{"key": "a+b/c", "info": {**INFO, "db_name": "a+b/c"}}]
@@ -221,7 +252,8 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     assert len(outcome.changes) == 3
     if check_mode:
         listing = "GET /_all_dbs?start_key=%22a%2Bb%2Fc%22&end_key=%22a%2Bb%2Fc%22"
-        assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /_membership"]
+        setting = "GET /_node/_local/_config/couchdb"
+        assert wire.asked == ["GET /", "POST /_dbs_info", listing, "GET /_membership", setting]
     else:
         assert wire.written[0] == "PUT /a%2Bb%2Fc?q=4&n=2"
         assert sorted(wire.written[1:]) == ["PUT /a%2Bb%2Fc/_revs_limit", "PUT /a%2Bb%2Fc/_security"]

@@ -88,9 +88,9 @@ def test_admins(found: list[dict[str, str]], declared: t.Any, left_out: list[str
 @pytest.mark.parametrize(
     ("info", "security", "limit", "declared"),
     [
-        ({"cluster": {"q": 2, "n": 1}}, DIALECT.new_security, 1000, {"shards": 2, "replicas": 1}),
-        ({"props": {"partitioned": True}}, DIALECT.new_security, 1000, {"partitioned": True}),
-        ({}, DIALECT.new_security, 5, {"revs_limit": 5}),
+        ({"cluster": {"q": 2, "n": 1}}, DIALECT.new_security(), 1000, {"shards": 2, "replicas": 1}),
+        ({"props": {"partitioned": True}}, DIALECT.new_security(), 1000, {"partitioned": True}),
+        ({}, DIALECT.new_security(), 5, {"revs_limit": 5}),
         (
             {},
             {},
