@@ -142,7 +142,7 @@ def server(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(("python", "core"), [(PYTHON[core], core) for core in USABLE], ids=USABLE)
 def sanity(session: nox.Session, core: str) -> None:
-    """Run ansible-test sanity, with no entry in an ignore file."""
+    """Run ansible-test sanity, with no entry in an ignore file; on older ansible-cores what depends on them."""
     install_core(session, core)
     session.run("python", f"{TOOLS}/sanity.py", core, *session.posargs, env={"PIP_CONSTRAINT": None})
 

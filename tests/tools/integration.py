@@ -40,7 +40,7 @@ EXTERNAL = "COUCHDB_URL"
 # What is left out where, so that the whole takes minutes: everything runs on the newest ansible-core and CouchDB 3.4. The
 # refusals need no server's answer. What another ansible-core could do otherwise shows in the life of each thing; CouchDB
 # 1.x is met in depth as well, on one ansible-core.
-NEWEST = max(pythons.controllers(), key=lambda core: int(core.split(".")[1]))
+NEWEST = pythons.newest()
 EVERYTHING = (NEWEST, "3")
 DEEP_DIALECT = "1"
 

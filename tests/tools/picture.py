@@ -24,7 +24,7 @@ import embedded
 
 PLAYBOOK = "examples/getting_started.yml"
 PICTURE = tree.ROOT / "docs/terminal.svg"
-WIDTH = 112
+WIDTH = 120
 RUNS = (["--check", "--diff"], [], [])
 
 

@@ -97,6 +97,11 @@ def controllers() -> dict[str, str]:
     return found
 
 
+def newest() -> str:
+    """Return the newest ansible-core that this machine can test."""
+    return max(controllers(), key=lambda core: int(core.split(".")[1]))
+
+
 def targets() -> dict[Version, str]:
     """Return the Pythons of this machine that modules can run on."""
     found = {version: find(version) for version in TARGETS}
