@@ -206,11 +206,11 @@ def ruff(session: nox.Session) -> None:
 @nox.session
 def mypy(session: nox.Session) -> None:
     """Check the types of the plugins and of the test tools."""
-    session.install("mypy", "nox", "antsibull-nox", "types-PyYAML", "types-requests", "ansible-core")
+    session.install("mypy", "nox", "antsibull-nox", "types-PyYAML", "types-requests", "ansible-core", "rich")
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     plugins = "ansible_collections.couchpy.couchdb.plugins"
     session.run("mypy", "-p", plugins, env={"MYPYPATH": ".cache/collections"})
-    session.run("mypy", TOOLS, "tests/package", "noxfile.py", env={"MYPYPATH": f"{TOOLS}:tests/server:tests/package"})
+    session.run("mypy", TOOLS, "tests/package", "noxfile.py", env={"MYPYPATH": f".cache/collections:{TOOLS}:tests/server:tests/package"})
 
 
 @nox.session

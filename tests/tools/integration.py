@@ -74,7 +74,7 @@ def run_targets(
 
     The targets find the server in integration_config.yml, which ansible-test hands to them.
     """
-    config = {
+    config: dict[str, object] = {
         "couchdb_url": url,
         "couchdb_username": username,
         "couchdb_password": password,

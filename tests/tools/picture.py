@@ -25,7 +25,7 @@ import embedded
 PLAYBOOK = "examples/getting_started.yml"
 PICTURE = tree.ROOT / "docs/terminal.svg"
 WIDTH = 120
-RUNS = (["--check", "--diff"], [], [])
+RUNS: tuple[list[str], ...] = (["--check", "--diff"], [], [])
 
 
 def main() -> int:
