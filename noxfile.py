@@ -210,7 +210,13 @@ def mypy(session: nox.Session) -> None:
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     plugins = "ansible_collections.couchpy.couchdb.plugins"
     session.run("mypy", "-p", plugins, env={"MYPYPATH": ".cache/collections"})
-    session.run("mypy", TOOLS, "tests/package", "noxfile.py", env={"MYPYPATH": f".cache/collections:{TOOLS}:tests/server:tests/package"})
+    session.run(
+        "mypy",
+        TOOLS,
+        "tests/package",
+        "noxfile.py",
+        env={"MYPYPATH": f".cache/collections:{TOOLS}:tests/server:tests/package"},
+    )
 
 
 @nox.session
