@@ -9,7 +9,6 @@ import base64
 import re
 import typing as t
 
-from .. import errors
 from .._rules import passwords
 from .._rules.dialect import LOCAL
 from .._rules.names import check_admin_name
@@ -67,14 +66,6 @@ class Admins(Server):
         """
         self.config("admins", name, delete=True, hthdrs=hthdrs, node=node)
         return True
-
-    def hashing(self, node: str = LOCAL) -> dict[str, t.Any]:
-        """How the server hashes new passwords, C(prf) and C(iterations), by its settings where these may be read."""
-        try:
-            settings = self.config(node=node)
-        except (errors.Unauthorized, errors.Forbidden):
-            settings = {}
-        return self.dialect.hashing(settings)
 
     @property
     def is_anonymous(self) -> bool:

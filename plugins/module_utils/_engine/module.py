@@ -264,8 +264,13 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         done += progress.done
         if error is None:
             after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-            if plan.again and attempt < _TRIES and make_plan(desired, after).changes:
+            left = make_plan(desired, after).changes if plan.again else ()
+            if left and attempt < _TRIES:
                 continue
+            if left:
+                raise errors.CouchDBError(
+                    f"the server is not as desired after {_TRIES} tries; what is lacking: {errors.listed([*map(str, left)])}"
+                )
             after = resource.wait(client, desired, first, after)
             if any(change.may_be_void for change in done):
                 done[:] = _effective(done, make_plan(desired, after))

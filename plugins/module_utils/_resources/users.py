@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .._client.database import Database
 from .._client.users import Users
@@ -48,13 +48,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 class Observed:
     """The users' documents by name, None for those that don't exist, and how the server hashes.
 
-    ``missing`` is the error when the server has no database for users.
+    ``conflicts``: name → the revisions that conflict with the document. ``database`` is where the server looks for users,
+    ``missing`` the error when it doesn't exist.
     """
 
     documents: dict[str, dict[str, t.Any] | None]
     hashing: dict[str, t.Any]
     dialect: Dialect
     missing: NotFound | None = None
+    database: str = "_users"
+    conflicts: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -70,22 +73,33 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
     """The users' documents, and how the server hashes."""
+    database, hashing = client.user_settings()
+    missing: NotFound | None = None
+    documents: dict[str, dict[str, t.Any] | None] = dict.fromkeys(desired)
     try:
-        documents, missing = client.users(list(desired)), None
+        documents = client.users(list(desired), database=database, conflicts=True)
     except NotFound as error:
-        documents, missing = dict.fromkeys(desired), error
-    return Observed(documents, client.hashing(), client.dialect, missing)
+        missing = error
+    conflicts = {name: document.pop("_conflicts", ()) for name, document in documents.items() if document}
+    return Observed(documents, hashing, client.dialect, missing, database, conflicts)
 
 
 def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
     """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
     wanted = dict(zip(desired, passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
     changes = tuple(
-        _change(name, observed.documents[name], document)
+        change
         for name, document in wanted.items()
         if not equal(document, observed.documents[name])
+        for change in _changes(name, document, observed)
     )
-    return Plan(changes, replace(observed, documents=wanted), unmet=observed.missing if changes else None)
+    return Plan(
+        changes,
+        replace(observed, documents=wanted, conflicts={}),
+        unmet=observed.missing if changes else None,
+        # A revision may have come by replication meanwhile: it would be the user then.
+        again=None in wanted.values(),
+    )
 
 
 def report(
@@ -117,20 +131,22 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
     return document if wanted in stored else rules.with_hash(document, wanted)
 
 
-def _change(name: str, held: dict[str, t.Any] | None, wanted: dict[str, t.Any] | None) -> Change:
-    action = "create" if held is None else "update" if wanted else "delete"
-    document = wanted or {"_id": held["_id"], "_rev": held["_rev"], "_deleted": True} if held else wanted
-    return Change(
-        action=action,
-        what="user",
-        path=(name,),
-        before=held,
-        after=wanted,
-        call=Database.bulk_docs,
-        arguments={"documents": document},
-        database="_users",
-        bulk=True,
-    )
+def _changes(name: str, wanted: dict[str, t.Any] | None, observed: Observed) -> t.Iterator[Change]:
+    """The changes that make a user what it should be: one, or a deletion of each revision that there is."""
+    held = observed.documents[name]
+    sent = [wanted] if wanted else rules.deletions(held or {}, observed.conflicts.get(name, ()))
+    for document in sent:
+        yield Change(
+            action="create" if held is None else "update" if wanted else "delete",
+            what="user",
+            path=(name,),
+            before=held,
+            after=wanted,
+            call=Database.bulk_docs,
+            arguments={"documents": document},
+            database=observed.database,
+            bulk=True,
+        )
 
 
 RESOURCE = Resource(

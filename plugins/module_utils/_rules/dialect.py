@@ -175,6 +175,14 @@ class Dialect:
             "iterations": _iterations(known, 600000 if since_34 else 10),
         }
 
+    def authentication_database(self, settings: t.Mapping[str, t.Any]) -> str:
+        """The database that this server's users are in; ``settings`` are those of a node.
+
+        https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth/authentication_db
+        """
+        section = settings.get("chttpd_auth" if self.clustered else "couch_httpd_auth", {})
+        return str(section.get("authentication_db") or "_users")
+
     def hash_problem(self, wanted: Hash, held: t.Iterable[Hash] = ()) -> str | None:
         """Why this version should not be given the hash where it holds these, or None when it can."""
         if self.number < (3, 4, 0):

@@ -49,6 +49,11 @@ def merged(user: t.Mapping[str, t.Any], held: t.Mapping[str, t.Any] | None) -> d
     return document
 
 
+def deletions(held: t.Mapping[str, t.Any], conflicts: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:
+    """What deletes a user: a deletion of each revision, as a conflicting one that stayed would be the user then, password and all."""
+    return [{"_id": held["_id"], "_rev": rev, "_deleted": True} for rev in (held["_rev"], *conflicts)]
+
+
 def with_hash(document: t.Mapping[str, t.Any], wanted: PasswordHash) -> dict[str, t.Any]:
     """The document with this hash of its password instead of the one it had."""
     kept = {name: value for name, value in document.items() if name not in _HASH_FIELDS}

@@ -184,15 +184,15 @@ def test_a_hundred_users_are_read_together_and_written_together(wire: Wire, chec
         held.update(dict.fromkeys(document["name"] for document in body["docs"]))
         return 201, [{"ok": True, "id": document["_id"], "rev": "1-a"} for document in body["docs"]]
 
-    wire["POST /_users/_all_docs?include_docs=true"] = rows(held)
+    wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows(held)
     wire["GET /_node/_local/_config"] = {"chttpd_auth": {"iterations": "1"}}
     wire["POST /_users/_bulk_docs"] = write
     users = [{**USER, "name": f"u{number}", "password": "pw"} for number in range(100)]
     desired = RESOURCE.desire({**PARAMS, "users": users})
     outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
     assert len(outcome.changes) == 100
-    reads = ["POST /_users/_all_docs?include_docs=true", "GET /_node/_local/_config"]
-    asked = ["GET /", "POST /_users/_all_docs?include_docs=true", "GET /_node/_local/_config"]
+    reads = ["GET /_node/_local/_config", "POST /_users/_all_docs?conflicts=true&include_docs=true"]
+    asked = ["GET /", *reads]
     assert wire.asked == (asked if check_mode else [*asked, "POST /_users/_bulk_docs", *reads])
     assert not any("pw" in str(body) for body in wire.bodies)
 
@@ -206,7 +206,7 @@ def test_a_user_that_somebody_else_changed_is_planned_anew_alone(wire: Wire) -> 
             for name, roles in (("ann", ["z"]), ("ben", ["c"]))
         ]
     }
-    wire["POST /_users/_all_docs?include_docs=true"] = InTurn([rows(both), newer, newer])
+    wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = InTurn([rows(both), newer, newer])
     wire["POST /_users/_bulk_docs"] = InTurn(
         [
             (201, [CONFLICT, {"ok": True, "id": "org.couchdb.user:ben", "rev": "2-b"}]),
@@ -222,7 +222,7 @@ def test_a_user_that_somebody_else_changed_is_planned_anew_alone(wire: Wire) -> 
 
 def test_conflicts_without_end_end(wire: Wire) -> None:
     wire["GET /_node/_local/_config"] = {}
-    wire["POST /_users/_all_docs?include_docs=true"] = rows({"ann": {}})
+    wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": {}})
     wire["POST /_users/_bulk_docs"] = 201, [CONFLICT]
     with pytest.raises(module.Interrupted) as stop:
         module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "roles": ["c"]}), client(), check_mode=False)
@@ -241,3 +241,55 @@ def test_without_a_database_of_users_a_real_run_fails_and_check_mode_warns(wire:
     absent = module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "state": "absent"}), client(), check_mode=False)
     assert (absent.changes, absent.warnings) == ([], [])
     assert wire.written == []
+
+
+def alone(document: dict[str, t.Any] | None) -> dict[str, t.Any]:
+    """The answer of C(_all_docs) that finds this document, or none."""
+    return {"rows": [{"key": "org.couchdb.user:ann", "doc": document}]}
+
+
+def test_a_user_is_removed_with_its_conflicting_revisions(wire: Wire) -> None:
+    both = {**HELD, "_rev": "2-b", "_conflicts": ["2-a", "1-z"]}
+    late = {**HELD, "_rev": "2-y", "_conflicts": []}
+    read = "POST /_users/_all_docs?conflicts=true&include_docs=true"
+    wire["GET /_node/_local/_config"] = {}
+    # One came by replication meanwhile.
+    wire[read] = InTurn([alone(both), alone(late), alone(late), alone(None)])
+    wire["POST /_users/_bulk_docs"] = lambda body: (
+        201,
+        [{"ok": True, "id": "x", "rev": "3-x"} for _doc in body["docs"]],
+    )
+    outcome = module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "state": "absent"}), client(), check_mode=False)
+    sent = [[document["_rev"] for document in body["docs"]] for body in wire.bodies if body and "docs" in body]
+    assert sent == [["2-b", "2-a", "1-z"], ["2-y"]]
+    assert outcome.returned["users"][0]["exists"] is False
+    predicted = RESOURCE.plan(RESOURCE.desire({**PARAMS, "state": "absent"}), Observed({"ann": HELD}, QUICK, THREE))
+    assert len(predicted.changes) == 1
+
+
+def test_a_user_that_comes_back_each_time_is_an_error(wire: Wire) -> None:
+    wire["GET /_node/_local/_config"] = {}
+    wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": HELD})
+    wire["POST /_users/_bulk_docs"] = 201, [{"ok": True, "id": "x", "rev": "3-x"}]
+    with pytest.raises(module.Interrupted, match="not as desired after 5 tries; what is lacking: delete user ann"):
+        module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "state": "absent"}), client(), check_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("version", "section", "database"),
+    [
+        ("3.4.3", "chttpd_auth", "people"),
+        ("3.4.3", "couch_httpd_auth", "_users"),
+        ("1.7.2", "couch_httpd_auth", "people"),
+    ],
+)
+def test_users_are_in_the_database_where_the_server_looks_for_them(
+    wire: Wire, version: str, section: str, database: str
+) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": version}
+    config = "GET /_config" if version[0] == "1" else "GET /_node/_local/_config"
+    wire[config] = {section: {"authentication_db": "people"}}
+    wire[f"POST /{database}/_all_docs?conflicts=true&include_docs=true"] = InTurn([alone(None), alone(NEW)])
+    wire[f"POST /{database}/_bulk_docs"] = 201, [{"ok": True, "id": "x", "rev": "1-x"}]
+    module.carry_out(RESOURCE, RESOURCE.desire(PARAMS), client(), check_mode=False)
+    assert wire.written == [f"POST /{database}/_bulk_docs"]
