@@ -190,6 +190,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     session.run("python", "tests/benchmark/run.py", *session.posargs)
     session.run("python", "tests/benchmark/role.py")
+    session.run("python", "tests/benchmark/check.py")
 
 
 @nox.session
