@@ -99,7 +99,8 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import adoption
 from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _variables_file as variables_file
 
-PLAIN, VAULT = "couchdb.yml", "vault.yml"
+PLAIN = "couchdb.yml"
+VAULT = "vault.yml"
 EXTENSIONS = (".yml", ".yaml", ".json")
 WORDS = {
     PLAIN: "The CouchDB server as it was found. The role couchpy.couchdb.server declares it by these variables.",

@@ -232,7 +232,7 @@ def test_report_has_all_servers_also_those_that_do_not_answer(server: embedded.S
         "away": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9},
     }
     declared = {"couchdb_databases": [{"name": "reported"}], "couchdb_settings": {"x": {"token": "token-canary"}}}
-    runs.hosts(hosts, couchdb_install="none", couchdb_timeout=2, **declared)
+    runs.hosts(hosts, couchdb_install="none", **declared)
     before = writes(server)
     ended = runs.run("report", couchpy_title="Our <servers>", couchpy_directory=str(runs.folder / "out"))
     assert ended.status in (0, 4), ended.printed
