@@ -75,6 +75,9 @@ class InvalidInput(CouchDBError):
         self.option = option
         self.problem = problem
 
+    def __reduce__(self) -> t.Any:
+        return type(self), (self.option, self.problem)
+
 
 class Unsupported(CouchDBError):
     """This version of CouchDB doesn't have what was asked for."""
@@ -193,6 +196,9 @@ class CommitFailed(CouchDBError):
         super().__init__(f"{len(refused)} documents were refused: {listed(rows)}; {len(written)} were written")
         self.written = written
         self.refused = refused
+
+    def __reduce__(self) -> t.Any:
+        return type(self), (self.written, self.refused)
 
 
 _BY_STATUS: dict[int, type[CouchDBError]] = {

@@ -50,6 +50,7 @@ _GATEWAY_FAILURES = frozenset([502, 503, 504])
 _SHORTEST = 1.0
 """Seconds that a request may take at least at the end of a wait, so that the last look is one as well."""
 
+_LONGEST_TIMEOUT = 1_000_000
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _CHUNK = 65536
@@ -167,8 +168,9 @@ class Connection:
     def _check(self, options: Options) -> None:
         if self.username is not None and ":" in self.username:
             raise errors.InvalidInput("username", "holds a colon, which Basic authentication can't carry; use a cookie")
-        if options.timeout <= 0:
-            raise errors.InvalidInput("timeout", f"is {options.timeout}, and must be more than 0 seconds")
+        if not 0 < options.timeout <= _LONGEST_TIMEOUT:
+            limits = f"more than 0 and at most {_LONGEST_TIMEOUT} seconds"
+            raise errors.InvalidInput("timeout", f"is {options.timeout}, and must be {limits}")
         if options.retries < 0:
             raise errors.InvalidInput("retries", f"is {options.retries}, and must be 0 or more")
         if options.client_key and not options.client_cert:

@@ -85,11 +85,24 @@ class Databases(Server):
         return [self._opened(name) for name in self.database_names(hthdrs)]
 
     def has_database(self, name: str, hthdrs: Headers = None) -> bool:
-        """Whether the server has a database of this name.
+        """Whether the server has a database of this name, which takes no permission to read it. False for an illegal name.
+
+        Raises Unauthorized or Forbidden where the server says nothing to those who are not logged in.
 
         https://docs.couchdb.org/en/stable/api/database/common.html#head--db
         """
-        return self.Database(name).ispresent(hthdrs)
+        try:
+            database = self.Database(name)
+        except errors.InvalidInput:
+            return False
+        try:
+            return database.ispresent(hthdrs)
+        except (errors.Unauthorized, errors.Forbidden):
+            # A login that failed is refused everywhere. Without one, only a database that exists is.
+            seen = self.request("HEAD", (name,), anonymous=True, accept=(401, 403, 404)).status
+            if seen in (401, 403) and self.request("HEAD", anonymous=True, accept=(401, 403)).status >= 300:
+                raise
+            return seen != 404
 
     def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> _Database:
         """Create a database. ``creation``: the shards, replicas and partitioned of Database.put.

@@ -74,6 +74,17 @@ class Server:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url!r}>"
 
+    def __enter__(self: _Server) -> _Server:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __deepcopy__(self: _Server, memo: dict[int, t.Any]) -> _Server:
+        """A client of its own, with the same options and credentials."""
+        login = {"username": self._http.username, "password": self._http.password, "cookie": self._http.cookie}
+        return type(self)(self.url, config={**self._config, **login, "headers": dict(self._http.headers)})
+
     @property
     def url(self) -> str:
         """The server's address, without credentials."""
@@ -257,6 +268,13 @@ class Server:
             raise errors.InvalidInput("section", "must be given with a key")
         if change and key is None:
             raise errors.InvalidInput("key", "must be given to set or delete a setting")
+        if "value" in change and (change["value"] is None or change.get("delete")):
+            problem = (
+                "is None: use delete=True to delete a setting"
+                if change["value"] is None
+                else "can't be set and deleted"
+            )
+            raise errors.InvalidInput("value", problem)
         path = self.dialect.settings(node, *names)
         # PouchDB Server has values that are no texts.
         expect = is_text if self.dialect.clustered else None

@@ -234,10 +234,14 @@ def wait(client: Shards, desired: Desired, first: Observed, observed: Observed) 
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The members, those of them that are connected, and a word for both."""
-    connected = [name for name in observed.members if name in observed.connected]
+    # CouchDB's list of members lags what was written; without waiting it may be the one of before.
+    listed_by_task = {change.path[0]: change.action for change in changes if change.what == "member"}
+    kept = (name for name in observed.members if listed_by_task.get(name) != "delete")
+    members = sorted({*kept, *(name for name, action in listed_by_task.items() if action == "create")})
+    connected = [name for name in members if name in observed.connected]
     made = placement.moved(changes, observed.placed.sizes if observed.placed else {})
-    state = "incomplete" if connected != observed.members else "joined" if len(connected) > 1 else "single"
-    return {"cluster": {"members": observed.members, "connected": connected, "state": state}, "moved": made}
+    state = "incomplete" if connected != members else "joined" if len(connected) > 1 else "single"
+    return {"cluster": {"members": members, "connected": connected, "state": state}, "moved": made}
 
 
 def _leaving(desired: Desired, observed: Observed) -> list[str]:

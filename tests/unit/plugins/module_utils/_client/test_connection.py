@@ -234,6 +234,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     [
         ("username", "a:b"),
         ("timeout", 0),
+        ("timeout", 10000000000),
         ("retries", -1),
         ("ca_path", "/no/such/file"),
         ("client_cert", "/no/such/file"),

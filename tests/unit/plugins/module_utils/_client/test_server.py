@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import typing as t
+
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 CONFIG = "/_node/_local/_config"
 LEVEL = f"{CONFIG}/log/level"
@@ -67,3 +71,69 @@ def test_a_membership_of_another_form_is_refused(wire: Wire, answer: object) -> 
     wire["GET /_membership"] = answer
     with pytest.raises(errors.NotCouchDB, match="GET http://couch.example:5984/_membership answered 200"):
         client().membership()
+
+
+@pytest.mark.parametrize("change", [{"value": None}, {"value": "x", "delete": True}, {"value": None, "delete": True}])
+def test_a_value_of_none_or_with_delete_is_an_error_and_no_read(wire: Wire, change: dict[str, t.Any]) -> None:
+    with pytest.raises(errors.InvalidInput, match="^value: "):
+        client().config("log", "level", **change)
+    assert wire.asked in ([], ["GET /"])
+
+
+FORBIDDEN = 403, {"error": "forbidden", "reason": "You are not allowed to access this db."}
+NAMELESS = 401, {"error": "unauthorized", "reason": "You are not authorized to access this db."}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(200, {})], True),
+        ([(404, {})], False),
+        ([FORBIDDEN, NAMELESS], True),
+        # The login is wrong, which says nothing of the database.
+        ([NAMELESS, (404, {})], False),
+        ([NAMELESS, NAMELESS], True),
+    ],
+)
+def test_has_database_takes_no_permission_to_read_it(wire: Wire, answers: list[t.Any], expected: bool) -> None:
+    wire["HEAD /db"] = InTurn(answers)
+    wire["HEAD /"] = 200, {}
+    assert client().has_database("db") is expected
+    assert all("Authorization" not in headers for headers in wire.headers[1:])
+
+
+def test_has_database_raises_where_a_server_says_nothing_without_a_login(wire: Wire) -> None:
+    wire["HEAD /db"] = wire["HEAD /"] = NAMELESS
+    with pytest.raises(errors.Unauthorized):
+        client().has_database("db")
+
+
+def test_an_illegal_name_is_the_name_of_no_database(wire: Wire) -> None:
+    assert not client().has_database("UPPER")
+    assert "a b" not in client()
+    assert wire.asked == []
+
+
+def test_a_client_is_closed_by_with_and_copied_as_one_of_its_own(wire: Wire) -> None:
+    wire["GET /_session"] = {"ok": True}
+    with client() as couch:
+        couch.authsession()
+        other = copy.deepcopy(couch)
+    assert (other.url, other.username) == (couch.url, couch.username)
+    assert other._http is not couch._http
+    other.authsession()
+    assert wire.headers[-1]["Authorization"] == wire.headers[0]["Authorization"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidInput("name", "is empty"),
+        errors.CommitFailed([], [{"database": "db", "id": "a", "error": "conflict", "reason": "x"}]),
+        errors.NotFound("no", status=404, error="not_found", reason="missing"),
+        errors.RestartFailed("no", asked=True),
+    ],
+)
+def test_an_error_survives_pickling(error: errors.CouchDBError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

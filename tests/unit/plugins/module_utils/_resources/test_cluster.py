@@ -248,6 +248,14 @@ def test_state(members: list[str], connected: list[str], state: str) -> None:
     assert told["cluster"]["connected"] == [name for name in members if name in connected]
 
 
+def test_what_was_just_written_is_reported_though_the_list_of_members_lags() -> None:
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True, "wait": False, "force": True})
+    held = observed("a@h", "c@h")
+    plan = resource.plan(desired, held)
+    told = resource.report(desired, held, list(plan.changes))["cluster"]
+    assert told == {"members": ["a@h", "b@h"], "connected": ["a@h"], "state": "incomplete"}
+
+
 @pytest.mark.parametrize("option", [{"wait_timeout": 0}, {"members": []}])
 def test_what_can_not_work_is_refused(option: dict[str, t.Any]) -> None:
     with pytest.raises(errors.InvalidInput, match=f"^{next(iter(option))}: "):
