@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.admins.server
+  - couchpy.couchdb.jwt_keys.server
   - couchpy.couchdb.databases.server
   - couchpy.couchdb.users.server
   - couchpy.couchdb.documents.server

@@ -14,7 +14,7 @@ from .._engine.composition import Composition, Extra, Part
 from .._rules import declaration as rules
 from ..database import Database as _Database
 from ..errors import Forbidden, InvalidInput
-from . import admins, config, databases, documents, indexes, replications, users
+from . import admins, config, databases, documents, indexes, jwt_keys, replications, users
 
 
 class Declarer(Documents, Indexes, Declaration):
@@ -32,6 +32,7 @@ _LIST: dict[str, t.Any] = {"type": "list", "elements": "dict"}
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "settings": {"type": "dict"},
     "admins": _LIST,
+    "jwt_keys": {**_LIST, "no_log": False},
     "databases": _LIST,
     "users": _LIST,
     "documents": _LIST,
@@ -123,6 +124,7 @@ RESOURCE = Composition(
     {
         "settings": Part(config.RESOURCE, {"settings": "settings", "nodes": "nodes"}),
         "admins": Part(admins.RESOURCE, {"admins": "admins"}),
+        "jwt_keys": Part(jwt_keys.RESOURCE, {"jwt_keys": "jwt_keys"}),
         "databases": Part(databases.RESOURCE, {"databases": "databases"}),
         "users": Part(users.RESOURCE, {"users": "users"}),
         "documents": Part(

@@ -274,6 +274,11 @@ class Dialect:
             return "type", "this CouchDB has no indexes of the type text: no Clouseau is connected with it"
         return None
 
+    @property
+    def jwt_key_types(self) -> tuple[str, ...]:
+        """The types of keys that verify JSON web tokens: since 3.1, and none of them C(ed) up to 3.5."""
+        return ("hmac", "rsa", "ec") if self.number >= (3, 1, 0) else ()
+
     replaces_indexes = True
     """Whether an index that is made again with another definition takes it."""
 
@@ -333,6 +338,7 @@ class OneX(Dialect):
     compiles_views = False
     max_document_size = None
     needs_admin = False
+    jwt_key_types = ()
     takes_local_endpoints = True
     takes_endpoint_auth = False
 

@@ -27,6 +27,7 @@ TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
 # The variables that are lists of a module's options, and the option of the module that takes them all.
 BULK = {
     "couchdb_admins": ("admins", "admins"),
+    "couchdb_jwt_keys": ("jwt_keys", "jwt_keys"),
     "couchdb_databases": ("databases", "databases"),
     "couchdb_users": ("users", "users"),
     "couchdb_documents": ("documents", "databases"),

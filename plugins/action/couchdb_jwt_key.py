@@ -1,0 +1,10 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""couchdb_jwt_key on the controller."""
+
+from __future__ import annotations
+
+from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import ActionModule
+
+__all__ = ["ActionModule"]
