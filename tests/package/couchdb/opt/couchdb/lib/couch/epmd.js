@@ -48,11 +48,16 @@ async function serve() {
 
 async function register() {
   if (await answers()) return;
-  spawn(process.execPath, [__filename], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] }).unref();
-  for (let tries = 0; tries < 20; tries++) {
-    await new Promise((resolve) => { setTimeout(resolve, 100); });
-    // Not before it had the time to bind all of its addresses.
-    if (tries >= 4 && await answers()) process.exit(0);
+  const epmd = spawn(process.execPath, [__filename], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] });
+  epmd.on('exit', () => process.exit(1));
+  const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+  for (let tries = 0; tries < 300; tries++) {
+    await pause(100);
+    if (await answers()) {
+      // It answers on its first address before it binds the next.
+      await pause(500);
+      process.exit(0);
+    }
   }
   process.exit(1);
 }
