@@ -185,12 +185,13 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False, python=PYTHON[NEWEST])
 def bench(session: nox.Session) -> None:
-    """Measure how long the modules take, on the embedded server or on COUCHDB_URL, and the role."""
+    """Measure how long the modules take, on the embedded server or on COUCHDB_URL, the role, and a fleet of hosts."""
     install_core(session, NEWEST, *node_package())
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     session.run("python", "tests/benchmark/run.py", *session.posargs)
     session.run("python", "tests/benchmark/role.py")
     session.run("python", "tests/benchmark/check.py")
+    session.run("python", "tests/benchmark/fleet.py")
 
 
 @nox.session

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measures the role server on a server that is as declared, against loops of ansible.builtin.uri and a play of pings.
+"""Measures the role on an unchanged server, against loops of ansible.builtin.uri and a play of pings.
 
-What is declared: 100 settings, 50 databases with security, 20 users whose passwords are theirs, 10 design documents and 5
+The declaration: 100 settings, 50 databases with security, 20 users with update_password on_create, 10 design documents and 5
 replications. The plays take turns, on one embedded server; a play of pings has as many of them as the role has tasks that
 run. Prints the medians of whole plays, from the start of ansible-playbook to its end, and the ratios: on this host, and
 over SSH, as hosts of a fleet are reached, where OpenSSH is installed.

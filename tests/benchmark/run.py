@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measures the modules against the same done with ansible.builtin.uri, and against ansible.builtin.ping.
+"""Measures the modules against the same work with ansible.builtin.uri, and against ansible.builtin.ping.
 
 All in one run of ansible-playbook, on the embedded server or on COUCHDB_URL, so that the ratios hold
 whatever else the machine does. Prints the medians, the ratios, how many requests each module sent (on the embedded
 server, which counts them), and what importing the collection costs.
-Nothing here fails for being slow: the ratios are for people to read.
+It never fails for being slow: the ratios are to be read.
 """
 
 from __future__ import annotations

@@ -112,6 +112,14 @@ def test_merge_security_leaves_the_rest(couch: Client, db: Database) -> None:
     }
 
 
+def test_merge_security_does_not_overwrite_what_somebody_else_changed(db: Database) -> None:
+    before = db.security()
+    db.set_security({"cloudant": {"anna": ["_reader"]}})
+    with pytest.raises(errors.Conflict, match="changed meanwhile"):
+        db.merge_security({"admins": {"roles": ["boss"]}}, before)
+    assert db.security() == {"cloudant": {"anna": ["_reader"]}}
+
+
 def test_merge_security_keeps_the_order_of_a_list_that_is_the_same(db: Database) -> None:
     given = {"admins": {"names": ["b", "a"], "roles": []}, "members": {"names": [], "roles": []}}
     db.set_security(given)

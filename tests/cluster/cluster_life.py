@@ -56,7 +56,7 @@ VIEW = {"views": {"by_key": {"map": "function (doc) { if (doc.key) { emit(doc.ke
 
 
 class Load:
-    """Clients that write and read through the nodes in service, and what became of it."""
+    """Clients that write and read through the nodes in service, and their results."""
 
     def __init__(self, nodes: list[Node], database: str, workers: int, rate: float) -> None:
         self.nodes = nodes
@@ -145,7 +145,7 @@ class Load:
 
 
 class Killer(http.server.ThreadingHTTPServer):
-    """Passes requests on to a node, and kills a task before or after its changing request of some number."""
+    """Forwards requests to a node, and kills a task before or after its changing request with some number."""
 
     daemon_threads = True
 
@@ -203,7 +203,7 @@ class _Passing(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
 
     def log_message(self, *_arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Cluster:
@@ -247,7 +247,7 @@ class Cluster:
         )
 
     def run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Run a task to its end; what it returned."""
+        """Run a task, and return its result."""
         begun = time.monotonic()
         task = self.start(module, arguments)
         output = task.communicate()[0]

@@ -49,21 +49,21 @@ KEYS = 500
 
 
 class Node:
-    """One node: whether it takes requests now, and since when and how long it did not."""
+    """One node: whether it is in service, and when and how long it was not."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         parts = urlsplit(url)
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.headers = headers
         self.in_service = False
-        #: Counts how often it left service: a connection of before is not used again.
+        #: How often it left service: a connection from before is not used again.
         self.absences = 0
         self.seconds_out = 0.0
         self.seconds_away = 0.0
 
     @property
     def name(self) -> str:
-        """Where it listens."""
+        """Its host and port."""
         return f"{self.host}:{self.port}"
 
     def connect(self, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
@@ -79,7 +79,7 @@ class Node:
         return answer.status, json.loads(content) if content else None
 
     def watch(self, stop: threading.Event) -> None:
-        """Ask for /_up again and again, and keep the time that it did not answer 200."""
+        """Poll /_up, and record the times without a 200."""
         last = time.monotonic()
         while not stop.is_set():
             connection = self.connect(timeout=2)
@@ -104,7 +104,7 @@ class Node:
 
 @dataclass
 class Tally:
-    """What came of the load."""
+    """The results of the load."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     reads: int = 0
@@ -126,7 +126,7 @@ class Worker:
         self.connections: dict[str, tuple[int, http.client.HTTPConnection]] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Work until it is over."""
+        """Send requests until the end."""
         count = 0
         while not stop.is_set():
             begun = time.monotonic()
@@ -172,13 +172,13 @@ class Worker:
         return connection
 
     def fail(self, what: str) -> None:
-        """Keep a failure."""
+        """Record a failure."""
         with self.tally.lock:
             self.tally.failures.append(what)
 
 
 def lost(node: Node, database: str, written: list[str]) -> list[str]:
-    """Which of these documents a node does not find."""
+    """The documents that a node does not find."""
     missing = []
     connection = node.connect(timeout=60)
     for start in range(0, len(written), KEYS):
@@ -190,7 +190,7 @@ def lost(node: Node, database: str, written: list[str]) -> list[str]:
 
 
 def play(url: str, username: str, password: str, drain_time: int) -> tuple[bool, float]:
-    """Run the example; whether it succeeded, and how many seconds it took."""
+    """Run the example. Returns whether it succeeded, and the seconds it took."""
     environment = {
         **os.environ,
         "COUCHDB_URL": url,
@@ -209,7 +209,7 @@ def play(url: str, username: str, password: str, drain_time: int) -> tuple[bool,
 
 @contextlib.contextmanager
 def cluster(urls: list[str]) -> Iterator[tuple[list[str], str, str]]:
-    """The addresses of a cluster's nodes, and its admin's name and password."""
+    """The URLs of the nodes, and the name and password of the admin."""
     if urls:
         yield urls, os.environ.get("COUCHDB_USERNAME", ""), os.environ.get("COUCHDB_PASSWORD", "")
         return

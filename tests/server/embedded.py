@@ -14,7 +14,7 @@
         for entry in server.journal():
             print(entry["method"], entry["path"], entry["status"])
 
-Standard library only. The server is stopped by its own process id when the block is left, whatever happened in it.
+Standard library only. The server is stopped by its process id at the end of the block, also after an error.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ DONE = {"stop": "stopped", "start": "started", "part": "parted", "mend": "mended
 
 
 class EmbeddedServerError(RuntimeError):
-    """The server did not start, or did not do what it was told; the message holds what it said."""
+    """The server did not start, or did not obey a command. The message includes its output."""
 
 
 class Server:
-    """A running embedded server: where it is, who its admin is, and its nodes one by one."""
+    """A running embedded server: its URLs, its admin, and its nodes."""
 
     def __init__(self, process: subprocess.Popen[str], admin: str | None, journal: Path) -> None:
         self._process = process
@@ -65,58 +65,58 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address of the first node."""
+        """The URL of the first node."""
         return self.urls[0]
 
     @property
     def pid(self) -> int:
-        """The id of the one process all nodes live in."""
+        """The id of the process that all nodes run in."""
         return self._process.pid
 
     @property
     def stderr(self) -> str:
-        """What the server said on standard error so far."""
+        """The output on standard error so far."""
         return "".join(self._said)
 
     def journal(self) -> list[dict[str, Any]]:
-        """What reached the wire so far: node, method, path, status, user and failed_login of every request.
+        """The requests so far: node, method, path, status, user and failed_login of each.
 
-        What the server's own replicator asks is not in it.
+        Requests of the server's own replicator are left out.
         """
         if not self._journal.exists():
             return []
         return [json.loads(line) for line in self._journal.read_text(encoding="utf-8").splitlines()]
 
     def clear_journal(self) -> None:
-        """Forgets what is in the journal; the server goes on appending."""
+        """Empties the journal; the server goes on appending to it."""
         if self._journal.exists():
             os.truncate(self._journal, 0)
 
     def stop_node(self, number: int) -> None:
-        """Takes node 1, 2, ... down and waits until it is."""
+        """Stops node 1, 2, ... and waits until it is down."""
         self._control("stop", number)
 
     def start_node(self, number: int) -> None:
-        """Brings a node back and waits until it answers."""
+        """Starts a node again and waits until it answers."""
         self._control("start", number)
 
     def part_node(self, number: int) -> None:
-        """Keeps the other nodes from connecting with this one, which goes on answering: another cookie, closed ports."""
+        """Disconnects a node from the others, as another cookie or closed ports do. It still answers clients."""
         self._control("part", number)
 
     def mend_node(self, number: int) -> None:
-        """Lets the others connect with the node again."""
+        """Connects the node with the others again."""
         self._control("mend", number)
 
     def join(self) -> None:
-        """Makes one cluster of all nodes, which start apart, and waits until it is."""
+        """Makes one cluster of all nodes, and waits until they are connected."""
         names = [self.request("GET", "/_node/_local", node=number + 1)[1]["name"] for number in range(len(self.urls))]
         for name in names[1:]:
             self.request("PUT", f"/_node/_local/_nodes/{name}", {})
         deadline = time.monotonic() + CONTROL_TIMEOUT
         while any(set(self._connected(number + 1)) != set(names) for number in range(len(names))):
             if time.monotonic() > deadline:
-                raise EmbeddedServerError(f"the nodes did not connect; the server said:\n{self.stderr}")
+                raise EmbeddedServerError(f"the nodes did not connect. Output of the server:\n{self.stderr}")
             time.sleep(0.05)
         self.request("POST", "/_cluster_setup", {"action": "finish_cluster"})
 
@@ -125,7 +125,7 @@ class Server:
         return membership["all_nodes"]
 
     def request(self, method: str, path: str, body: Any = None, node: int = 1) -> tuple[int, Any]:
-        """One request as the admin: status and decoded answer. For setting the scene in tests."""
+        """Sends one request as the admin, to prepare tests. Returns the status and the decoded answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.urls[node - 1].rstrip("/") + path, data=data, method=method)
         request.add_header("Content-Type", "application/json")
@@ -157,7 +157,7 @@ class Server:
                     if line.startswith(failed):
                         raise EmbeddedServerError(line.strip())
                 self._heard.wait(timeout=0.2)
-        raise EmbeddedServerError(f"no answer to `{word} {number}`; the server said:\n{self.stderr}")
+        raise EmbeddedServerError(f"no answer to `{word} {number}`. Output of the server:\n{self.stderr}")
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
@@ -180,7 +180,7 @@ class Server:
             what = "was not ready in time" if not ready else "did not start"
             self._stop()
             time.sleep(0.1)
-            raise EmbeddedServerError(f"the embedded server {what}; it said:\n{self.stderr}")
+            raise EmbeddedServerError(f"the embedded server {what}. Its output:\n{self.stderr}")
         self.urls = ready[0].split()
 
     def _stop(self) -> None:
@@ -194,7 +194,7 @@ class Server:
 
 
 def basic(username: str, password: str) -> str:
-    """The value of a Basic Authorization header, without the word."""
+    """The credentials in a Basic Authorization header."""
     import base64
 
     return base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -211,17 +211,17 @@ def server(
     timeout: float = START_TIMEOUT,
     pretend_databases: int = 0,
 ) -> Iterator[Server]:
-    """Runs an embedded server for the length of a ``with`` block.
+    """Runs an embedded server during a ``with`` block.
 
     :param dialect: ``3`` (CouchDB 3.4), ``3.3`` or ``1``.
-    :param nodes: how many nodes; they start apart.
+    :param nodes: how many nodes; they start as single nodes.
     :param admin: ``user:password``; None only with dialect 1, where it makes an admin party.
-    :param data: a folder that outlives the server; without it everything is temporary.
+    :param data: a directory that keeps its data; without it everything is temporary.
     :param port: the port of the first node; 0 takes free ones.
-    :param journal: where requests are written down; a temporary file otherwise.
+    :param journal: the file that requests are written to; a temporary one by default.
     :param timeout: how long it may take until the server is ready.
-    :param pretend_databases: how many databases there are that are empty and cost nothing.
-    :raises EmbeddedServerError: when it does not start, with what it said.
+    :param pretend_databases: how many empty databases to add, which cost nothing.
+    :raises EmbeddedServerError: if it does not start, with its output.
     """
     with tempfile.TemporaryDirectory(prefix="couchdb-embedded-journal-") as scratch:
         journal_file = Path(journal) if journal is not None else Path(scratch) / "journal.jsonl"
@@ -231,9 +231,9 @@ def server(
             command += ["--data", os.fspath(data)]
         environment = {name: value for name, value in os.environ.items() if name != "COUCHPY_ADMIN"}
         if admin is not None:
-            # In the environment, so that it stands in no list of processes.
+            # In the environment, so that it is not in the process list.
             environment["COUCHPY_ADMIN"] = admin
-        # When this process dies without a word, its end of the pipe closes, and the server goes too.
+        # If this process is killed, its end of the pipe closes, and the server stops.
         environment["COUCHPY_STOP_AT_EOF"] = "1"
         process = subprocess.Popen(
             command,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-"""A proxy that stands before a server, writes down what passes, and does at one request what a network can do.
+"""A proxy in front of a server. It records the requests, and at one of them does what a network can do.
 
 ::
 
@@ -13,8 +13,8 @@
         for request in between.journal():
             print(request.number, request.method, request.target, request.forwarded)
 
-It also ends TLS (``Proxy(url, tls=context)``), and is a proxy as ``http_proxy`` and ``https_proxy`` name it.
-Standard library only, and nothing in it knows CouchDB.
+It also terminates TLS (``Proxy(url, tls=context)``), and can be the proxy that ``http_proxy`` and ``https_proxy`` name.
+Standard library only, and independent of CouchDB.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from urllib.parse import urlsplit
 HOST = "127.0.0.1"
 TIMEOUT = 60.0
 
-# How long a fault that is there once refuses connections: longer than the first pauses of who tries again.
+# Seconds for which a fault that occurs once refuses connections: longer than the first pauses between retries.
 AWAY = 0.25
 
-# The pieces in which a slow answer comes, and the wait between them.
+# Seconds between the pieces of a slow answer.
 DRIP_SECONDS = 0.05
 
 HUGE = 100 * 1024 * 1024
 _PIECE = 65536
 _HTML = b"<html><head><title>Proxy</title></head><body><h1>Something else</h1></body></html>"
 
-# These speak of one connection, not of the message, and are not handed on.
+# Headers about one connection, which are not forwarded.
 _HOP_BY_HOP = frozenset(
     [
         "accept-encoding",
@@ -66,10 +66,10 @@ _HOP_BY_HOP = frozenset(
 
 @dataclass(frozen=True)
 class Request:
-    """A request that reached the proxy: its ``number`` from 1 on, and what was answered.
+    """A request that reached the proxy, with its ``number`` from 1 on, and its answer.
 
-    ``forwarded`` is the status with which the server answered it, None when it was kept from the server.
-    ``answered`` is the server's answer as it came from there.
+    ``forwarded`` is the status of the server's answer, None if the request was not forwarded.
+    ``answered`` is the body of the server's answer.
     """
 
     number: int
@@ -91,7 +91,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answered."""
+    """An answer of the server."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -103,11 +103,11 @@ Ask = Callable[[], Answer]
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request: ``act(handler, ask)``, where ``ask()`` hands the request to the server.
+    """What happens to a request: ``act(handler, ask)``, where ``ask()`` forwards the request to the server.
 
-    ``always`` means from the request on at which it is armed; otherwise it happens once. ``late`` means that no
-    whole answer comes in time. ``harmless`` means that the answer is as good as any, ``plausible`` that CouchDB itself
-    could have given it to some request: nobody can tell that it is a lie.
+    ``always`` means at all requests from the armed one on, otherwise it happens once. ``late`` means that no complete
+    answer arrives in time. ``harmless`` means that the answer is still right, ``plausible`` that CouchDB itself could
+    give it to some request, so that nobody can recognise it as wrong.
     """
 
     act: Callable[[Handler, Ask], None]
@@ -118,7 +118,7 @@ class Fault:
 
 
 class Proxy:
-    """A proxy at ``url``, before the server at ``upstream``; http and https on both sides."""
+    """A proxy at ``url``, in front of the server at ``upstream``; http and https on both sides."""
 
     def __init__(self, upstream: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.upstream = upstream
@@ -133,14 +133,16 @@ class Proxy:
         self._count = 0
         self._fault: Fault | None = None
         self._at = 0
-        #: Another address, to which redirections go: whatever asks there was led astray.
+        #: Another URL, which redirects lead to. No client should send a request there.
         self.elsewhere = ""
-        #: How long a slow answer may take to come.
+        #: Seconds that a slow answer may take.
         self.slowness = 1.0
+        #: Seconds by which each answer is delayed, as from a distant server.
+        self.distance = 0.0
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the proxy."""
         return f"{'https' if self._tls else 'http'}://{HOST}:{self.port}{urlsplit(self.upstream).path or '/'}"
 
     def __enter__(self) -> Proxy:
@@ -159,7 +161,7 @@ class Proxy:
             handler.drop()
 
     def arm(self, fault: Fault, at: int = 1) -> None:
-        """Forget what has passed, and let the fault happen at the request of this number, counted from now."""
+        """Empty the journal, and let the fault happen at the request with this number, counted from now."""
         self.disarm()
         with self._lock:
             self._fault, self._at = fault, at
@@ -167,7 +169,7 @@ class Proxy:
             self._refuse()
 
     def disarm(self) -> None:
-        """Forget what has passed; nothing happens to requests any more."""
+        """Empty the journal, and forward all requests from now on."""
         with self._lock:
             self._fault = None
             self._count = 0
@@ -178,7 +180,7 @@ class Proxy:
         self._welcome()
 
     def journal(self) -> list[Request]:
-        """What has passed since a fault was armed or disarmed, in the order in which it came."""
+        """The requests since a fault was armed or disarmed, in order."""
         with self._lock:
             return [self._journal[number] for number in sorted(self._journal)]
 
@@ -194,7 +196,7 @@ class Proxy:
             threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
-        # A client that goes away in the midst of it is what faults are for.
+        # Clients close the connection early because of the faults.
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             connection.settimeout(TIMEOUT)
             if self._tls:
@@ -204,10 +206,10 @@ class Proxy:
             connection.close()
 
     def _refuse(self) -> None:
-        """From now on connections are refused; those that are there end with their answer."""
+        """Refuse connections from now on. Open ones end with their answer."""
         self._listening.clear()
         with contextlib.suppress(OSError):
-            # Wakes who waits in accept().
+            # Ends the wait in accept().
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
@@ -232,12 +234,12 @@ class Proxy:
             self._listener = socket.create_server((HOST, self.port), backlog=64)
             self._listening.set()
 
-    # What handlers ask for
+    # Called by handlers
 
     def came(
         self, handler: Handler, method: str, target: str, headers: Message, body: bytes
     ) -> tuple[int, Fault | None]:
-        """Write a request down. Gives its number and what happens to it."""
+        """Record a request. Returns its number and its fault."""
         with self._lock:
             self._count += 1
             number = self._count
@@ -245,7 +247,7 @@ class Proxy:
             fault = self._fault
             happens = fault is not None and (number == self._at or (fault.always and number > self._at))
             if fault and fault.act is refuse:
-                # The connection of this number is the one to refuse: none of those before it may be used for it.
+                # The connection with this number is refused, so no earlier one may be reused for it.
                 handler.close_connection = handler.close_connection or number >= self._at - 1
             leaves = fault is not None and fault.act is refuse and number == self._at - 1
         if leaves:
@@ -253,18 +255,18 @@ class Proxy:
         return number, fault if happens and fault and fault.act is not refuse else None
 
     def passed(self, number: int, request: Request) -> None:
-        """Note what the server answered to a request."""
+        """Record the answer to a request."""
         with self._lock:
             if number in self._journal and self._journal[number].target == request.target:
                 self._journal[number] = request
 
     def opened(self, handler: Handler) -> None:
-        """Note a connection."""
+        """Add a connection."""
         with self._lock:
             self._connections.add(handler)
 
     def ended(self, handler: Handler) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         with self._lock:
             self._connections.discard(handler)
 
@@ -278,7 +280,7 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def proxy(self) -> Proxy:
-        """The proxy that took the connection."""
+        """The proxy that accepted the connection."""
         return cast("Proxy", self.server)
 
     def setup(self) -> None:
@@ -303,13 +305,15 @@ class Handler(BaseHTTPRequestHandler):
         number, fault = self.proxy.came(self, self.command, self.path, self.headers, body)
         ask = functools.partial(self._ask, number, body)
         if fault:
-            # What follows a fault follows on another connection, whatever became of this one.
+            # Requests after a fault use another connection.
             self.close_connection = True
             fault.act(self, ask)
         elif self.command == "CONNECT":
             self._tunnel()
         else:
-            self.send(ask())
+            answer = ask()
+            time.sleep(self.proxy.distance)
+            self.send(answer)
         with contextlib.suppress(OSError, ValueError):
             self.wfile.flush()
         self.idle = True
@@ -340,9 +344,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
 
     def reset(self) -> None:
-        """End the connection as a crash would: with a reset."""
+        """End the connection as a crash does, with a reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Only the last reference closes it.
+        # Closing the last reference closes the socket.
         self.rfile.close()
         with contextlib.suppress(OSError):
             self.connection.close()
@@ -353,9 +357,9 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
-    # The server behind
+    # The upstream server
 
     def _ask(self, number: int, body: bytes) -> Answer:
         target, path = self._behind()
@@ -365,7 +369,7 @@ class Handler(BaseHTTPRequestHandler):
             connection.request(self.command, path, body or None, headers)
             response = connection.getresponse()
         except (http.client.RemoteDisconnected, ConnectionError):
-            # It had been idle for too long.
+            # The server closed the idle connection.
             connection.close()
             connection.request(self.command, path, body or None, headers)
             response = connection.getresponse()
@@ -376,7 +380,7 @@ class Handler(BaseHTTPRequestHandler):
         return Answer(response.status, passed, content)
 
     def _behind(self) -> tuple[tuple[str, str], str]:
-        """The server that a request is for, and what to ask it."""
+        """The server of a request, and the path on it."""
         if "://" in self.path:
             parts = urlsplit(self.path)
             return (parts.scheme, parts.netloc), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -391,7 +395,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._server_connection[1]
 
     def _tunnel(self) -> None:
-        """Carry bytes to and from the address that CONNECT names, until one side ends."""
+        """Forward bytes to and from the host that CONNECT names, until one side ends."""
         host, _colon, port = self.path.rpartition(":")
         self.close_connection = True
         with socket.create_connection((host, int(port)), timeout=TIMEOUT) as there:
@@ -411,11 +415,11 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
             side.shutdown(socket.SHUT_RDWR)
 
 
-# What can happen
+# Faults
 
 
 def refuse(handler: Handler, ask: Ask) -> None:
-    """The connection is refused. Proxy does that itself, as no request comes."""
+    """Refuse the connection. The Proxy does that itself, as no request arrives."""
     raise AssertionError("a refused connection brings no request")
 
 
@@ -425,17 +429,17 @@ def reset_before(handler: Handler, ask: Ask) -> None:
 
 
 def reset_after(handler: Handler, ask: Ask) -> None:
-    """The server does what it was asked, and its answer is lost in a reset."""
+    """The server handles the request, and its answer is lost in a reset."""
     ask()
     handler.reset()
 
 
 def close_before(handler: Handler, ask: Ask) -> None:
-    """The connection is closed in good order, without an answer."""
+    """The connection is closed properly, without an answer."""
 
 
 def close_after(handler: Handler, ask: Ask) -> None:
-    """The server does what it was asked, and the connection is closed without an answer."""
+    """The server handles the request, and the connection is closed without an answer."""
     ask()
 
 
@@ -460,20 +464,20 @@ def cut_chunks(handler: Handler, ask: Ask) -> None:
 
 
 def silence(handler: Handler, ask: Ask) -> None:
-    """The server does what it was asked, and says nothing."""
+    """The server handles the request, and no answer arrives."""
     ask()
     _wait(handler, handler.server.slowness)
 
 
 def slow_head(handler: Handler, ask: Ask) -> None:
-    """The head of the answer drips, longer than anybody should wait."""
+    """The head of the answer drips for longer than a client should wait."""
     answer = ask()
     _drip(handler, b"HTTP/1.1 %d Slow\r\nX-Slow: " % answer.status)
     _drip(handler, b"." * int(handler.server.slowness / DRIP_SECONDS))
 
 
 def slow_body(handler: Handler, ask: Ask) -> None:
-    """The body of the answer drips, longer than anybody should wait."""
+    """The body of the answer drips for longer than a client should wait."""
     answer = ask()
     drops = int(handler.server.slowness / DRIP_SECONDS)
     handler.start(answer.status, answer.headers, length=len(answer.body) + drops)
@@ -482,7 +486,7 @@ def slow_body(handler: Handler, ask: Ask) -> None:
 
 
 def slow_in_time(handler: Handler, ask: Ask) -> None:
-    """The answer comes in pieces, but comes."""
+    """The answer arrives in pieces, in time."""
     answer = ask()
     handler.start(answer.status, answer.headers, length=len(answer.body))
     _drip(handler, answer.body[:3])
@@ -490,7 +494,7 @@ def slow_in_time(handler: Handler, ask: Ask) -> None:
 
 
 def chunked(handler: Handler, ask: Ask) -> None:
-    """The answer comes in chunks of a few bytes."""
+    """The answer arrives in chunks of a few bytes."""
     answer = ask()
     handler.start(answer.status, answer.headers, length=None)
     for start in range(0, min(len(answer.body), 700), 7):
@@ -507,7 +511,7 @@ def gzipped(handler: Handler, ask: Ask) -> None:
 
 
 def broken_gzip(handler: Handler, ask: Ask) -> None:
-    """The answer says that it is compressed, and isn't."""
+    """The answer claims to be compressed, and is not."""
     answer = ask()
     handler.send(Answer(answer.status, [*answer.headers, ("Content-Encoding", "gzip")], answer.body or b"{}"))
 
@@ -524,12 +528,12 @@ def huge(handler: Handler, ask: Ask) -> None:
 
 
 def huge_chunks(handler: Handler, ask: Ask) -> None:
-    """The answer is JSON of 100 MB in chunks, whose length nobody knows before."""
+    """The answer is JSON of 100 MB in chunks, without a length."""
     _huge(handler, length=None)
 
 
 def status(code: int, *, after: bool = False, **headers: str) -> Callable[[Handler, Ask], None]:
-    """A status that a proxy gives instead of the server, or ``after`` it did what it was asked."""
+    """A proxy answers with a status instead of the server, or ``after`` the server handled the request."""
 
     def act(handler: Handler, ask: Ask) -> None:
         if after:
@@ -541,7 +545,7 @@ def status(code: int, *, after: bool = False, **headers: str) -> Callable[[Handl
 
 
 def redirect(code: int, *, elsewhere: bool) -> Callable[[Handler, Ask], None]:
-    """A redirection, to another path of this server or to another server."""
+    """A redirect, to another path of this server or to another server."""
 
     def act(handler: Handler, ask: Ask) -> None:
         target = (handler.server.elsewhere if elsewhere else handler.server.url).rstrip("/")
@@ -551,7 +555,7 @@ def redirect(code: int, *, elsewhere: bool) -> Callable[[Handler, Ask], None]:
 
 
 def instead(body: bytes, kind: str = "application/json", *, after: bool = False) -> Callable[[Handler, Ask], None]:
-    """Something else than the server would say, as a good answer."""
+    """Another body with status 200."""
 
     def act(handler: Handler, ask: Ask) -> None:
         if after:
@@ -603,11 +607,11 @@ FAULTS: dict[str, Fault] = {
     "deep JSON": Fault(instead(b"[" * 200000)),
     "no UTF-8": Fault(instead(b'{"couchdb": "\xff\xfe"}')),
 }
-"""All that can happen, by name."""
+"""All faults, by name."""
 
 
 def _wait(handler: Handler, seconds: float) -> None:
-    """Wait, but no longer than the client does."""
+    """Wait, but not longer than the client."""
     handler.wfile.flush()
     handler.connection.settimeout(seconds)
     with contextlib.suppress(OSError):

@@ -28,7 +28,7 @@ CONTRACT = Path(__file__).resolve().parent / "contract"
 USERNAME, PASSWORD = "admin", "secret"
 RECORDED_AT = "127.0.0.1:15984"
 RECORDED_HEADERS = ("Content-Type", "ETag", "Location", "Set-Cookie", "WWW-Authenticate")
-PATIENCE = 60.0
+PATIENCE = 300.0
 PAUSE = 0.1
 
 

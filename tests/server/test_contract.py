@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-"""The embedded server answers as CouchDB does: every exchange recorded with a real one, asked again and compared.
+"""The embedded server answers as CouchDB does: each recorded exchange is replayed and compared.
 
 ``contract/`` holds exchanges recorded with CouchDB 3.3.3, 3.4.3, 3.5.2 and a cluster of three 3.4.3 nodes. Each file
 is replayed in order against a server of its own, one test an exchange. Compared are the status, the recorded headers,
@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE))
 import embedded
 from record import PASSWORD, RECORDED_AT, USERNAME, decoded, is_restart, prepared, wait_for_restart
 
-#: file → the server it is held against: (dialect, nodes)
+#: File → the embedded server it is replayed against: (dialect, nodes).
 FILES = {
     "couchdb-3.4.3.json": ("3", 1),
     "couchdb-3.5.2.json": ("3", 1),
@@ -39,8 +39,8 @@ FILES = {
     "couchdb-3.4.3-documents.json": ("3", 1),
 }
 
-#: Text that has a form but no fixed value: name → (form, why). Where ``alike`` stands, the same text in two places of
-#: the recording must be the same text in those two places of the answers.
+#: Strings with a form but no fixed value: name → (form, why). With ``alike``, equal strings in the recording must be equal
+#: strings in the answers.
 FORMS: dict[str, tuple[str, str]] = {
     "admin hash, alike": (r"-pbkdf2(:sha256)?-[0-9a-f]+,[0-9a-f]+,\d+", "made with a random salt"),
     "revision, alike": (r"\d+-[0-9a-f]{32}", "a digest of CouchDB's inner form of a document"),
@@ -59,7 +59,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "etag": (r"[0-9A-Z]{20,26}", "a digest of the answer"),
 }
 
-#: Values that vary by nature: (request, place in the body, why). Numbers stay numbers and text stays text.
+#: Values that vary by nature: (request, place in the body, why). Their types are compared.
 VARIES: list[tuple[str, str, str]] = [
     (r"GET /$", r"uuid", "the server's own"),
     (r"/_config$", r"couchdb\.uuid|chttpd_auth\.secret", "the server's own"),
@@ -72,14 +72,14 @@ VARIES: list[tuple[str, str, str]] = [
     (r"/_active_tasks$", r"\[\d+\]\.(started_on|updated_on)", "when it happened"),
 ]
 
-#: Where a list is a set to CouchDB: (request, place, why).
+#: Lists without a fixed order: (request, place, why).
 UNORDERED: list[tuple[str, str, str]] = [
     (r"/_shards$", r"shards\..+", "which copy comes first is chosen by a digest"),
     (r"/_scheduler/jobs$", r"jobs\[\d+\]\.history", "both entries carry the same second"),
     (r"open_revs=all$", r"", "in the order of revisions, which are digests"),
 ]
 
-#: What another version answers differently from the one this dialect is: file → [(request, place, why)].
+#: Differences of another version from the dialect's: file → [(request, place, why)].
 VERSION: dict[str, list[tuple[str, str, str]]] = {
     "couchdb-3.5.2.json": [
         (r"GET /$", r"version|git_sha", "the version itself"),
@@ -98,7 +98,7 @@ VERSION: dict[str, list[tuple[str, str, str]]] = {
     ],
 }
 
-#: Requests whose answer becomes what was recorded only after a while, and how long that may take.
+#: Requests that are repeated until the answer is as recorded, and the seconds that this may take.
 AWAITED = r"GET (/_scheduler/.*|/_active_tasks|/_replicator/one|/_membership|/_node/_local/_system)$"
 PATIENCE = 20.0
 
@@ -114,18 +114,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for name in FILES:
             for index, exchange in enumerate(load(name)):
                 request = exchange["request"]
-                # The file's name makes each value its own, or pytest would put the files' exchanges in one another's midst.
+                # The name of the file makes each value unique, or pytest would mix the exchanges of several files.
                 cases.append((name, (name, index)))
                 names.append(f"{name[8:-5]}-{index:03d}-{request['method']}-{request['path'][:60]}")
         metafunc.parametrize(("replay", "index"), cases, ids=names, indirect=["replay"], scope="module")
 
 
 class Mismatch(AssertionError):
-    """An answer is not what was recorded; says where."""
+    """An answer differs from the recorded one. The message says where."""
 
 
 class Replay:
-    """One file against one server: asks in order, remembers what stands for what, compares."""
+    """Replays one file against one server, and compares."""
 
     def __init__(self, name: str, server: embedded.Server) -> None:
         self.name = name
@@ -133,11 +133,11 @@ class Replay:
         self.server = server
         self.done = 0
         self._restarted = time.monotonic()
-        #: recorded text → the text that stands for it here
+        #: Recorded string → the string that takes its place here.
         self.known: dict[str, str] = {}
 
     def run(self, index: int) -> None:
-        """Replays one exchange and compares; those before it, if they were not asked for, are replayed unjudged."""
+        """Replays one exchange and compares it. Exchanges before it that are not selected are replayed without comparison."""
         while self.done < index:
             with contextlib.suppress(Mismatch):
                 self._step()
@@ -178,7 +178,7 @@ class Replay:
             connection.close()
 
     def _translate(self, text: str, address: str) -> str:
-        """A recorded request in this server's terms: its address, and the revisions and hashes it gave."""
+        """A recorded request with the host of this server, and the revisions and hashes that it returned."""
         text = text.replace(RECORDED_AT, address)
         return re.sub(
             r"-pbkdf2[^\"]+|\d+-[0-9a-f]{32}|[0-9a-f]{32,64}", lambda found: self.known.get(found[0], found[0]), text
@@ -198,19 +198,19 @@ class Replay:
         self.known.update(learned)
 
     def _home(self, body: Any, address: str) -> Any:
-        """An answer with this server's address put as it was recorded."""
+        """An answer with the recorded host in place of this server's."""
         return json.loads(json.dumps(body).replace(address, RECORDED_AT))
 
 
 class Comparison:
-    """Goes through a recorded answer and a given one side by side, and notes every difference that is not allowed."""
+    """Compares a recorded answer with a given one, and collects the differences that are not allowed."""
 
     def __init__(self, name: str, label: str, known: dict[str, str], learned: dict[str, str]) -> None:
         self.label = label
         self.known = known
         self.learned = learned
         self.problems: list[str] = []
-        #: How many seconds ago the server was asked to restart.
+        #: Seconds since the request to restart.
         self.since_restart = 0.0
         self._varies = self._places(VARIES)
         self._unordered = self._places(UNORDERED)
@@ -221,15 +221,15 @@ class Comparison:
 
     def headers(self, recorded: dict[str, str], given: dict[str, str], address: str) -> None:
         for name, value in recorded.items():
-            there = given.get(name)
-            if there is None:
+            answered = given.get(name)
+            if answered is None:
                 self.problems.append(f"header {name} is missing")
             elif name == "Set-Cookie":
-                self.value(name, cookie(value), cookie(there))
+                self.value(name, cookie(value), cookie(answered))
             elif name == "ETag":
-                self.value(name, value.strip('"'), there.strip('"'))
+                self.value(name, value.strip('"'), answered.strip('"'))
             else:
-                self.value(name, value, there.replace(address, RECORDED_AT))
+                self.value(name, value, answered.replace(address, RECORDED_AT))
 
     def value(self, place: str, recorded: Any, given: Any) -> None:
         if any(pattern.fullmatch(place) for pattern in self._version):
@@ -241,7 +241,7 @@ class Comparison:
         elif kind(recorded) != kind(given):
             self.problems.append(f"{place or 'body'}: recorded {recorded!r}, answered {given!r}")
         elif place == "uptime" and recorded == 0:
-            # It has just been started again.
+            # It has just restarted.
             if given > self.since_restart + 1:
                 self.problems.append(f"uptime: recorded 0, answered {given}")
         elif any(pattern.fullmatch(place) for pattern in self._varies):
@@ -259,7 +259,7 @@ class Comparison:
             elif key in recorded:
                 self.problems.append(f"{below} is missing, recorded {recorded[key]!r}")
             elif place != "message_queues":
-                # Which processes are registered is a matter of the moment: just after a start some are not there yet.
+                # Which processes are registered varies: some start later than others.
                 self.problems.append(f"{below} was not recorded, answered {given[key]!r}")
 
     def _list(self, place: str, recorded: list[Any], given: list[Any]) -> None:
@@ -273,11 +273,11 @@ class Comparison:
             self.value(f"{place}[{index}]", one, other)
 
     def _translated(self, text: str) -> str:
-        """A recorded text with what stands for its revisions here."""
+        """A recorded string with the revisions of this server."""
         return re.sub(r"\d+-[0-9a-f]{32}", lambda found: self.known.get(found[0], found[0]), text)
 
     def _alike(self, recorded: str, given: str) -> bool:
-        """Whether both have the same of the forms that have no fixed value."""
+        """Whether both strings have the same of the forms without a fixed value."""
         for name, (form, _why) in FORMS.items():
             if not re.fullmatch(form, recorded):
                 continue
@@ -296,24 +296,24 @@ class Comparison:
 
 
 def form_digits(name: str, text: str) -> str:
-    """What must be as long in both: the digits of hashes, of whatever else nothing."""
+    """The part whose length must be equal: the digits of hashes."""
     return re.sub(r"[^0-9a-f]", "", text) if name.startswith("hex") else ""
 
 
 def kind(value: Any) -> str:
-    """The JSON type: a whole number and a broken one are the same."""
+    """The JSON type; integers and floats are numbers."""
     if isinstance(value, bool) or value is None:
         return str(type(value))
     return "number" if isinstance(value, (int, float)) else type(value).__name__
 
 
 def cookie(header: str) -> dict[str, Any]:
-    """A Set-Cookie header: whether it holds a session, and its attributes."""
+    """A Set-Cookie header: whether it contains a session, and its attributes."""
     first, *attributes = header.split("; ")
     name, _equals, value = first.partition("=")
-    told: dict[str, Any] = dict(attribute.partition("=")[::2] for attribute in attributes)
-    told["Expires"] = bool(re.fullmatch(r"\w{3}, \d\d-\w{3}-\d{4} \d\d:\d\d:\d\d GMT", told.get("Expires", "")))
-    return {"name": name, "session": bool(value), **told}
+    found: dict[str, Any] = dict(attribute.partition("=")[::2] for attribute in attributes)
+    found["Expires"] = bool(re.fullmatch(r"\w{3}, \d\d-\w{3}-\d{4} \d\d:\d\d:\d\d GMT", found.get("Expires", "")))
+    return {"name": name, "session": bool(value), **found}
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +322,7 @@ def replay(request: pytest.FixtureRequest) -> Iterator[Replay]:
     dialect, nodes = FILES[name]
     with embedded.server(dialect=dialect, nodes=nodes, admin=f"{USERNAME}:{PASSWORD}") as server:
         if nodes == 1:
-            # The recordings began some seconds after the start, so that a restart shows in the uptime.
+            # The recordings began some seconds after the start, so that the uptime shows a restart.
             time.sleep(2.5)
         yield Replay(name, server)
 

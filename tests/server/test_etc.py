@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
-"""The embedded server started from an etc directory: what it reads and writes there, and nodes that are processes of their own."""
+"""The embedded server with an etc directory: what it reads and writes, and nodes in separate processes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Daemon:
         return self._process.returncode, said
 
     def refusal(self) -> str:
-        """What a server says that does not start."""
+        """The output of a server that does not start."""
         command = [sys.executable, str(RUN), "--etc", str(self.etc)]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=READY, check=False
@@ -120,7 +120,7 @@ def test_the_files_are_read_in_couchdbs_order(daemon):
     assert daemon.ask("GET", "/_node/_local") == {"name": "couchdb@127.0.0.1"}
 
 
-def test_what_is_set_goes_to_the_last_file_and_leaves_the_rest_of_it(daemon):
+def test_settings_go_to_the_last_file_and_keep_its_other_lines(daemon):
     daemon.last.write_text("; CouchDB's own\n[log]\nlevel = info\n; to stay\n\n[chttpd]\nmax_http_request_size = 1\n")
     daemon.last.chmod(0o640)
     before = (daemon.etc / "local.d/10-admins.ini").read_text()
@@ -150,7 +150,7 @@ def test_a_plain_password_is_hashed_into_the_last_file(daemon):
     assert daemon.last.read_text() == first
 
 
-def test_it_stops_in_peace_and_keeps_what_it_had(daemon):
+def test_it_stops_cleanly_and_keeps_its_data(daemon):
     daemon.start()
     assert daemon.ask("PUT", "/kept") == {"ok": True}
     assert daemon.ask("PUT", "/kept/doc", {"a": 1})["ok"]
@@ -161,7 +161,7 @@ def test_it_stops_in_peace_and_keeps_what_it_had(daemon):
     assert daemon.ask("GET", "/kept/doc")["a"] == 1
 
 
-def test_it_logs_to_the_file_that_is_set_and_else_to_its_standard_error(daemon, tmp_path):
+def test_it_logs_to_the_file_in_the_settings_or_to_standard_error(daemon, tmp_path):
     daemon.start()
     assert "Time to relax" in daemon.stop()[1]
     log = tmp_path / "log/couchdb.log"
@@ -171,7 +171,7 @@ def test_it_logs_to_the_file_that_is_set_and_else_to_its_standard_error(daemon, 
     assert log.read_text().count("Time to relax") == 1
 
 
-def test_a_single_node_makes_its_databases(daemon):
+def test_a_single_node_creates_the_system_databases(daemon):
     daemon.write("local.ini", "[couchdb]\nsingle_node = true\n")
     daemon.start()
     assert daemon.ask("GET", "/_all_dbs") == ["_replicator", "_users"]
@@ -186,12 +186,12 @@ def test_a_single_node_makes_its_databases(daemon):
         ("vm.args", "-setcookie crumbs\n", "-name must be NAME@HOST"),
     ],
 )
-def test_it_does_not_start_as_couchdb_would_not(daemon, name, text, said):
+def test_what_keeps_it_from_starting(daemon, name, text, said):
     daemon.write(name, text)
     assert said in daemon.refusal()
 
 
-def test_etc_says_all_of_it(daemon):
+def test_etc_excludes_other_options(daemon):
     done = subprocess.run(
         [sys.executable, str(RUN), "--etc", str(daemon.etc), "--admin", "a:b"],
         capture_output=True,
@@ -204,10 +204,10 @@ def test_etc_says_all_of_it(daemon):
 
 
 def until(true: Any) -> None:
-    """Wait until something is true that takes other nodes to hear of it."""
+    """Wait until other nodes know of a change."""
     deadline = time.monotonic() + SPREAD
     while not true():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
 
 
@@ -243,7 +243,7 @@ def join(nodes: list[Daemon]) -> None:
     until(lambda: all(members(node) == (names, names) for node in nodes))
 
 
-def test_nodes_in_processes_of_their_own_become_a_cluster(three):
+def test_nodes_in_separate_processes_become_a_cluster(three):
     join(three)
     one, two, other = three
     assert one.ask("POST", "/_cluster_setup", {"action": "finish_cluster"}) == {"ok": True}
@@ -261,7 +261,7 @@ def test_nodes_in_processes_of_their_own_become_a_cluster(three):
     assert one.ask("GET", "/shared")["error"] == "not_found"
 
 
-def test_a_node_is_asked_through_another_one(three):
+def test_a_node_is_reached_through_another_one(three):
     join(three)
     one, _two, other = three
     assert one.ask("PUT", f"/_node/{other.name}/_config/log/level", "error") == ""
@@ -270,12 +270,12 @@ def test_a_node_is_asked_through_another_one(three):
     assert one.ask("GET", "/_node/couchdb@127.0.1.9")["reason"] == "no such node: couchdb@127.0.1.9"
 
 
-def test_a_cluster_outlives_a_node_and_takes_it_back(three):
+def test_a_cluster_survives_the_loss_of_a_node(three):
     join(three)
     one, two, other = three
     assert two.ask("PUT", "/kept?q=1") == {"ok": True}
     assert two.ask("PUT", "/kept/before", {})["ok"]
-    # The others copy what is written within a second or so, which nothing tells.
+    # The other nodes copy writes within about a second, and nothing reports it.
     time.sleep(5)
     two.stop()
     until(lambda: members(one)[0] == [one.name, other.name])
@@ -289,7 +289,7 @@ def test_a_cluster_outlives_a_node_and_takes_it_back(three):
     until(lambda: two.ask("GET", "/kept/meanwhile").get("_id") == "meanwhile")
 
 
-def test_a_node_that_was_put_out_is_told_nothing_any_more(three):
+def test_a_removed_node_gets_no_more_changes(three):
     join(three)
     one, two, other = three
     rev = one.ask("GET", f"/_node/_local/_nodes/{other.name}")["_rev"]
@@ -301,7 +301,7 @@ def test_a_node_that_was_put_out_is_told_nothing_any_more(three):
     assert len(members(other)[1]) == 3
 
 
-def test_shards_move_by_the_document_that_says_where_they_are(three):
+def test_shard_maps_can_be_changed(three):
     join(three)
     one, two, other = three
     assert one.ask("PUT", "/moved?n=2&q=1") == {"ok": True}
@@ -316,7 +316,7 @@ def test_shards_move_by_the_document_that_says_where_they_are(three):
     assert two.ask("GET", "/_node/_local/_dbs/moved")["by_node"].keys() == set(now)
 
 
-def test_another_cookie_lets_nobody_in(three, tmp_path):
+def test_another_cookie_is_rejected(three, tmp_path):
     one, two, _other = three
     shutil.rmtree(two.etc)
     port, distribution = int(one.url.rsplit(":", 1)[1]), int((one.etc / "vm.args").read_text().split()[-1])

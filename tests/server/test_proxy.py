@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""The proxy does what its faults say, at the request that they are armed for, and nothing to the others."""
+"""The proxy applies a fault to the request that it is armed for, and to no other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELD = json.dumps({"filler": "x" * 200}).encode()
 
 
 class Plain(http.server.BaseHTTPRequestHandler):
-    """A server that answers all requests alike."""
+    """A server with the same answer to all requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -38,12 +38,12 @@ class Plain(http.server.BaseHTTPRequestHandler):
     do_GET = do_PUT = answer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def between() -> Iterator[proxy.Proxy]:
-    """A proxy before a plain server."""
+    """A proxy in front of a plain server."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Plain) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -55,7 +55,7 @@ def between() -> Iterator[proxy.Proxy]:
 
 
 def ask(between: proxy.Proxy) -> str:
-    """Send one request on a new connection, and tell in a word what came of it."""
+    """Send one request on a new connection, and return the outcome in a word."""
     connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=10)
     try:
         connection.request("PUT", "/x", b"{}")
@@ -70,7 +70,7 @@ def ask(between: proxy.Proxy) -> str:
     return f"{response.status} {'as it is' if content == HELD else 'otherwise'}"
 
 
-# What is seen of a fault, and whether the server got the request.
+# The outcome of each fault, and whether the server got the request.
 SEEN = {
     "refused": ("refused", False),
     "reset before": ("ConnectionResetError", False),
@@ -108,7 +108,7 @@ def test_a_fault_happens_at_its_request(name: str, between: proxy.Proxy) -> None
 
 
 @pytest.mark.parametrize("name", [name for name, fault in proxy.FAULTS.items() if fault.always])
-def test_a_fault_that_stays_ends_when_it_is_disarmed(name: str, between: proxy.Proxy) -> None:
+def test_a_lasting_fault_ends_when_it_is_disarmed(name: str, between: proxy.Proxy) -> None:
     between.arm(proxy.FAULTS[name], at=2)
     first, *others = [ask(between) for _number in range(4)]
     assert first == "200 as it is"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""For every module a task that changes something, what is there before it, and what proves that it is done."""
+"""For each module a task that changes something, the state before it, and the proof that it succeeded."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def _nothing(couch: Couch) -> None:
 class Case:
     """A task of a module.
 
-    ``before(couch)`` makes the server what it is before the task, whatever it is. ``proof(couch)`` gives what the
-    task declares as the server holds it, which must be ``proved`` then. ``named`` is the beginning of each place of a
-    snapshot that the task may change, for settings without the node. ``returns`` are the names of what a good run
-    returns. ``always`` marks a task that does it again each time. ``patience`` is how many seconds it may wait by its
-    own options, beside those of the connection.
+    ``before(couch)`` brings the server into the state before the task. ``proof(couch)`` reads from the server what the
+    task declares; it must be ``proved`` afterwards. ``named`` lists the prefixes of the entries in a snapshot that the task
+    may change, for settings without the node. ``returns`` are the return values of a successful run. ``always`` marks a
+    task that reports a change each time. ``patience`` is how many seconds the task may wait by its own options, in
+    addition to those of the connection.
     """
 
     module: str
@@ -78,7 +78,7 @@ def _databases_proof(couch: Couch) -> Any:
     return parts, (couch.document(_OLD, "kept") or {}).get("value")
 
 
-def _databases_there(couch: Couch) -> None:
+def _databases_exist(couch: Couch) -> None:
     for name in (_NEW, _OLD):
         couch.create(name)
 
@@ -135,7 +135,7 @@ def _documents_proof(couch: Couch) -> Any:
     return [{name: value for name, value in document.items() if name != "_rev"} for document in found]
 
 
-def _documents_there(couch: Couch) -> None:
+def _documents_exist(couch: Couch) -> None:
     _documents_before(couch)
     couch.put(_DOCUMENTS, "new", {"value": 1})
 
@@ -159,7 +159,7 @@ def _index_proof(couch: Couch) -> Any:
 # couchdb_replication
 
 _REPLICATION = f"{PREFIX}_replication"
-# Nothing listens there: the replication is declared, and tried again and again by the server.
+# Nothing listens there: the server retries the replication.
 _SOURCE, _TARGET = "http://127.0.0.1:9/source/", "http://127.0.0.1:9/target/"
 
 
@@ -210,7 +210,7 @@ CASES: list[Case] = [
     Case(
         "couchdb_database",
         {"name": [_NEW, _OLD], "state": "absent"},
-        before=_databases_there,
+        before=_databases_exist,
         proof=lambda couch: [couch.ask("GET", name)[0] for name in (_NEW, _OLD)],
         proved=[404, 404],
         named=(f"db/{_NEW}", f"db/{_OLD}"),
@@ -258,7 +258,7 @@ CASES: list[Case] = [
     Case(
         "couchdb_document",
         {"database": _DOCUMENTS, "ids": ["new", "changed"], "state": "absent"},
-        before=_documents_there,
+        before=_documents_exist,
         proof=lambda couch: [couch.document(_DOCUMENTS, docid) for docid in ("new", "changed")],
         proved=[None, None],
         named=tuple(f"db/{_DOCUMENTS}/{docid}" for docid in ("new", "changed")),
@@ -319,7 +319,7 @@ CASES: list[Case] = [
         patience=30,
     ),
 ]
-"""Every module of the action group has a row; test_faults.py fails when one hasn't."""
+"""Each module of the action group has a row; test_faults.py fails if one has none."""
 
 MAY_BE_DONE_TWICE = (r"PUT .*/_config/[^/]+/[^/]+", r"PUT /[^/]+/_security", r"PUT /[^/]+/_revs_limit")
-"""What sets a value, whatever it was: doing it twice is doing it once."""
+"""Requests that set a value, so that sending them twice has the same effect as once."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""What the tests of trust are given: a server with bystanders on it, and a proxy before it that can do harm.
+"""Fixtures of the trust tests: a server with bystanders, and a proxy in front of it that causes faults.
 
-They run on the embedded server, and on the one that COUCHDB_URL names, with COUCHDB_USERNAME and COUCHDB_PASSWORD,
-when it is set. With ``--soak`` they run whole, else a sample that is always the same.
+They run on the embedded server and, if COUCHDB_URL is set, on that server with COUCHDB_USERNAME and COUCHDB_PASSWORD.
+With ``--soak`` all cases run, else a fixed sample.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ import proxy
 from couch import Couch
 from tally import TRIED
 
-# Read once: tests change the environment, and no module is to find a login there.
+# Read once: tests change the environment, and no module must find a login there.
 GIVEN = {name: os.environ.pop(f"COUCHDB_{name.upper()}", None) for name in ("url", "username", "password")}
 
 ADMIN = "admin:couchpy trust @ 1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the whole be asked for."""
+    """Add the option --soak."""
     parser.addoption("--soak", action="store_true", help="run the whole matrix of faults, not a sample of it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Some tests take longer than others."""
+    """Register the marker timeout."""
     config.addinivalue_line("markers", "timeout(seconds): how long a test may take, for pytest-timeout if it is there")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how much was tried."""
+    """Report how many cases were tried."""
     for what, count in TRIED.items():
         terminalreporter.write_line(f"{count} {what}")
 
 
 @pytest.fixture(scope="session")
 def whole(request: pytest.FixtureRequest) -> bool:
-    """Whether all is to be run, not a sample."""
+    """Whether to run all cases, not a sample."""
     return bool(request.config.getoption("--soak"))
 
 
 @pytest.fixture(scope="session", params=["embedded", *(["COUCHDB_URL"] if GIVEN["url"] else [])])
 def couch(request: pytest.FixtureRequest) -> Iterator[Couch]:
-    """A running server that holds what no task names."""
+    """A running server with bystanders: databases, settings and users that no task names."""
     with contextlib.ExitStack() as stack:
         if request.param == "embedded":
             server = stack.enter_context(embedded.server(dialect="3", admin=ADMIN))
@@ -69,14 +69,14 @@ def couch(request: pytest.FixtureRequest) -> Iterator[Couch]:
 
 @pytest.fixture(scope="session")
 def elsewhere() -> Iterator[proxy.Proxy]:
-    """A server that nobody named: to what reaches it, somebody was led."""
+    """A server that no task names: a request that reaches it followed a redirect."""
     with proxy.Proxy() as strange:
         yield strange
 
 
 @pytest.fixture(scope="session")
 def between(couch: Couch, elsewhere: proxy.Proxy) -> Iterator[proxy.Proxy]:
-    """The server behind an address where things go wrong."""
+    """A proxy in front of the server, which causes faults."""
     with proxy.Proxy(couch.url) as standing:
         standing.elsewhere = elsewhere.url
         yield standing

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""A server as the tests see it, by other means than the collection's: what it holds, and the bystanders on it.
+"""A server as the tests see it, without using the collection: its content, and the bystanders on it.
 
 Bystanders are what no task names. Whatever a task meets, they must stay as they are.
 """
@@ -20,12 +20,12 @@ PREFIX = "couchpy_trust"
 BYSTANDER = f"{PREFIX}_bystander"
 DOCUMENTS = 25
 
-# Hashes are made here and by the server; ten rounds are enough for passwords that are no secret.
+# Ten iterations are enough for passwords that are no secret, here and on the server.
 ITERATIONS = "10"
 
 
 class Couch:
-    """A CouchDB 3: ``ask`` it as its admin, see all it holds in a ``snapshot``."""
+    """A CouchDB 3: ``ask`` sends requests as its admin, ``snapshot`` returns its whole content."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self.url = url
@@ -37,13 +37,13 @@ class Couch:
 
     @property
     def login(self) -> dict[str, Any]:
-        """The options with which every module logs in."""
+        """The options to log in with, for all modules."""
         return {"login_user": self.username, "login_password": self.password}
 
     def ask(
         self, method: str, *path: str, query: str = "", body: Any = None, login: tuple[str, str] | None = None
     ) -> tuple[int, Any]:
-        """One request, as the admin or as somebody else: the status and the JSON of the answer.
+        """Send one request, as the admin or another user. Returns the status and the JSON of the answer.
 
         ``path`` is a sequence of parts, not yet encoded.
         """
@@ -60,7 +60,7 @@ class Couch:
                 content = response.read()
                 return response.status, json.loads(content) if content else None
             except (http.client.HTTPException, OSError):
-                # It had been idle for too long, or the server was restarted.
+                # The server closed the idle connection, or restarted.
                 self._local.connection.close()
                 if not again:
                     raise
@@ -85,15 +85,15 @@ class Couch:
                     raise
             time.sleep(0.05)
 
-    # What it holds
+    # Content
 
     def setting(self, section: str, key: str) -> str | None:
-        """A setting of the first node, None when there is none."""
+        """A setting of the first node, or None."""
         status, value = self.ask("GET", "_node", self.nodes[0], "_config", section, key)
         return value if status == 200 else None
 
     def set(self, section: str, key: str, value: str | None) -> None:
-        """Set a setting of each node, or delete it with None."""
+        """Set a setting on each node; None deletes it."""
         for node in self.nodes:
             if value is None:
                 self.ask("DELETE", "_node", node, "_config", section, key)
@@ -101,14 +101,14 @@ class Couch:
                 assert self.ask("PUT", "_node", node, "_config", section, key, body=value)[0] == 200
 
     def document(self, database: str, docid: str) -> dict[str, Any] | None:
-        """A document, None when there is none."""
+        """A document, or None."""
         status, document = (
             self.ask("GET", database, *docid.split("/", 1)) if docid[0] == "_" else self.ask("GET", database, docid)
         )
         return document if status == 200 else None
 
     def put(self, database: str, docid: str, fields: dict[str, Any] | None) -> None:
-        """Make a document what is given, or delete it with None, whatever it is now."""
+        """Write a document, whatever it is now; None deletes it."""
         held = self.document(database, docid)
         if fields == (held and {name: value for name, value in held.items() if name not in ("_id", "_rev")}):
             return
@@ -118,22 +118,22 @@ class Couch:
         assert "error" not in rows[0], rows
 
     def create(self, database: str) -> None:
-        """Create a database, if it is not there."""
+        """Create a database unless it exists."""
         assert self.ask("PUT", database)[0] in (201, 202, 412)
 
     def delete(self, database: str) -> None:
-        """Delete a database, if it is there."""
+        """Delete a database if it exists."""
         assert self.ask("DELETE", database)[0] in (200, 202, 404)
 
     def snapshot(self) -> dict[str, Any]:
-        """All it holds: ``db/NAME``, ``db/NAME/_security``, ``db/NAME/_revs_limit``, ``db/NAME/DOCID``, ``config/SECTION/KEY/NODE``."""
+        """Its content: ``db/NAME``, ``db/NAME/_security``, ``db/NAME/_revs_limit``, ``db/NAME/DOCID``, ``config/SECTION/KEY/NODE``."""
         found: dict[str, Any] = {}
         for name in self.ask("GET", "_all_dbs")[1]:
             place = f"db/{name}"
             found[place] = True
             for part in ("_security", "_revs_limit"):
                 found[f"{place}/{part}"] = self.ask("GET", name, part)[1]
-            # What changes where is written down there by CouchDB itself.
+            # CouchDB writes into it itself.
             documents = {"rows": []} if name == "_global_changes" else self._documents(name)
             for row in documents["rows"]:
                 found[f"{place}/{row['id']}"] = row["doc"]
@@ -146,7 +146,7 @@ class Couch:
         rows: dict[str, Any] = self.ask("GET", database, "_all_docs", query="include_docs=true")[1]
         return rows
 
-    # Those who stand by
+    # Bystanders
 
     def add_bystanders(self) -> None:
         """Add what no task names: a database with documents, a setting, an admin, a user."""
@@ -164,7 +164,7 @@ class Couch:
         assert self.ask("PUT", BYSTANDER, "_revs_limit", body=77)[0] == 200
 
     def remove_bystanders(self) -> None:
-        """Take away all that these tests added."""
+        """Remove everything that these tests added."""
         for name in self.ask("GET", "_all_dbs")[1]:
             if name.startswith(PREFIX):
                 self.delete(name)

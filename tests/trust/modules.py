@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""Runs a module as Ansible does, from its options to the JSON it prints, here in this process or in one of its own.
+"""Runs a module as Ansible does, from its options to the JSON that it prints, in this process or in a separate one.
 
 Run as a script it is that process: it reads the module's name and options, waits for a line, and tells how it ended.
 """
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """What it said of its failure."""
+        """Its error message."""
         return str(self.result.get("msg", ""))
 
 
@@ -64,9 +64,9 @@ def run(
     }
     given = {**internal, **options}
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
-    # ansible-core 2.19 and later want to know how the options are written.
+    # ansible-core 2.19 and later need the format of the options.
     basic._ANSIBLE_PROFILE = "legacy"
-    # They are kept for the life of a process, which is that of one module.
+    # Ansible caches them for the life of the process, which is that of one module.
     warnings._global_warnings.clear()
     main = importlib.import_module(f"{COLLECTION}.plugins.modules.{module}").main
     ended = Run()
@@ -90,7 +90,7 @@ def run(
 def processes(
     count: int, module: str, options: dict[str, Any], **environment: str
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """So many processes, each about to run the module: they begin with ``begin()``."""
+    """Start processes that wait for ``begin()`` to run the module."""
     import os
 
     import tree
@@ -129,7 +129,7 @@ def begin(process: subprocess.Popen[str]) -> None:
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 60) -> Run:
-    """How the module of a process ended."""
+    """The run of the module in a process."""
     output, _nothing = process.communicate(timeout=seconds)
     return Run(**json.loads(output))
 

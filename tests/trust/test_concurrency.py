@@ -28,7 +28,7 @@ CHANGING = [case for case in CASES if case.named]
 
 
 def conflict(message: str) -> bool:
-    """Whether an error says that somebody else was faster."""
+    """Whether an error means that another run was faster."""
     return any(word in message for word in ("409", "412", "conflict", "404", "not_found", "file_exists"))
 
 
@@ -77,7 +77,7 @@ PLAY = f"""\
 
 @pytest.mark.timeout(300)
 def test_ten_runs_of_a_play_at_once_lose_no_document(couch: Couch, tmp_path: Path) -> None:
-    """Users are documents: all that the play declares are there afterwards, each once, and those that were there stay."""
+    """Users are documents: all that the play declares exist afterwards, each once, and earlier ones stay."""
     couch.delete(f"{PREFIX}_play")
     there = [
         {
@@ -121,6 +121,6 @@ def test_ten_runs_of_a_play_at_once_lose_no_document(couch: Couch, tmp_path: Pat
     held = {row["id"]: row["value"]["rev"] for row in couch.ask("GET", "_users", "_all_docs")[1]["rows"]}
     for kind in ("play", "there"):
         wanted = {f"org.couchdb.user:{PREFIX}_{kind}{number}" for number in range(DOCUMENTS)}
-        # Each was written once: who came second found it as it should be.
+        # Each was written once: the other runs found it as declared.
         assert {docid for docid, rev in held.items() if docid in wanted and rev.startswith("1-")} == wanted
     assert couch.ask("GET", f"{PREFIX}_play", "_revs_limit") == (200, 50)

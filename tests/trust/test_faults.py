@@ -3,8 +3,8 @@
 
 """The fault matrix: every module, each fault of the proxy at each of its requests in turn.
 
-A module that meets a fault either does what it is asked or says in one message what happened; it doesn't hang; it
-does nothing twice; a second run without the fault leaves exactly what is declared; and nothing else is touched.
+A module that meets a fault either succeeds or reports in one message what happened; it does not hang; it does nothing
+twice; a second run without the fault leads to the declared state; and nothing else changes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tally import TRIED
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Seconds for one request where answers come, and where they don't.
+# Timeouts in seconds, for faults with an answer and for those without.
 TIMEOUT = 20.0
 SHORT_TIMEOUT = 0.5
-# Seconds after which a node that was asked to restart has gone down.
+# Seconds after which a node is down for a restart.
 AFTERMATH = 0.5
 
-# What a run takes beyond waiting for answers, on a machine that has other work.
+# Seconds that a run may take in addition to waiting for answers, on a busy machine.
 SLACK = 5.0
 
 LONGEST_PAUSE = 0.1
@@ -45,7 +45,7 @@ READING_POSTS = ("_all_docs", "_bulk_get", "_dbs_info", "_find")
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short pauses between tries, and timeouts below a second."""
+    """Short pauses between retries, and timeouts below a second."""
     pause = types.SimpleNamespace(
         monotonic=time.monotonic, time=time.time, sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE))
     )
@@ -68,7 +68,7 @@ def test_every_module_is_in_the_matrix() -> None:
 
 
 def chosen(number: int, case: int, requests: int, whole: bool) -> Iterator[int]:
-    """At which of its requests a case meets the fault of this number: at all of them, or in a sample at one or none."""
+    """The requests of a case at which the fault with this number occurs: all of them, or in a sample one or none."""
     if whole:
         yield from range(1, requests + 1)
     elif (number + case) % 4 == 0:
@@ -77,7 +77,7 @@ def chosen(number: int, case: int, requests: int, whole: bool) -> Iterator[int]:
 
 @dataclass
 class Usual:
-    """A case where all goes well: how many requests it takes, and what else the server holds."""
+    """A run without faults: how many requests it takes, and what else is on the server."""
 
     requests: int
     untouched: dict[str, Any]
@@ -85,7 +85,7 @@ class Usual:
 
 @pytest.fixture(scope="module")
 def known(couch: Couch) -> dict[int, Usual]:
-    """The usual way of each case that was run on a server, by its place in CASES."""
+    """The run without faults of each case, by its place in CASES."""
     return {}
 
 
@@ -109,14 +109,14 @@ def test_a_fault_does_no_harm(
         TRIED["fault cases"] += 1
         try:
             meet(case, fault, at, couch, between)
-            assert elsewhere.journal() == [], "somebody was led astray"
+            assert elsewhere.journal() == [], "a request followed a redirect"
             assert unnamed(couch.snapshot(), case) == untouched
         except AssertionError as error:
             raise AssertionError(f"{case} meets {fault!r} at request {at} of {requests}: {error}") from error
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_refused_login_is_told_and_does_nothing(case: Case, couch: Couch, between: proxy.Proxy) -> None:
+def test_a_refused_login_is_reported_and_changes_nothing(case: Case, couch: Couch, between: proxy.Proxy) -> None:
     case.before(couch)
     before = couch.snapshot()
     between.disarm()
@@ -132,7 +132,7 @@ def test_a_refused_login_is_told_and_does_nothing(case: Case, couch: Couch, betw
 
 
 def usual(case: Case, couch: Couch, between: proxy.Proxy) -> Usual:
-    """Run a case where all goes well."""
+    """Run a case without faults."""
     case.before(couch)
     between.disarm()
     run = modules.run(case.module, case.given(couch, url=between.url))
@@ -143,7 +143,7 @@ def usual(case: Case, couch: Couch, between: proxy.Proxy) -> Usual:
 
 
 def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> None:
-    """Let a case meet a fault at a request, and then run it again without."""
+    """Run a case with a fault at a request, and then again without."""
     fault = proxy.FAULTS[name]
     case.before(couch)
     timeout = SHORT_TIMEOUT if fault.late else TIMEOUT
@@ -161,10 +161,10 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
     if any(writes(request) and (request.forwarded or 500) < 300 for request in passed):
         assert met.result["changed"] or met.result["changes_unsure"], met.result
     if not met.failed and not fault.plausible:
-        assert case.proof(couch) == case.proved, "it said that all was well"
+        assert case.proof(couch) == case.proved, "it reported success"
 
     if case.always and met.failed:
-        # It asked for something that goes on without it: CouchDB answers, and then restarts.
+        # CouchDB answers a request to restart first, and restarts then.
         time.sleep(AFTERMATH)
         couch.wait()
     again = modules.run(case.module, case.given(couch, url=between.url))
@@ -176,12 +176,12 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
 
 
 def done_well(run: modules.Run, case: Case) -> bool:
-    """Whether a run ended well, with all that such a run returns."""
+    """Whether a run succeeded and returned all that it should."""
     return not run.crash and not run.failed and set(case.returns) <= set(run.result)
 
 
 def assert_one_message(run: modules.Run, case: Case, couch: Couch, between: proxy.Proxy) -> None:
-    """A failure is told in one line that says where, and shows neither a traceback nor a password."""
+    """A failure is reported in one line with the URL, without a traceback and without a password."""
     assert run.result, run.output
     assert [text for text in texts(run.result) if couch.password in text] == []
     if not run.failed:
@@ -193,7 +193,7 @@ def assert_one_message(run: modules.Run, case: Case, couch: Couch, between: prox
 
 
 def done_twice(passed: list[proxy.Request]) -> list[str]:
-    """What reached the server more than once, and must not."""
+    """Requests that reached the server more than once, and must not."""
     counted = Counter((str(request), request.body) for request in passed if writes(request) and request.forwarded)
     return [
         what
@@ -203,12 +203,12 @@ def done_twice(passed: list[proxy.Request]) -> list[str]:
 
 
 def unnamed(snapshot: dict[str, Any], case: Case) -> dict[str, Any]:
-    """What the server holds, without what a case names."""
+    """A snapshot without the entries that a case names."""
     return {place: held for place, held in snapshot.items() if not place.startswith(case.named)}
 
 
 def texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value, but for the names of fields."""
+    """All strings in a JSON value, except names of fields."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

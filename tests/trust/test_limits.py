@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""A server with ten thousand databases: how much memory, how many requests and how long it takes to look at them."""
+"""A server with ten thousand databases: the memory, requests and time to read them."""
 
 from __future__ import annotations
 

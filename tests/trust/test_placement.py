@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The placement of shards: made-up clusters, on which every plan keeps what is promised of it."""
+"""The placement of shards: on generated clusters, each plan keeps its promises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RANGES = {
 
 @st.composite
 def clusters(draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: bool = True) -> Any:
-    """Nodes, the maps of some databases, and what is wanted of them, which the members can have.
+    """Nodes, the shard maps of some databases, and a placement that the members allow.
 
     Some nodes are down or gone, and some copies are still to be filled, as after a move that was killed.
     """
@@ -72,7 +72,7 @@ def clusters(draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: boo
 
 
 class Watcher:
-    """Follows the steps with sets of its own, and fails as soon as one breaks a promise."""
+    """Applies the steps to a model, and fails if one breaks a promise."""
 
     def __init__(self, maps: dict[str, Map], members: list[Member], numbers: dict[Any, int]) -> None:
         self.numbers = numbers
@@ -142,7 +142,7 @@ def test_each_step_keeps_copies_and_majorities(cluster: Any) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(clusters(), st.data())
-def test_a_plan_that_was_killed_anywhere_is_taken_up_and_ends_the_same(cluster: Any, data: Any) -> None:
+def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data: Any) -> None:
     maps, members, wanted = cluster
     _target, moves = planned(maps, members, wanted)
     assume(moves.steps and not moves.blocked)
@@ -150,7 +150,7 @@ def test_a_plan_that_was_killed_anywhere_is_taken_up_and_ends_the_same(cluster: 
     watcher = Watcher(maps, members, numbers(maps, wanted))
     for step in moves.steps[:killed]:
         watcher.take(step)
-    # What the cluster says then.
+    # The state of the cluster then.
     left = {
         name: Map(
             name,
@@ -203,7 +203,7 @@ def test_a_placement_has_the_copies_in_their_zones_and_balanced(cluster: Any) ->
 
 
 def fewest(maps: dict[str, Map], wanted: Wanted) -> int:
-    """The fewest copies that must be made, by trying every placement."""
+    """The smallest number of new copies, by trying every placement."""
     ranges = [(frozenset(nodes), wanted.number(m)) for m in maps.values() for nodes in m.ranges.values()]
     names = sorted(wanted.members)
     best = {tuple([0] * len(names)): 0}
@@ -229,7 +229,7 @@ def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(clusters())
-def test_what_is_as_wanted_stays(cluster: Any) -> None:
+def test_a_placement_as_desired_stays(cluster: Any) -> None:
     maps, members, wanted = cluster
     target = shards.place(maps, members, wanted)
     there = {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""A few of the faults met by ansible-playbook itself: what its users see of them."""
+"""Some of the faults with ansible-playbook itself: what its users see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import tree
 from couch import PREFIX, Couch
 
-# The fault, at which request it is met, and whether the task fails.
+# The fault, the request at which it occurs, and whether the task fails.
 MET = [
     ("reset after", 4, True),
     ("503 always", 2, True),
@@ -105,6 +105,6 @@ def test_what_users_see_of_a_fault(couch: Couch, elsewhere: proxy.Proxy, tmp_pat
         else:
             assert document is not None
         if fault == "reset after":
-            # It was written, and the task says that it can't know.
+            # It was written, and the task reports that it can't know.
             assert document is not None
             assert result["changes_unsure"] == [f"create user {user}"]

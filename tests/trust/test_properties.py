@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""What holds for any input, tried with many that hypothesis makes up.
+"""Properties that hold for any input, tested with generated inputs.
 
 Whatever CouchDB can hold survives a round: set it, read it, set it again is ok. All else is refused before a request.
 Hashes are parsed as they are printed. No secret comes out of what masks it, wherever it stands.
@@ -36,7 +36,7 @@ from tally import TRIED
 
 CONTRACT = Path(__file__).resolve().parents[1] / "server" / "contract"
 
-# The same examples each time: a test that fails today must not pass tomorrow.
+# The same examples each time, so that a failing test keeps failing.
 PURE = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 LIVE = settings(
     max_examples=15,
@@ -63,7 +63,7 @@ json_values = st.recursive(
 
 
 def round_of(module: str, options: dict[str, Any], couch: Couch, between: proxy.Proxy) -> bool:
-    """Run a task, and again. Whether it was accepted; then the second run was ok. Otherwise nothing was sent."""
+    """Run a task twice. Returns whether it was accepted: then the second run changed nothing, else nothing was sent."""
     TRIED["made-up tasks"] += 1
     connection = {**couch.login, "url": between.url}
     between.disarm()
@@ -223,7 +223,7 @@ def test_a_hash_is_parsed_as_it_is_printed(password: str, other: str, prf: str, 
     assert hashes.parse(str(made)) == made
     assert hashes.parse_user(made.user_fields()) == made
     assert hashes.verify(password, made)
-    # HMAC fills a short key with zeros: a password and the same with zeros after it are one.
+    # HMAC pads a short key with zeros: a password with trailing zeros is the same.
     assume(password.rstrip("\0") != other.rstrip("\0"))
     assert not hashes.verify(other, made)
 
@@ -248,7 +248,7 @@ RECORDED = [
 
 
 def recorded_hashes() -> list[tuple[str, str]]:
-    """Each admin's plain password that was put to a real CouchDB, with the hash that it was next seen with."""
+    """Each plain password of an admin that was set on a real CouchDB, with the hash that was read next."""
     found = []
     for recording, _name in RECORDED:
         plain: dict[str, str] = {}
@@ -276,20 +276,20 @@ def test_verify_agrees_with_what_couchdb_recorded() -> None:
 
 # Masking
 
-# Long enough, and in letters that nothing else here has: found again, it can only be the secret.
+# Long enough and unique here: if it is found, it is the secret.
 cores = st.text(st.sampled_from("QXZJKW789"), min_size=8, max_size=16)
 ends = st.text(st.sampled_from("ab:@/%#?é \"'<>&=+;,"), max_size=4)
 
 
 @st.composite
 def secrets(draw: st.DrawFn) -> tuple[str, str]:
-    """A secret with a core that would be seen wherever it went, and that core."""
+    """A secret with a part that can be recognised, and that part."""
     core = draw(cores)
     return draw(ends) + core + draw(ends), core
 
 
 def refusal_of(url: str) -> str:
-    """What is said of an address that is refused."""
+    """The error for a URL that is refused."""
     try:
         split_url(url)
     except errors.InvalidInput as error:
@@ -303,7 +303,7 @@ def refusal_of(url: str) -> str:
     user=st.sampled_from(["", "user", "us%40er"]),
     where=st.sampled_from(["host", "host:5984", "[::1]:5984"]),
 )
-def test_no_secret_of_an_address_is_shown(secret: tuple[str, str], user: str, where: str) -> None:
+def test_no_secret_of_a_url_is_shown(secret: tuple[str, str], user: str, where: str) -> None:
     text, core = secret
     for password in (text, quote(text, safe="")):
         url = f"http://{user}:{password}@{where}/path"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""TLS and proxies: who is trusted, who is let in, and what is warned of."""
+"""TLS and proxies: trusted certificates, client certificates, and warnings."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ TRUSTED = {"server": {"couchdb": "Welcome"}}
 
 @dataclass(frozen=True)
 class Authority:
-    """A test authority, and the files of what it has signed."""
+    """A test CA, and the files of its certificates."""
 
     authority: trustme.CA
     folder: Path
 
     @property
     def ca_path(self) -> str:
-        """The file to trust it by."""
+        """Its certificate, as a file."""
         path = self.folder / "ca.pem"
         self.authority.cert_pem.write_to_path(str(path))
         return str(path)
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """What a server of these names ends TLS with."""
+        """The TLS context of a server with these names."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.authority.issue_cert(*names).configure_cert(context)
         return context
@@ -71,13 +71,13 @@ class Authority:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The authority that is to be trusted."""
+    """The CA that modules trust."""
     return Authority(trustme.CA(), tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def secure(couch: Couch, ours: Authority) -> Iterator[proxy.Proxy]:
-    """The server behind TLS, with a certificate of the authority."""
+    """The server behind TLS, with a certificate of the CA."""
     with proxy.Proxy(couch.url, tls=ours.server_context(HOST)) as standing:
         yield standing
 
@@ -90,7 +90,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(couch: Couch, url: str, **options: Any) -> modules.Run:
-    """Ask a server for its version, with few words."""
+    """Read the version of a server."""
     given = {**couch.login, "url": url, "gather_subset": ["server"], "retries": 0, "timeout": 10, **options}
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -112,7 +112,7 @@ def test_a_certificate_of_a_trusted_authority_is_trusted(couch: Couch, secure: p
     assert warned(run) == []
 
 
-def test_the_authority_can_stand_in_the_environment(
+def test_the_ca_can_be_set_in_the_environment(
     couch: Couch, secure: proxy.Proxy, ours: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", ours.ca_path)
@@ -175,7 +175,7 @@ def test_an_expired_certificate_is_refused(couch: Couch, ours: Authority) -> Non
         assert "expired" in run.message
 
 
-def test_validate_certs_false_trusts_anybody_and_warns_once(couch: Couch, secure: proxy.Proxy) -> None:
+def test_validate_certs_false_trusts_any_server_and_warns_once(couch: Couch, secure: proxy.Proxy) -> None:
     run = look(couch, secure.url, validate_certs=False, gather_subset=["server", "databases", "session"])
     assert not run.failed, run.message
     assert len(warned(run)) == 1
@@ -183,13 +183,13 @@ def test_validate_certs_false_trusts_anybody_and_warns_once(couch: Couch, secure
     assert couch.password not in run.output
 
 
-def test_plain_http_where_tls_is_spoken_is_told(couch: Couch, secure: proxy.Proxy) -> None:
+def test_plain_http_to_a_tls_port_is_reported(couch: Couch, secure: proxy.Proxy) -> None:
     run = look(couch, secure.url.replace("https", "http"))
     assert run.failed
     assert "\n" not in run.message
 
 
-def test_tls_where_plain_http_is_spoken_is_told(couch: Couch, between: proxy.Proxy) -> None:
+def test_tls_to_a_plain_http_port_is_reported(couch: Couch, between: proxy.Proxy) -> None:
     between.disarm()
     run = look(couch, between.url.replace("http", "https"))
     assert run.failed
@@ -201,7 +201,7 @@ def test_tls_where_plain_http_is_spoken_is_told(couch: Couch, between: proxy.Pro
 
 @pytest.fixture(scope="module")
 def choosy(couch: Couch, ours: Authority) -> Iterator[proxy.Proxy]:
-    """The server behind TLS that lets in only who has a certificate of the authority."""
+    """The server behind TLS, with a client certificate required."""
     context = ours.server_context(HOST)
     ours.authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -218,13 +218,15 @@ def choosy(couch: Couch, ours: Authority) -> Iterator[proxy.Proxy]:
         {"client_cert": "both encrypted", "client_key_passphrase": PASSPHRASE},
     ],
 )
-def test_a_client_certificate_opens(given: dict[str, str], couch: Couch, choosy: proxy.Proxy, ours: Authority) -> None:
+def test_a_client_certificate_is_accepted(
+    given: dict[str, str], couch: Couch, choosy: proxy.Proxy, ours: Authority
+) -> None:
     run = look(couch, choosy.url, ca_path=ours.ca_path, **files(given, ours))
     assert not run.failed, run.message
     assert PASSPHRASE not in run.output
 
 
-def test_without_a_client_certificate_nobody_is_let_in(couch: Couch, choosy: proxy.Proxy, ours: Authority) -> None:
+def test_a_missing_client_certificate_is_refused(couch: Couch, choosy: proxy.Proxy, ours: Authority) -> None:
     choosy.disarm()
     run = look(couch, choosy.url, ca_path=ours.ca_path)
     assert run.failed
@@ -248,7 +250,7 @@ def test_without_a_client_certificate_nobody_is_let_in(couch: Couch, choosy: pro
         ({"client_key_passphrase": PASSPHRASE}, "client_key_passphrase"),
     ],
 )
-def test_what_is_no_client_certificate_is_refused_without_asking_anybody(
+def test_an_invalid_client_certificate_is_refused_before_anything_is_sent(
     given: dict[str, str], named: str, couch: Couch, choosy: proxy.Proxy, ours: Authority
 ) -> None:
     choosy.disarm()
@@ -273,7 +275,7 @@ def files(given: dict[str, str], ours: Authority) -> dict[str, str]:
 # Proxies
 
 
-def test_a_proxy_from_the_environment_carries_plain_http(
+def test_plain_http_uses_the_proxy_of_the_environment(
     couch: Couch, between: proxy.Proxy, elsewhere: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     between.disarm()
@@ -286,7 +288,7 @@ def test_a_proxy_from_the_environment_carries_plain_http(
     elsewhere.disarm()
 
 
-def test_a_proxy_from_the_environment_carries_tls_without_seeing_into_it(
+def test_tls_uses_the_proxy_of_the_environment_as_a_tunnel(
     couch: Couch, secure: proxy.Proxy, ours: Authority, elsewhere: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secure.disarm()
@@ -301,7 +303,7 @@ def test_a_proxy_from_the_environment_carries_tls_without_seeing_into_it(
     elsewhere.disarm()
 
 
-def test_no_proxy_is_honoured(
+def test_no_proxy_is_respected(
     couch: Couch, between: proxy.Proxy, elsewhere: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.disarm()
@@ -312,7 +314,7 @@ def test_no_proxy_is_honoured(
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
-def test_a_proxy_that_fails_is_told_without_its_password(
+def test_a_failing_proxy_is_reported_without_its_password(
     kind: str, couch: Couch, secure: proxy.Proxy, between: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     word = "proxypassw0rd"
@@ -341,10 +343,10 @@ def test_a_proxy_that_fails_is_told_without_its_password(
         ("https://couch.example:5984/", True, 0),
     ],
 )
-def test_credentials_in_clear_text_are_warned_of_once(
+def test_credentials_in_clear_text_cause_one_warning(
     url: str, login: bool, expected: int, couch: Couch, between: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever it is for, the proxy of the environment takes it; nothing leaves this machine.
+    # The proxy of the environment gets the request, whatever its host; nothing leaves this machine.
     for kind in ("http", "https"):
         monkeypatch.setenv(f"{kind}_proxy", f"http://{HOST}:9/")
     credentials = {} if login else {"login_user": None, "login_password": None}
@@ -354,5 +356,5 @@ def test_credentials_in_clear_text_are_warned_of_once(
     assert couch.password not in run.output
 
 
-def test_the_environment_holds_nothing_that_these_tests_would_use() -> None:
+def test_the_environment_has_no_login_for_these_tests() -> None:
     assert not any(name.startswith("COUCHDB_") for name in os.environ)

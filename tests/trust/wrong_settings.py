@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gives a CouchDB that may be broken wrong values for each of its settings, and prints which of them stop it.
+"""Sets wrong values for each setting of a disposable CouchDB, and prints which of them stop it.
 
 ``wrong_settings.py --etc DIR --restart COMMAND [--running COMMAND] [--features] [--foreseen] [--only SECTION[/KEY]] [--values V ...]``
 
@@ -127,7 +127,7 @@ class Server:
         self.starts = 0
 
     def ask(self, method: str, path: str, body: object = None, timeout: float = 30) -> int | None:
-        """The status of the answer, None when there is none."""
+        """The status of the answer, or None without one."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             text = None if body is None else json.dumps(body)
@@ -152,19 +152,19 @@ class Server:
             time.sleep(0.5)
 
     def runs(self) -> bool:
-        """Whether its process is there, as far as that can be said."""
+        """Whether its process runs, as far as that is known."""
         return (
             self.running_command is None
             or subprocess.run(self.running_command, shell=True, stderr=subprocess.DEVNULL).returncode == 0
         )
 
     def start(self, text: str) -> bool:
-        """Start the server with this file. Whether it answers then, and goes on to."""
+        """Start the server with this file. Returns whether it answers, and goes on answering."""
         self.file.write_text(text, encoding="latin-1")
         return self.restart()
 
     def restart(self) -> bool:
-        """Start the server with the file as it is. Whether it answers then, and goes on to."""
+        """Start the server with the file as it is. Returns whether it answers, and goes on answering."""
         self.starts += 1
         subprocess.run(self.restart_command, shell=True, check=True)
         end = time.monotonic() + STARTS
@@ -183,7 +183,7 @@ class Server:
         return self.ask("PUT", f"/_node/_local/_config/{quote(section, safe='')}/{quote(key, safe='')}", value)
 
     def use(self) -> None:
-        """What most servers do all day, so that it is done with the settings that are tried."""
+        """Send common requests, so that the tried settings take effect."""
         view = {"views": {"by": {"map": "function(doc) { emit(doc._id); }", "reduce": "_count"}}}
         self.ask("PUT", "/wrong-settings")
         self.ask("POST", "/wrong-settings/_bulk_docs", {"docs": [{"n": n} for n in range(3)]})
@@ -197,7 +197,7 @@ class Server:
 
 
 def listed(path: Path) -> Iterator[tuple[str, str]]:
-    """The sections and keys of a default.ini, those in comments too."""
+    """The sections and keys of a default.ini, including those in comments."""
     section = None
     for line in path.read_text(encoding="utf-8").splitlines():
         name = re.match(r"(?:; ?)?\[([\w.-]+)\]\s*(?:;.*)?$", line)
@@ -220,7 +220,7 @@ def refused(setting: Setting) -> bool:
 
 
 def outlives(server: Server, group: list[Setting]) -> str | None:
-    """None when the server outlives these settings, else when it stops: at once, or at the next start."""
+    """When the server stops with these settings: at once, at the next start, or never (None)."""
     for setting in group:
         if server.set(setting) is None and not server.answers():
             return "at once"
@@ -232,7 +232,7 @@ def outlives(server: Server, group: list[Setting]) -> str | None:
 
 
 def deadly(server: Server, group: list[Setting], base: str) -> list[tuple[Setting, str]]:
-    """Those of these settings that stop the server, and when they do."""
+    """The settings that stop the server, and when they do."""
     if not group:
         return []
     end = outlives(server, group)
@@ -248,7 +248,7 @@ def deadly(server: Server, group: list[Setting], base: str) -> list[tuple[Settin
 
 
 def features(server: Server, etc: Path) -> str:
-    """The text of an ini file that turns on what is off by default."""
+    """An ini file that enables what is off by default."""
     certificate, key = etc / "wrong-settings-cert.pem", etc / "wrong-settings-key.pem"
     subprocess.run(
         [

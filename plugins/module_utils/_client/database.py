@@ -133,9 +133,20 @@ class Database:
         check_security(security)
         self._ask("PUT", "_security", body=dict(security), repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
-    def merge_security(self, given: t.Mapping[str, t.Mapping[str, list[str]]], hthdrs: Headers = None) -> None:
-        """Set what is given in its security object, and leave the rest as it is."""
-        self.set_security(merged_security(self.security(hthdrs), given), hthdrs)
+    def merge_security(
+        self,
+        given: t.Mapping[str, t.Mapping[str, list[str]]],
+        before: t.Mapping[str, t.Any] | None = None,
+        hthdrs: Headers = None,
+    ) -> None:
+        """Set what is given in its security object, and leave the rest as it is.
+
+        Raises Conflict if the object is no longer as it was ``before``.
+        """
+        current = self.security(hthdrs)
+        if before is not None and current != before:
+            raise errors.Conflict(f"the security object of {self.name} was changed meanwhile", status=409)
+        self.set_security(merged_security(current, given), hthdrs)
 
     def revs_limit(self, hthdrs: Headers = None) -> int:
         """How many revisions of a document it remembers.

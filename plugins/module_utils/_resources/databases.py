@@ -112,7 +112,7 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
             database = rules.created(wanted, observed.dialect, observed.nodes, observed.security)
             changes.append(_creation(wanted, database))
         adjusted = dict(database)
-        for what, value, call, arguments in _adjustments(wanted, database):
+        for what, value, call, arguments in _adjustments(wanted, held, database):
             if not equal(value, database[what]):
                 changes.append(
                     Change(
@@ -183,11 +183,15 @@ def _creation(wanted: Wanted, database: rules.Record) -> Change:
     )
 
 
-def _adjustments(wanted: Wanted, database: rules.Record) -> t.Iterator[tuple[str, t.Any, Method, dict[str, t.Any]]]:
+def _adjustments(
+    wanted: Wanted, held: rules.Record, database: rules.Record
+) -> t.Iterator[tuple[str, t.Any, Method, dict[str, t.Any]]]:
     """What is to be set of ``database``, once it exists: its name, its value, the method that sets it and the arguments."""
     if wanted.security is not None:
         security = merged_security(database["security"], wanted.security)
-        yield "security", security, Database.merge_security, {"given": wanted.security}
+        # What is read of an existing database right before it is written must be what was planned for.
+        before = {"before": database["security"]} if held["exists"] else {}
+        yield "security", security, Database.merge_security, {"given": wanted.security, **before}
     if wanted.revs_limit is not None:
         yield "revs_limit", wanted.revs_limit, Database.set_revs_limit, {"limit": wanted.revs_limit}
 

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * Who is asking: cookie and Basic authentication, the session, the lockout of 3.4, and what a user may do.
+ * Authentication by cookie, Basic and JWT, the session, the lockout of 3.4, and the permissions of a user.
  *
  * One Authenticator belongs to one node, since its caches and its lockout are in that node's memory and go with a
  * restart.
@@ -13,11 +13,13 @@
 const crypto = require('node:crypto');
 const { HttpError, badRequest, forbidden, unauthorized, methodNotAllowed } = require('./errors');
 const passwords = require('./passwords');
+const jwt = require('./jwt');
+const { parseTerms } = require('./terms');
 
 const WRONG = 'Name or password is incorrect.';
 const CONFLICTED = 'User document conflicts must be resolved before the document is used for authentication purposes.';
 const LOCKED = 'Account is temporarily locked due to multiple authentication failures';
-const HANDLERS = ['cookie', 'default'];
+const HANDLERS = '{chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}';
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 const two = (number) => String(number).padStart(2, '0');
@@ -34,14 +36,18 @@ class Authenticator {
     this.node = node;
     this._verified = new Map();
     this._users = new Map();
+    // Read once, when the listener opens.
+    const handlers = parseTerms(node.settings.get('chttpd', 'authentication_handlers') || HANDLERS);
+    this._handlers = handlers.map(({ tuple: [, name] }) => name.atom.split('_')[0]);
     this._failures = new Map();
     this._key = crypto.randomBytes(32);
     this._lifetime = Number(node.settings.get('chttpd_auth_lockout', 'max_lifetime')) || 300000;
   }
 
-  /** Finds out who asks and notes it in the exchange; throws when credentials were given and are wrong. */
+  /** Sets the user of an exchange. Throws if its credentials are wrong. */
   async identify(exchange) {
-    const user = (await this._fromCookie(exchange)) || (await this._fromBasic(exchange));
+    let user = null;
+    for (const name of this._handlers) user = user || (FROM[name] && (await FROM[name].call(this, exchange)));
     if (user) {
       exchange.user = { name: user.name, roles: user.roles };
       exchange.authenticated = user.by;
@@ -57,7 +63,7 @@ class Authenticator {
     return settings.isTrue('chttpd', 'require_valid_user_except_for_up') && exchange.path[0] !== '_up';
   }
 
-  /** What is known of a name: the stored hash and the roles; null when nobody has it. */
+  /** The stored hash and the roles of a user or server admin; null if there is no such name. */
   async _credentials(name) {
     const { settings, version } = this.node;
     const admin = settings.get('admins', name);
@@ -70,7 +76,7 @@ class Authenticator {
     return { name, roles: Array.isArray(doc.roles) ? doc.roles : [], record: passwords.parseUser(doc, version) };
   }
 
-  /** The document of a user; one that was found before the users' database became another is remembered until a restart. */
+  /** The document of a user. One found before `authentication_db` changed stays cached until a restart. */
   async _user(name) {
     const { settings } = this.node;
     const database = authenticationDatabase(settings);
@@ -85,7 +91,7 @@ class Authenticator {
     return doc;
   }
 
-  /** Checks a password; a right one is remembered, so that only the first request pays for the hash. */
+  /** Checks a password. A correct one is cached, so that only the first request computes the hash. */
   async _check(password, { name, record }) {
     if (!record) return false;
     const hash = [record.derived, record.salt, record.iterations, record.prf];
@@ -98,7 +104,7 @@ class Authenticator {
     }
     const remembered = digest(hash, password);
     this.node.statistics.count('couchdb/password_hashing_slow');
-    // Requests that come side by side wait for the same hash instead of each paying for one.
+    // Parallel requests wait for one hash instead of computing one each.
     this._verifying = this._verifying || new Map();
     if (!this._verifying.has(remembered)) {
       this._verifying.set(
@@ -111,7 +117,7 @@ class Authenticator {
     return right;
   }
 
-  /** The login itself, for Basic credentials and for POST /_session alike. */
+  /** Logs in, for Basic credentials and for POST /_session. */
   async login(exchange, name, password) {
     const found = await this._credentials(name);
     if (!found) throw unauthorized(WRONG, { failedLogin: true });
@@ -151,7 +157,7 @@ class Authenticator {
     const header = exchange.header('authorization');
     if (!header) return null;
     const found = /^basic\s+(.*)$/i.exec(header);
-    if (!found) throw badRequest('Authorization header is invalid');
+    if (!found) return null;
     const [name, ...rest] = Buffer.from(found[1], 'base64').toString('utf8').split(':');
     if (!rest.length) return null;
     const user = await this.login(exchange, name, rest.join(':'));
@@ -178,9 +184,14 @@ class Authenticator {
       return expected.length === given.length && crypto.timingSafeEqual(expected, given);
     });
     if (!right) return null;
-    // A cookie past a tenth of its life is replaced with the answer.
+    // The answer renews a cookie once a tenth of its lifetime is over.
     if (left < this._timeout() * 0.9) exchange.answerHeaders['Set-Cookie'] = this._cookie(this._token(name, user));
     return { ...user, by: 'cookie' };
+  }
+
+  async _fromToken(exchange) {
+    const found = /^Bearer (.*)$/.exec(exchange.header('authorization') || '');
+    return found && { ...jwt.userOf(found[1], this.node.settings), by: 'jwt' };
   }
 
   _timeout() {
@@ -210,11 +221,11 @@ class Authenticator {
     return `AuthSession=${token}; Version=1; Expires=${expires}; Max-Age=${seconds}; Path=/; HttpOnly`;
   }
 
-  /** /_session: who am I, log in, log out. */
+  /** /_session: returns the user, logs in, logs out. */
   async session(exchange) {
     switch (exchange.verb) {
       case 'GET': {
-        const info = { authentication_handlers: HANDLERS };
+        const info = { authentication_handlers: this._handlers };
         if (exchange.authenticated) info.authenticated = exchange.authenticated;
         const database = this.node.settings.get('chttpd_auth', 'authentication_db');
         if (database) info.authentication_db = database;
@@ -248,10 +259,14 @@ class Authenticator {
   }
 }
 
-/** Where users are looked for. */
+/** Handler in `[chttpd] authentication_handlers` → its function. Unknown handlers authenticate nobody. */
+const { _fromCookie: cookie, _fromBasic: basic, _fromToken: token } = Authenticator.prototype;
+const FROM = { cookie, default: basic, jwt: token };
+
+/** The database that holds the users. */
 const authenticationDatabase = (settings) => settings.get('chttpd_auth', 'authentication_db') || '_users';
 
-/* What a user may do. */
+/* Permissions */
 
 function requireServerAdmin(exchange) {
   if (!exchange.isAdmin) throw unauthorized('You are not a server admin.');
@@ -260,14 +275,14 @@ function requireServerAdmin(exchange) {
 const listed = (user, group) =>
   Boolean(group) && ((group.names || []).includes(user.name) || (group.roles || []).some((role) => user.roles.includes(role)));
 
-/** The numbers of a node are also for those who only measure. */
+/** Measurements of a node are also for users with the role `_metrics`. */
 function requireMetrics(exchange) {
   if (!exchange.isAdmin && !exchange.user.roles.includes('_metrics')) {
     throw unauthorized('You are not a server admin or read-only metrics user');
   }
 }
 
-/** As CouchDB says it to nobody, and to somebody who may not. */
+/** The error for a missing permission: 401 for anonymous requests, 403 for users. */
 function refused(exchange, reason) {
   return exchange.user.name === null ? unauthorized(reason) : forbidden(reason);
 }
@@ -282,12 +297,12 @@ function requireDatabaseAdmin(exchange, database) {
   if (!isDatabaseAdmin(exchange, database)) throw refused(exchange, NO_DATABASE_ADMIN);
 }
 
-/** Before compaction it is put in other words, and never forbidden. */
+/** Compaction reports a missing permission in other words, and always with 401. */
 function requireMaintainer(exchange, database) {
   if (!isDatabaseAdmin(exchange, database)) throw unauthorized('You are not a server or db admin.');
 }
 
-/** What the paths of system databases and of the server ask, whatever is behind them. */
+/** Permissions for the paths of system databases and of the server, checked before anything else. */
 function requireForSystem(exchange) {
   const [first, second] = exchange.path;
   const lists = /^_(users|replicator)$/.test(first) && /^_(all_docs|changes)$/.test(second);

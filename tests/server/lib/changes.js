@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* The changes feed in its four forms: at once, longpoll, continuous and eventsource; filtered where asked. */
+/* The changes feed: normal, longpoll, continuous and eventsource, with filters. */
 
 'use strict';
 
@@ -9,7 +9,7 @@ const { badRequest, fromPouch, methodNotAllowed, notFound } = require('./errors'
 
 const DEFAULT_TIMEOUT = 60000;
 
-/** The number in a sequence: CouchDB's are `12-opaque`, old ones just 12. */
+/** The number of a sequence: `12-opaque`, or 12 in old versions. */
 function numberOf(sequence) {
   if (sequence === null || sequence === undefined) return 0;
   const text = String(sequence).replace(/^"|"$/g, '');
@@ -88,7 +88,7 @@ async function serve(exchange, database) {
 async function once(database, options) {
   try {
     const found = await database.pouch.changes(options);
-    // Without a limit the feed was read to its end, whatever the filter left out.
+    // Without a limit the whole feed was read, including what the filter left out.
     if (!options.limit || found.results.length < options.limit) {
       const { update_seq: last } = await database.pouch.info();
       if (!options.descending) found.last_seq = Math.max(found.last_seq, found.results.length ? found.last_seq : last);
@@ -113,7 +113,7 @@ function timing(exchange) {
   };
 }
 
-/** Waits for a change: true when there is one, false when time is up or the client has gone. */
+/** Waits for a change. Returns false if the time is over or the client has closed the connection. */
 function somethingNew(exchange, database, options) {
   const { timeout } = timing(exchange);
   return new Promise((resolve) => {

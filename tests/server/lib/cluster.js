@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The nodes of this process and what they know of one another.
+ * The nodes of this process, and what they know of each other.
  *
- * Each node keeps its own list of members (CouchDB's `_nodes`) and its own registry of databases (`_dbs`). What one
- * writes there it pushes to the members it lists, as CouchDB's internal replication does: so nodes start apart, a
- * node that joins brings what it has and gets what the others have, and one that was put out is told nothing any more.
+ * Each node has its own list of members (CouchDB's `_nodes`) and its own registry of databases (`_dbs`). It pushes changes
+ * of both to the members it lists, as CouchDB's internal replication does. So nodes start as single nodes, a node that
+ * joins shares its databases and gets those of the others, and a removed node gets no more changes.
  */
 
 'use strict';
@@ -15,7 +15,7 @@ const crypto = require('node:crypto');
 const { conflict, notFound } = require('./errors');
 
 const SPREAD_AFTER = 250;
-// `_membership` follows what is written in `_nodes` with some delay, as CouchDB's does.
+// Milliseconds until `_membership` shows a change of `_nodes`.
 const LISTED_AFTER = 40;
 
 const generation = (entry) => (entry ? entry.generation : 0);
@@ -24,7 +24,7 @@ class Cluster {
   constructor(engine) {
     this.engine = engine;
     this.nodes = new Map();
-    // Nodes that answer requests and that no other can connect with, as behind closed ports or with another cookie.
+    // Nodes that answer clients but connect with no other node, as with closed ports or another cookie.
     this.apart = new Set();
   }
 
@@ -41,13 +41,13 @@ class Cluster {
     return this.nodes.get(name);
   }
 
-  /** Called before a node answers anybody. */
+  /** Called before a node answers clients. */
   async open() {}
 
-  /** Resolves once the others know what a node did. */
+  /** Resolves once the other nodes have the changes of this one. */
   async settle() {}
 
-  /** The node that answers for a database: each of them, where they share it. */
+  /** The node that a database lives on; null if all nodes share it. */
   homeOf() {
     return null;
   }
@@ -57,7 +57,7 @@ class Cluster {
     return node.memberNames().find((name) => node.sees(name));
   }
 
-  /** What is to be written in the registry beside the entry itself. */
+  /** A registry entry with what this kind of cluster adds to it. */
   registered(entry) {
     return entry;
   }
@@ -71,12 +71,12 @@ class Cluster {
     return Boolean(node && node.isUp);
   }
 
-  /** The nodes `node` is connected with, itself first; one that is down is not among them. */
+  /** The nodes that `node` is connected with, itself first. */
   connected(node) {
     return [node, ...[...node.peers].map((name) => this.nodes.get(name)).filter((peer) => peer && peer.isUp)];
   }
 
-  /** The other members of a node that can be reached. */
+  /** The other members that a node can reach. */
   reachable(node) {
     if (this.apart.has(node.name)) return [];
     return node
@@ -85,7 +85,7 @@ class Cluster {
       .map((name) => this.nodes.get(name));
   }
 
-  /** Connects nodes that list one another and can be reached; both know it then. */
+  /** Connects a node with the members that it can reach, in both directions. */
   connect(node) {
     for (const peer of this.reachable(node)) {
       if (node.peers.has(peer.name)) continue;
@@ -111,7 +111,7 @@ class Cluster {
     const known = node.members.get(name);
     if (!known || known.deleted) throw notFound('missing');
     if (rev !== known.rev) throw conflict();
-    // What happened before, it still hears.
+    // It still gets the changes from before.
     this.spread(node);
     const entry = { ...memberEntry(known.generation + 1, true), since: Date.now() };
     node.members.set(name, entry);
@@ -119,7 +119,7 @@ class Cluster {
     return entry;
   }
 
-  /** The members as `_membership` has them: what was written just now is not in it yet. */
+  /** The members that `_membership` lists, without changes of the last milliseconds. */
   listedMembers(node) {
     const isListed = ({ deleted, since = 0 }) => (Date.now() - since < LISTED_AFTER ? deleted : !deleted);
     return [...node.members].filter(([, entry]) => isListed(entry)).map(([name]) => name).sort();
@@ -130,7 +130,7 @@ class Cluster {
     setTimeout(() => this.spread(node), SPREAD_AFTER).unref();
   }
 
-  /** Pushes what a node knows to its members; those who learned something push on. */
+  /** Pushes the lists of a node to its members. Those that learned something push on. */
   spread(node) {
     if (!node.isUp) return;
     this.connect(node);
@@ -165,13 +165,13 @@ class Cluster {
     return learned;
   }
 
-  /** A node came up: it connects, and hears from those that list it what happened meanwhile. */
+  /** Connects a node that came up, and gives it the changes that it missed. */
   welcome(node) {
     for (const other of this.nodes.values()) if (other.isUp) this.spread(other);
     this.spread(node);
   }
 
-  /** No other node can connect with this one any more, though it is up. */
+  /** Disconnects a node from the others. It stays up. */
   part(node) {
     this.apart.add(node.name);
     this.farewell(node);
@@ -182,7 +182,7 @@ class Cluster {
     if (node.isUp) this.welcome(node);
   }
 
-  /** A node is not to be reached any more: what it did, others have to do now. */
+  /** Removes a node from the connections. Other nodes take over its work. */
   farewell(node) {
     for (const other of this.nodes.values()) {
       if (other.peers.delete(node.name)) other.noteEvent(node.name, 'nodedown');
@@ -192,7 +192,7 @@ class Cluster {
   }
 }
 
-/** Between two versions of one entry the later wins; between two of the same age, one that all choose alike. */
+/** Whether an entry is newer than another. Of two with the same generation, all nodes choose the same. */
 function newer(entry, known) {
   if (generation(entry) !== generation(known)) return generation(entry) > generation(known);
   return (entry.id || '') > (known.id || '');

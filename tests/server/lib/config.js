@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The settings of one node: what its files say and what was set since.
+ * The settings of one node: those of its files, and changes since.
  *
- * Three layers, as in CouchDB: the defaults (default.ini, and every file but the last: never written), the last file, which
- * is the node's own local.ini when no etc directory was given, and the memory that answers. A value set with `X-Couch-Persist: false` lives in memory only; `reload` and a restart read the
- * files again and drop it.
+ * Three layers, as in CouchDB: the defaults (default.ini and all files but the last, never written); the last file, which is
+ * the node's local.ini if there is no etc directory; and the memory, which is what clients read. `X-Couch-Persist: false`
+ * sets a value in memory only; `_reload` and a restart read the files again and drop it.
  */
 
 'use strict';
@@ -18,8 +18,8 @@ const { HttpError, badRequest } = require('./errors');
 
 const BLACKLISTED = /^(daemons|external|os_daemons|query_servers|native_query_servers|feature_flags|httpd_.*_handlers)$/;
 
-// CouchDB holds settings as bytes, and takes each of them for a character of Latin-1: what is printed, and what is white
-// space, which two bytes inside the UTF-8 of other characters are, too.
+// CouchDB stores settings as bytes and treats each byte as a character of Latin-1. So bytes inside the UTF-8 of a character
+// can be control characters, which it refuses, or white space, which it trims.
 const UNPRINTABLE = /[^\t\x20-\x7e\xa0-\xff]/;
 const OUTER_SPACE = /^[\t-\r \x85\xa0]+|[\t-\r \x85\xa0]+$/g;
 
@@ -27,7 +27,7 @@ const bytesOf = (text) => Buffer.from(text, 'utf8').toString('latin1');
 const textOf = (bytes) => Buffer.from(bytes, 'latin1').toString('utf8');
 const trim = (bytes) => bytes.replace(OUTER_SPACE, '');
 
-/** Reads an ini file, as bytes, as CouchDB does: ` = ` parts key and value before a bare `=` may, ` ;` begins a comment. */
+/** Parses an ini file, given as bytes, as CouchDB does: ` = ` separates key and value, else `=`; ` ;` begins a comment. */
 function parseIni(bytes) {
   const sections = new Map();
   let section = null;
@@ -46,7 +46,7 @@ function parseIni(bytes) {
     if (at < 0) continue;
     const key = trim(line.slice(0, at));
     const value = trim(line.slice(at + (spaced >= 0 ? 3 : 1)));
-    // A key without a value is no setting: that is how a value is taken back in a file.
+    // CouchDB ignores a key without a value, and writes one to delete a setting.
     if (key && value) sections.get(section).set(textOf(key), textOf(value));
   }
   return sections;
@@ -63,8 +63,8 @@ function formatIni(sections) {
 }
 
 /**
- * Writes one setting into the text of an ini file and leaves the rest as it is, as CouchDB does: over the key's line where
- * it stands in the section, else at the section's end. `undefined` takes it out.
+ * Writes one setting into the text of an ini file, as CouchDB does: it replaces the line of the key, or appends a line to the
+ * section. The rest stays as it is. `undefined` removes the line.
  */
 function editIni(text, section, key, value) {
   const lines = text.split(/\r?\n/);
@@ -88,8 +88,8 @@ const copy = (layer) => new Map([...layer].map(([section, keys]) => [section, ne
 
 class Settings extends EventEmitter {
   /**
-   * `defaults`: section → key → value; `file`: the local.ini of this node, or `files`: those of an etc directory in their
-   * order, found anew whenever they are read; `keepDefaults`: a deleted key falls back.
+   * `defaults`: section → key → value. `file`: the local.ini of this node, or `files`: a function that returns those of an etc
+   * directory in their order. `keepDefaults`: whether a deleted key falls back to its default.
    */
   constructor({ defaults, file, files, keepDefaults }) {
     super();
@@ -100,7 +100,7 @@ class Settings extends EventEmitter {
     this.load();
   }
 
-  /** Reads the files again: what was only in memory is gone. */
+  /** Reads the files again, and drops what was in memory only. */
   load() {
     this._defaults = copy(this._builtIn);
     if (this._files) {
@@ -119,7 +119,7 @@ class Settings extends EventEmitter {
     }
   }
 
-  /** A value this run decides (its port, its folders); it counts as one of default.ini. */
+  /** Sets a default that depends on this run, such as the port and the directories. */
   setDefault(section, key, value) {
     this._put(this._builtIn, section, key, value);
     this._put(this._defaults, section, key, value);
@@ -143,7 +143,7 @@ class Settings extends EventEmitter {
     return Object.fromEntries(sections.map(([section, keys]) => [section, Object.fromEntries(keys)]));
   }
 
-  /** Refuses what CouchDB refuses, in its words. */
+  /** Throws CouchDB's errors for settings that it refuses. */
   static check(section, key, value) {
     Settings.checkBlacklist(section);
     const bad = (text) => UNPRINTABLE.test(bytesOf(text));
@@ -152,7 +152,7 @@ class Settings extends EventEmitter {
     if (value !== undefined && UNPRINTABLE.test(value)) throw badRequest('Invalid configuration value');
   }
 
-  /** A value as CouchDB keeps it: its bytes without white space at both ends. */
+  /** A value as CouchDB stores it: its bytes without white space at both ends. */
   static trimmed(section, key, value) {
     const bytes = trim(bytesOf(value));
     Settings.check(section, key, bytes);
@@ -187,7 +187,7 @@ class Settings extends EventEmitter {
     layer.get(section).set(key, value);
   }
 
-  /** In an etc directory the file is somebody's: it keeps its owner, its mode and what else is in it. */
+  /** A file in an etc directory keeps its owner, its mode and its other lines. */
   _write(section, key, value) {
     if (this._files) {
       const written = value === undefined ? value : bytesOf(value);

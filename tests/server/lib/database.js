@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * One database as CouchDB knows it: its shards, security, limits and sequence, over one PouchDB.
+ * One database: its shards, security, limits and sequence, over one PouchDB.
  *
- * A Database is shared by the nodes of a cluster; which nodes know it by its name is written in their registries
- * (cluster.js). What CouchDB keeps beside the documents (_security, _revs_limit, placement) is kept here.
+ * The nodes of a cluster share a Database; their registries (cluster.js) list its name. It holds what CouchDB stores beside
+ * the documents: _security, _revs_limit, placement.
  */
 
 'use strict';
@@ -64,7 +64,7 @@ class Database extends EventEmitter {
     return this.name === '_replicator' || this.name.endsWith('/_replicator');
   }
 
-  /** Writes down what belongs to the database and is in no document. */
+  /** Stores the properties of the database that are in no document. */
   save() {
     if (!this.engine.persistent) return;
     fs.writeFileSync(path.join(this.engine.directory, `${this.id}.json`), JSON.stringify(this.properties()));
@@ -75,7 +75,7 @@ class Database extends EventEmitter {
     return { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
   }
 
-  /** Does in the background, one thing after the other, what tidies up; a failure is nobody's. */
+  /** Runs maintenance in the background, one action after the other. Failures are ignored. */
   tidy(action) {
     this._tidied = Promise.resolve(this._tidied).then(action).catch(() => {});
   }
@@ -83,13 +83,13 @@ class Database extends EventEmitter {
   async destroy() {
     this.emit('destroyed');
     this.removeAllListeners();
-    // PouchDB waits for ever when both destroy one view.
+    // PouchDB hangs if both destroy the same view.
     await this._tidied;
     await this.engine.destroy(this.id);
     if (this.engine.persistent) fs.rmSync(path.join(this.engine.directory, `${this.id}.json`), { force: true });
   }
 
-  /** A feed of what is written from now on; one for all who listen. */
+  /** Calls a listener for each change from now on. All listeners share one feed. */
   follow(listener) {
     if (!this._feed) {
       this._feed = this.pouch.changes({ live: true, since: 'now', include_docs: true });
@@ -100,20 +100,20 @@ class Database extends EventEmitter {
     this.on('change', listener);
   }
 
-  /** The number of copies of each shard, and of answers a read or write waits for. */
+  /** The number of shards and of copies, and the quorums for reads and writes. */
   get quorum() {
     const n = Math.max(...Object.values(this.placement).map((nodes) => nodes.length));
     const majority = Math.floor(n / 2) + 1;
     return { q: this.q, n, w: majority, r: majority };
   }
 
-  /** A sequence as CouchDB writes it: the number it counts with, and a string that means something to it only. */
+  /** A sequence as CouchDB writes it: a number and an opaque string. */
   sequence(number) {
     return `${number}-g1AAAA${Buffer.from(`${this.id}:${this.q}`).toString('base64url')}`;
   }
 
   async info() {
-    // One that is there to be counted is not opened for that.
+    // A pretended database is not opened for this.
     const { doc_count: count, update_seq: seq } = this.untouched ? { doc_count: 0, update_seq: 0 } : await this.pouch.info();
     await this._countDeleted(seq);
     return {
@@ -131,7 +131,7 @@ class Database extends EventEmitter {
     };
   }
 
-  /** PouchDB does not count deleted documents; the changes since the last count tell. */
+  /** Counts the deleted documents, which PouchDB does not, from the changes since the last count. */
   async _countDeleted(seq) {
     if (seq === this._counted.seq) return;
     const { results, last_seq: last } = await this.pouch.changes({ since: this._counted.seq });
@@ -143,7 +143,7 @@ class Database extends EventEmitter {
   }
 }
 
-/** The ranges of q shards and the nodes that hold each: n of them, beginning at another node for each range. */
+/** The placement of q shards: range → n nodes, starting with another node for each range. */
 function place(q, n, nodes) {
   const ordered = [...nodes].sort().reverse();
   const placement = {};
@@ -157,7 +157,7 @@ function place(q, n, nodes) {
   return placement;
 }
 
-/** The range a document belongs to: by its id, or by its partition where there are partitions. */
+/** The range of a document: by its id, or by its partition in a partitioned database. */
 function rangeOf(database, id) {
   const key = database.partitioned && !id.startsWith('_') ? id.split(':')[0] : id;
   const number = crcOf(key);

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The databases of a server: their list, creating and deleting them, and what belongs to one as a whole
- * (information, security, limits, shards, compaction). Documents are in documents.js.
+ * The databases of a server: the list, creation and deletion, and the resources of a whole database (information,
+ * security, limits, shards, compaction). Documents are in documents.js.
  */
 
 'use strict';
@@ -23,7 +23,7 @@ const MOST_KEYS = 100;
 
 /* The list */
 
-/** The names a list query asks for: a range, a direction, a limit. */
+/** The names that a list query selects: by range, direction, skip and limit. */
 function selectNames(exchange, names) {
   const descending = exchange.query.get('descending') === 'true';
   const start = exchange.jsonQuery('start_key', 'startkey');
@@ -54,7 +54,7 @@ async function allDatabases(exchange) {
   if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   if (exchange.node.settings.get('chttpd', 'admin_only_all_dbs') !== 'false') requireServerAdmin(exchange);
   const { node } = exchange;
-  // The tag stands for the list of all databases, whichever part of it was asked for.
+  // The ETag covers the list of all databases, whichever part was requested.
   return exchange.sendTagged(200, selectNames(exchange, node.databaseNames()), node.databaseFingerprint());
 }
 
@@ -126,7 +126,7 @@ async function create(exchange, name) {
 }
 
 async function makeDatabase(node, name, { q = 2, n = 3, partitioned = false } = {}) {
-  // A member that nobody has ever heard of gets copies too.
+  // CouchDB places copies on members that do not exist, too.
   const database = Database.create(node.cluster.engine, { name, q, placement: place(q, n, node.memberNames()), partitioned });
   Object.assign(database, { security: defaultSecurity(node) });
   node.register(database);
@@ -137,14 +137,14 @@ async function makeDatabase(node, name, { q = 2, n = 3, partitioned = false } = 
 
 const ADMIN_ONLY = () => ({ members: { roles: ['_admin'] }, admins: { roles: ['_admin'] } });
 
-/** What the security of a new database is; undefined where the setting is a word that CouchDB doesn't know. */
+/** The security object of a new database; undefined if CouchDB does not know the value of the setting. */
 function defaultSecurity(node) {
   const word = node.settings.get('couchdb', 'default_security') || 'admin_only';
   if (word === 'admin_only') return ADMIN_ONLY();
   return word === 'everyone' || word === 'admin_local' ? {} : undefined;
 }
 
-/** Makes many databases at once. They are empty, and opened only when somebody asks for what is in them. */
+/** Creates many empty databases, which are opened only when a request needs their content. */
 function pretendDatabases(node, count) {
   const members = node.memberNames().filter((member) => node.cluster.exists(member));
   for (let number = 0; number < count; number += 1) {
@@ -167,7 +167,7 @@ async function remove(exchange, name) {
   exchange.send(200, { ok: true });
 }
 
-/** Everything below the name of a database. */
+/** Answers all paths below the name of a database. */
 async function route(exchange) {
   const [name, member] = exchange.path;
   requireForSystem(exchange);
@@ -177,7 +177,7 @@ async function route(exchange) {
   }
   const database = exchange.node.database(name);
   if (!database) throw noDatabase();
-  // CouchDB could not make its files; it tries again when they are asked for.
+  // CouchDB could not create its files, and retries with each request.
   if (database.security === undefined) database.security = defaultSecurity(exchange.node);
   if (database.security === undefined) throw crash('No DB shards could be opened.', 'internal_server_error');
   requireMember(exchange, database);
@@ -208,7 +208,7 @@ function isGroup(group) {
   });
 }
 
-/** GET and PUT of a limit: a positive whole number, or CouchDB has no clause for it. */
+/** GET and PUT of a limit: a positive integer. Anything else is a function_clause error in CouchDB. */
 function limit(field, { guard = () => {}, check = () => {} }) {
   return async (exchange, database) => {
     guard(exchange);
@@ -223,7 +223,7 @@ function limit(field, { guard = () => {}, check = () => {} }) {
   };
 }
 
-/** The copies of a database refuse its new limit, which no clause is there for. */
+/** The copies of a database refuse its new limit, which CouchDB reports as a badmatch. */
 function limitIsAdmins(exchange, database) {
   if (isDatabaseAdmin(exchange, database)) return;
   const { error, reason } = refused(exchange, 'You are not a db or server admin.');
@@ -241,7 +241,7 @@ function accepted(then) {
   };
 }
 
-/** Views are compacted with the database; but the design document must be there. */
+/** Views are compacted with the database, but the design document must exist. */
 async function compactDesign(exchange, database) {
   const design = exchange.path[2];
   const there = design === '' || (await database.pouch.get(`_design/${design}`).catch(() => null));
@@ -265,7 +265,7 @@ const WHOLE = {
     const form = security !== null && typeof security === 'object' && !Array.isArray(security);
     const whole = form && isGroup(security.admins) && isGroup(security.members) && isGroup(security.readers);
     if (!whole || !isDatabaseAdmin(exchange, database)) {
-      // The copies of the database refuse it, so no majority of them takes it.
+      // The copies of the database refuse it, so there is no majority.
       throw new HttpError(500, 'error', 'no_majority');
     }
     database.security = security;

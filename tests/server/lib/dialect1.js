@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The 1.x dialect: express-pouchdb nearly as it is, with what CouchDB 1.x had and it lacks.
+ * The 1.x dialect: express-pouchdb, with what CouchDB 1.x has and express-pouchdb lacks.
  *
- * Put in front of its routes: POST /_restart, /_stats with sections and keys, settings that stay the text they are,
- * a log that ends where it says, replications that can be stopped, and who may create and delete databases. The welcome
- * object stays PouchDB's own. What must be otherwise within express-pouchdb is in pouch1.js.
+ * Routes before its own: POST /_restart, /_stats with sections and keys, settings that stay strings, the log, replications
+ * that can be stopped, and the permissions to create and delete databases. The welcome object is PouchDB's own. pouch1.js
+ * holds the changes within express-pouchdb.
  */
 
 'use strict';
@@ -27,7 +27,7 @@ const RESTART_AWAY = 1200;
 const MOST_SAMPLES = 1024;
 const SESSIONS = 'pouch__auth_sessions__';
 
-/** The statistics of CouchDB 1.x: section → key → what it tells. */
+/** The statistics of CouchDB 1.x: section → key → description. */
 const STATISTICS = {
   couchdb: {
     database_writes: 'number of times a database was changed',
@@ -64,7 +64,7 @@ class Node1 {
   async start() {
     this._samples = new Map();
     this._counts = new Map();
-    // PouchDB would hear of everything twice if it were set up twice in one process.
+    // A second setup in one process would handle each event twice.
     if (this.app) this.app.couchConfig._config = this._readSettings();
     else await this._makeApplication();
     await this.replications.documents.start(this._replicatorName());
@@ -90,11 +90,11 @@ class Node1 {
     );
     this._key = crypto.randomBytes(16).toString('hex');
     this.replications = new Replications({ Database: this.Database, key: this._key });
-    // The database of replications may be another one later, or a new one of the same name.
+    // The replicator database can change, or be created again with the same name.
     watchReplicatorBy(async () => this.isUp && this.replications.documents.start(this._replicatorName()));
     const settings = this._readSettings();
     if (this.admin) settings.admins = { ...(settings.admins || {}), [this.admin.name]: this.admin.password };
-    // The admin is in the file once; what is done to it later, a restart finds as it was left.
+    // The admin is written once. A restart keeps later changes of it.
     this.admin = null;
     const text = JSON.stringify(settings);
     fs.writeFileSync(this._configFile, text, { mode: 0o600 });
@@ -106,16 +106,16 @@ class Node1 {
     await this._settled(text);
   }
 
-  /** The application hashes the admin's password and makes its databases in the background. */
+  /** Waits until the application has hashed the admin's password and created its databases, in the background. */
   async _settled(before) {
     for (let attempt = 0; attempt < 200; attempt += 1) {
       const admins = Object.values(this.app.couchConfig.getSection('admins'));
       const names = await this.Database.allDbs();
       const hashed = admins.every((value) => /^-(pbkdf2|hashed)-/.test(value));
-      // It writes the file anew once, which must not meet the first change of a setting.
+      // It rewrites the file once, which must not overlap with the first change of a setting.
       const saved = fs.readFileSync(this._configFile, 'utf8') !== before;
       if (hashed && saved && names.includes('_users') && names.includes('_replicator')) {
-        // What was read before the hash was there must be read again.
+        // Settings from before the hash are read again.
         this.app.couchConfig.emit('admins');
         return;
       }
@@ -124,7 +124,7 @@ class Node1 {
     throw new Error('the 1.x dialect did not get ready');
   }
 
-  /** Puts the routes of our own behind authentication and before the application's. */
+  /** Inserts the routes of this module after authentication and before those of the application. */
   _addRoutes() {
     this.app.use((request, response, next) => {
       request.embeddedUser = request.couchSession.userCtx.name;
@@ -136,7 +136,7 @@ class Node1 {
     const layer = stack.pop();
     const root = stack.findIndex(({ route }) => route && route.path === '/');
     stack.splice(root, 0, layer);
-    // What a route of the application throws is answered as errors are here.
+    // Exceptions of the application's routes become errors in the form used here.
     this.app.use((error, request, response, next) => (response.headersSent ? next(error) : refuse(response, error)));
   }
 
@@ -191,7 +191,7 @@ class Node1 {
       this._count(`httpd_status_codes/${response.statusCode}`);
       this._count('httpd/requests');
       this._sample('couchdb/request_time', took);
-      // What the server's own replicator asks is no client's request.
+      // Requests of the server's own replicator are left out.
       if (request.headers['x-embedded-replicator'] === this._key) return;
       const tried = Boolean(request.headers.authorization) || (method === 'POST' && url.startsWith('/_session'));
       this.journal.add({
@@ -203,7 +203,7 @@ class Node1 {
         failed_login: response.statusCode === 401 && tried && !request.embeddedUser,
       });
     };
-    // Before the first byte goes out, so that who has the answer can read the journal.
+    // Before the first byte is sent, so that a client that has the answer finds it in the journal.
     response.writeHead = (status, ...given) => {
       response.statusCode = status;
       const location = moved && response.getHeader('Location');
@@ -226,7 +226,7 @@ class Node1 {
     this._samples.set(name, samples);
   }
 
-  /* What CouchDB 1.x has and express-pouchdb lacks, or does otherwise */
+  /* What CouchDB 1.x has and express-pouchdb lacks or does in another way */
 
   async _own(request, response, next) {
     const { method } = request;
@@ -255,7 +255,7 @@ class Node1 {
     return next();
   }
 
-  /** PouchDB falls over an index that is not there. */
+  /** PouchDB fails on a missing index. */
   async _requireIndex(name, design, index) {
     if (!(await this.Database.allDbs()).includes(name)) return;
     const database = await storage.getOrCreateDB(this.Database, name);
@@ -263,7 +263,7 @@ class Node1 {
     if (!views || !views[index]) throw notFound('missing');
   }
 
-  /** The databases, by the names that clients know. */
+  /** The databases, by the names that clients use. */
   async _names() {
     const names = await this.Database.allDbs();
     return names.filter((name) => name !== SESSIONS).map(toldName).sort();
@@ -299,7 +299,7 @@ class Node1 {
     response.end(text);
   }
 
-  /** Settings are text. Only what express-pouchdb itself reads as a number or a boolean is stored as one. */
+  /** Settings are strings. Only those that express-pouchdb reads as numbers or booleans are stored as such. */
   async _putSetting(request, response, next, [section, key]) {
     requireAdmin(request);
     const config = this.app.couchConfig;
@@ -313,7 +313,7 @@ class Node1 {
       try {
         stored = JSON.parse(text);
       } catch {
-        // Then it is text after all.
+        // It stays a string.
       }
     }
     const before = await new Promise((resolve, reject) => {
@@ -324,7 +324,7 @@ class Node1 {
     return send(response, 200, typeof old === 'string' ? old : JSON.stringify(old));
   }
 
-  /** A replication between databases that exist; one that goes on until it is stopped, where that is asked for. */
+  /** A replication between existing databases; a continuous one runs until it is stopped. */
   async _replicate(request, response) {
     requireLogin(request, this.app.couchConfig.getSection('admins'));
     const body = await readJson(request);
@@ -347,7 +347,7 @@ function requireAdmin(request) {
   }
 }
 
-/** Where there are admins, replicating is for those who have logged in. */
+/** If there are server admins, replication needs a login. */
 function requireLogin(request, admins) {
   if (Object.keys(admins).length && request.couchSession.userCtx.name === null) {
     throw unauthorized('You are not authorized to replicate.');
@@ -370,7 +370,7 @@ async function readJson(request) {
   }
 }
 
-/** An address whose database has another name below: the address with that one, and how both write the name. */
+/** A URL with the name that PouchDB knows its database by, and both encoded names. */
 function withStoredName(url) {
   const [whole, told] = /^\/([^/?]*)/.exec(url) || [];
   if (!told) return null;
@@ -385,7 +385,7 @@ function withStoredName(url) {
   return { url: `/${stored}${url.slice(whole.length)}`, told, stored };
 }
 
-/** What CouchDB 1.x tells of a statistic: numbers, or nulls while there is nothing to count. */
+/** A statistic of CouchDB 1.x: numbers, or nulls while there is nothing to count. */
 function numbers(samples, single) {
   if (samples && samples.length) {
     const { min, max, arithmetic_mean: mean, standard_deviation: stddev } = summarize(samples);
@@ -402,7 +402,7 @@ function send(response, status, body) {
   response.end(text);
 }
 
-/** Answers what went wrong in words, whatever it was. */
+/** Answers with an error for any exception. */
 function refuse(response, error) {
   if (response.headersSent) return;
   if (error instanceof URIError) error = badRequest('invalid percent-encoding');

@@ -2,12 +2,12 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * A cluster whose nodes are processes of their own, on hosts of their own: what cluster.js does within one process, done
- * over HTTP on the port of Erlang's distribution, where whoever knows the cookie is let in.
+ * A cluster of nodes that are separate processes on separate hosts. It does what cluster.js does within one process, over
+ * HTTP on the port of Erlang's distribution, authenticated with the cookie.
  *
- * Each node tells the nodes it lists what it knows of members and databases, whenever that changes and every second; who
- * does not answer is down. Each database is at home on one node: the others hand on what is asked of it, and keep a copy. When its
- * home is down or put out, the first member by name that is up takes its copy for the database.
+ * Each node sends its lists of members and databases to the nodes it lists, with each change and every second. A node that
+ * does not answer is down. Each database lives on one node, its home: the others forward requests to it and keep a copy. When
+ * its home is down or removed, the first member by name that is up takes over with its copy.
  */
 
 'use strict';
@@ -21,7 +21,7 @@ const { HttpError } = require('./errors');
 
 const EVERY = 1000;
 const PATIENCE = 2000;
-// What of a database is in no document, and not the same for ever.
+// Properties of a database that can change and are in no document.
 const CHANGING = ['security', 'revsLimit', 'purgedInfosLimit'];
 
 class Distribution extends Cluster {
@@ -58,7 +58,7 @@ class Distribution extends Cluster {
     return name === this.node.name ? this.node : this._peer(name);
   }
 
-  /** Another node, as far as this one deals with it. */
+  /** What this node needs of another one. */
   _peer(name) {
     const config = (section, key) => `/_node/_local/_config/${encodeURIComponent(section)}/${encodeURIComponent(key)}`;
     return {
@@ -72,7 +72,7 @@ class Distribution extends Cluster {
 
   /* Life */
 
-  /** Before the node answers anybody: its own door, and what happened while it was away. */
+  /** Opens the port for other nodes and gets the missed changes, before the node answers clients. */
   async open(node) {
     this._server = http.createServer((request, response) => this._let(request, response));
     this._server.keepAliveTimeout = 60000;
@@ -97,7 +97,7 @@ class Distribution extends Cluster {
     node.peers.clear();
     this._up.clear();
     this._server.close();
-    // What is being asked of this node gets its answer; the goodbyes are on their way.
+    // Requests that are being answered, and the farewells, get this long.
     setTimeout(() => this._server.closeAllConnections(), 100).unref();
   }
 
@@ -110,13 +110,13 @@ class Distribution extends Cluster {
     this._follow();
   }
 
-  /* Telling */
+  /* Sharing the lists */
 
   spread(node) {
     this._told = this._tellAll(node);
   }
 
-  /** What this node did, the others know once this is through. */
+  /** Resolves once the other nodes have the changes of this one. */
   async settle() {
     await this._told;
   }
@@ -125,11 +125,11 @@ class Distribution extends Cluster {
     const names = new Set([...node.memberNames(), ...node.peers].filter((name) => name !== node.name));
     const learned = await Promise.all([...names].map((name) => this._tell(node, name)));
     if (node.isUp) node.scheduler.rescan();
-    // Those who learned of others through this are told of them, and tell.
+    // Nodes that this one has just learned of exchange their lists, too.
     if (learned.some(Boolean)) await this._tellAll(node);
   }
 
-  /** Tells a node what this one knows, and hears what it knows; returns whether there was something new in that. */
+  /** Exchanges the lists with a node. Returns whether something in its answer was new. */
   async _tell(node, name) {
     try {
       const answer = await this._ask(name, 'POST', '/tell', this._knowledge(node, name));
@@ -143,7 +143,7 @@ class Distribution extends Cluster {
     }
   }
 
-  /** Members and databases; nothing of that to a node that is no member. */
+  /** The lists of members and databases for a node; empty ones unless it is a member. */
   _knowledge(node, name) {
     const entry = node.members.get(name);
     if (!entry || entry.deleted) return { name: node.name, members: [], registry: [] };
@@ -203,7 +203,7 @@ class Distribution extends Cluster {
     return !entry.home || entry.home === this.node.name;
   }
 
-  /** The node that answers for a database. */
+  /** The node that a database lives on. */
   homeOf(name) {
     const entry = this.node.registry.get(name);
     if (!entry || entry.deleted || this._isHome(entry)) return this.node.name;
@@ -216,7 +216,7 @@ class Distribution extends Cluster {
     return this.homeOf(database.name);
   }
 
-  /** A database that is registered anew stays at home where it is. */
+  /** A database that is registered again keeps its home. */
   registered(entry) {
     const known = this.node.registry.get(entry.database.name);
     const stays = known && !known.deleted && known.id === entry.id;
@@ -230,7 +230,7 @@ class Distribution extends Cluster {
     this.spread(this.node);
   }
 
-  /** Keeps copies of the databases that are at home elsewhere. */
+  /** Replicates the databases that live on other nodes. */
   _follow() {
     for (const [name, entry] of this.node.registry) {
       const home = this.homeOf(name);
@@ -255,7 +255,7 @@ class Distribution extends Cluster {
     copy.catch(() => {});
     copy.home = home;
     this._copies.set(name, copy);
-    // What was written here while this was its home and the others did not hear.
+    // Sends back what was written here while this node was its home.
     PouchDB.replicate(database.pouch, remote, { checkpoint: 'source' }).catch(() => {});
   }
 
@@ -265,9 +265,9 @@ class Distribution extends Cluster {
     this._copies.delete(name);
   }
 
-  /* Asking other nodes, and being asked */
+  /* Requests between nodes */
 
-  /** Hands a request on to another node as from its user, and its answer back. */
+  /** Forwards a request to another node with its user, and returns the answer. */
   forward(exchange, name, url = exchange.request.url) {
     const { request, response, method, user } = exchange;
     const headers = { ...request.headers, ...this._signed(method, url, user) };
@@ -286,7 +286,7 @@ class Distribution extends Cluster {
     });
   }
 
-  /** The document of a user, from where it is newest. */
+  /** The document of a user, from the home of its database. */
   async userDocument(database, name) {
     const id = `org.couchdb.user:${name}`;
     const home = this.homeOf(database.name);
@@ -343,7 +343,7 @@ class Distribution extends Cluster {
     }
     this._isUp(told.name);
     const member = this.node.members.get(told.name);
-    // A node that was put out does not know it; what it tells is old.
+    // A removed node does not know that it was; its lists are outdated.
     const learned = !(member && member.deleted) && this._learn(this.node, told);
     say(200, this._knowledge(this.node, told.name));
     if (learned) this.spread(this.node);

@@ -16,14 +16,14 @@ const { withoutSecrets } = require('./endpoints');
 const { encode, etagOf } = require('./exchange');
 const { rangeOf } = require('./database');
 
-/* What leaves: order of fields, and what others must not see */
+/* Output: order of fields, and what is hidden from other users */
 
 function tidy({ _id, _rev, ...rest }) {
   if (rest._conflicts) rest._conflicts = [...rest._conflicts].sort(byRevision).reverse();
   return { _id, _rev, ...rest };
 }
 
-/** A user document is its owner's, a replication shows its secrets to its owner only; admins see all. */
+/** User documents are for their owner; credentials of a replication are for its owner; admins see all. */
 function visible(exchange, database, doc) {
   if (isDatabaseAdmin(exchange, database) || doc._id.startsWith('_design/')) return doc;
   if (database.isUsers && doc.name !== exchange.user.name) throw notFound();
@@ -41,12 +41,12 @@ function requireOpen(exchange, database) {
 
 /* Writing */
 
-/** Whether a document has not the form of one; a design document that can't be one is refused by itself. */
+/** Whether an error means that a document is malformed. An invalid design document fails alone. */
 const isMalformed = ({ status, error }) => status === 400 && error !== 'compilation_error' && error !== 'invalid_design_doc';
 
 /**
- * Writes documents, trusted ones without asking who may; answers a row for each: { ok, id, rev } or { id, failure }. With
- * `whole`, one that has not the form of a document fails all, and nothing is written.
+ * Writes documents and returns a row for each: { ok, id, rev } or { id, failure }. With `trusted`, permissions are not
+ * checked. With `whole`, a malformed document fails the request, and nothing is written.
  */
 async function write(exchange, database, docs, { newEdits = true, trusted = false, whole = false } = {}) {
   const rows = new Array(docs.length);
@@ -107,7 +107,7 @@ function sendWritten(exchange, database, row, doc) {
   exchange.send(status, { ok: true, id: row.id, rev: row.rev }, { Location: location, ETag: `"${tag}"` });
 }
 
-/** The revision a request names: in the body, in the query, or in If-Match; they must agree. */
+/** The revision in a request: in the body, the query, or If-Match. They must agree. */
 function revisionOf(exchange, body) {
   const query = exchange.query.get('rev') || undefined;
   const header = (exchange.header('if-match') || '').replace(/"/g, '') || undefined;
@@ -344,7 +344,7 @@ async function allDocs(exchange, database, given, extra = {}) {
   return answer;
 }
 
-/** CouchDB gives `_local` documents that are asked for by their keys, as it gives others; PouchDB knows none of them there. */
+/** Adds `_local` documents that are requested by key, which PouchDB leaves out. */
 async function addLocal(database, rows, options) {
   await Promise.all(
     rows.map(async ({ key }, index) => {
@@ -430,7 +430,7 @@ async function partition(exchange, database) {
   return exchange.send(200, await allDocs(exchange, database, await bodyOptions(exchange), range));
 }
 
-/* Which of these a path means */
+/* Routing */
 
 async function route(exchange, database) {
   const [, first, ...rest] = exchange.path;
@@ -462,7 +462,7 @@ async function route(exchange, database) {
       throw new HttpError(501, 'not_implemented', `The embedded server has no ${first}.`);
     default:
   }
-  // `_design/app` and `_local/x` are one id, written with or without an encoded slash.
+  // The slash in `_design/app` and `_local/x` may be encoded.
   let id = first;
   let below = rest;
   if ((first === '_design' || first === '_local') && rest.length) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* The two ends of a replication: reading them from a document, showing them without their secrets, naming the pair. */
+/* The endpoints of a replication: parsing them, removing their credentials, identifying the replication. */
 
 'use strict';
 
 const crypto = require('node:crypto');
 
-/** `said` is how the reason is worded where a document is refused, which holds CouchDB's own term for it. */
+/** `said` is the reason in the form used when a document is refused, with CouchDB's own term. */
 class BadReplication extends Error {
   constructor(reason, said = reason) {
     super(reason);
@@ -25,7 +25,7 @@ const NUMBERS = [
   'worker_processes', 'worker_batch_size', 'http_connections', 'connection_timeout', 'retries_per_request', 'checkpoint_interval',
 ];
 
-/** Throws for fields that contradict each other or are of the wrong kind. */
+/** Throws for fields that contradict each other or have the wrong type. */
 function checkFields(doc) {
   const given = (name) => doc[name] !== undefined && doc[name] !== null;
   if (['doc_ids', 'filter', 'selector'].filter(given).length > 1) {
@@ -47,7 +47,7 @@ function checkFields(doc) {
   }
 }
 
-/** An end as { url, headers }: credentials come from `auth`, from the address, or in `headers`. */
+/** An endpoint as { url, headers }. Credentials come from `auth`, the URL or `headers`. */
 function parseEndpoint(end) {
   const given = typeof end === 'string' ? { url: end } : end;
   if (!given || typeof given !== 'object' || typeof given.url !== 'string' || !given.url) {
@@ -76,7 +76,7 @@ function parseReplication(doc) {
   return { source: parseEndpoint(doc.source), target: parseEndpoint(doc.target) };
 }
 
-/** Throws what `refuse` makes of the BadReplication when a document cannot be a replication. */
+/** Throws the result of `refuse`, which gets the BadReplication, if a document is not a replication. */
 function checkReplication(doc, refuse) {
   try {
     parseReplication(doc);
@@ -86,7 +86,7 @@ function checkReplication(doc, refuse) {
   }
 }
 
-/** The id of a replication: the same for the same two ends and the same choice of documents. */
+/** The id of a replication: the same for the same endpoints and the same selection of documents. */
 function replicationId(doc, node) {
   const [source, target] = Object.values(parseReplication(doc)).map(({ url, headers }) => ({ url, headers }));
   const base = crypto
@@ -100,7 +100,7 @@ function replicationId(doc, node) {
   return `${base}${doc.continuous ? '+continuous' : ''}${doc.create_target ? '+create_target' : ''}`;
 }
 
-/** What a reader who does not own a replication sees of one of its ends. */
+/** An endpoint without credentials. */
 function withoutSecrets(end) {
   const strip = (url) => String(url).replace(/^(https?:\/\/)[^@/]*@/, '$1');
   if (typeof end === 'string') return strip(end);

@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The storage: PouchDB, in memory when nothing is to be kept, in LevelDB when a data folder was given.
+ * The storage: PouchDB in memory, or in LevelDB with a data directory.
  *
- * Everything above asks for a database by its storage name, which is never the name a client knows: a database that
- * is deleted and made again is another one, as with CouchDB's shard files.
+ * Databases are opened by a storage name, which is not the name that clients use: a database that is deleted and created
+ * again is another one, as with CouchDB's shard files.
  */
 
 'use strict';
@@ -14,7 +14,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const PouchDB = require('pouchdb');
 
-// A replicator and a feed for each of many databases is no leak.
+// Many replicators and feeds are not a leak.
 require('node:events').defaultMaxListeners = 0;
 
 class Engine {
@@ -26,7 +26,7 @@ class Engine {
     this._open = new Map();
   }
 
-  /** The folder is there from the first database on, as CouchDB's shards/ is. */
+  /** Creates the directory with the first database, as CouchDB does with shards/. */
   prepare() {
     if (this.persistent) fs.mkdirSync(this.directory, { recursive: true });
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* What a request can be refused with: an HTTP status and CouchDB's two words, `error` and `reason`. */
+/* Errors: an HTTP status with CouchDB's `error` and `reason`. */
 
 'use strict';
 
@@ -30,14 +30,14 @@ const noDatabase = () => notFound('Database does not exist.');
 const methodNotAllowed = (methods) =>
   new HttpError(405, 'method_not_allowed', `Only ${methods} allowed`, { headers: { Allow: methods } });
 
-/** What CouchDB answers when a request hits code that has no clause for it: a 500 with a number to find it in the log. */
+/** The answer of CouchDB to an exception: 500, with a number that is also in its log. */
 const crash = (reason = 'function_clause', error = 'unknown_error') => {
   let ref = 0;
   for (const letter of `${error}:${reason}`) ref = (Math.imul(ref, 31) + letter.charCodeAt(0)) >>> 0;
   return new HttpError(500, error, reason, { extra: { ref } });
 };
 
-/** Turns what PouchDB throws into what CouchDB answers. */
+/** Turns an error of PouchDB into CouchDB's answer. */
 function fromPouch(error) {
   if (error instanceof HttpError) return error;
   const status = error.status || 500;

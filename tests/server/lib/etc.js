@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * An etc directory laid out as CouchDB's: which ini files are read, in which order, and what vm.args says.
+ * An etc directory with the layout of CouchDB's: its ini files in their order, and vm.args.
  *
  * The files are read as https://docs.couchdb.org/en/stable/config/intro.html says; the last one is where CouchDB writes
  * what is set over HTTP.
@@ -33,7 +33,7 @@ function iniFilesOf(directory) {
   return [...file('default.ini'), ...below('default.d'), ...file('local.ini'), ...below('local.d')];
 }
 
-/** The flags of vm.args: what counts of a flag that stands there twice is its last line. */
+/** The flags of vm.args. The last line of a flag wins. */
 function parseArguments(text) {
   const flags = new Map();
   for (const raw of text.split(/\r?\n/)) {
@@ -44,7 +44,7 @@ function parseArguments(text) {
   return flags;
 }
 
-/** An address as vm.args has it, `{127,0,0,1}`, as others write it. */
+/** An IP address in dotted form, from the form in vm.args: `{127,0,0,1}`. */
 function addressOf(tuple) {
   const found = /^\{\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\}$/.exec(tuple || '');
   return found ? found.slice(1).join('.') : '0.0.0.0';
@@ -60,7 +60,7 @@ function cookieOf(home) {
   return fs.readFileSync(file, 'latin1').trim();
 }
 
-/** What a node is started with: its name, its ini files, where its data lies, and how others reach it. */
+/** The start parameters of a node: name, ini files, root directory, cookie, distribution. */
 function readEtc(directory) {
   const file = path.join(directory, 'vm.args');
   const flags = parseArguments(fs.readFileSync(file, 'utf8'));

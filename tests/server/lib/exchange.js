@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* One request and its answer: what was asked, decoded as CouchDB decodes it, and the ways CouchDB answers. */
+/* One request, decoded as CouchDB does, and its answer. */
 
 'use strict';
 
@@ -11,7 +11,7 @@ const { HttpError, badRequest } = require('./errors');
 
 const LARGEST_BODY = 256 * 1024 * 1024;
 
-/** CouchDB's own form of percent-encoding, seen in its Location headers: a colon stays, a tilde and brackets do not. */
+/** Percent-encodes as CouchDB does in Location headers: colons stay, tildes and brackets do not. */
 function encode(text) {
   return encodeURIComponent(text)
     .replace(/[!'()*]/g, (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`)
@@ -26,12 +26,12 @@ function decode(segment) {
   }
 }
 
-/** CouchDB's ETag of an answer it made up: a digest in base 36. */
+/** The ETag of an answer without a revision: a digest in base 36. */
 function etagOf(text) {
   return BigInt(`0x${crypto.createHash('md5').update(text).digest('hex')}`).toString(36).toUpperCase();
 }
 
-/** A body as JSON. A number that no double can hold is none to CouchDB. */
+/** Parses a body. CouchDB refuses numbers that are too large for a double. */
 function parseBody(text) {
   if (!/\d[eE]\+?\d{3}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, (_key, value) => {
@@ -57,7 +57,7 @@ class Exchange {
     this.path = this.rawPath.split('/').slice(1).filter((part, i, all) => part !== '' || (i < all.length - 1 && i > 0)).map(decode);
   }
 
-  /** GET for a HEAD request: the answer is the same but for its body. */
+  /** The method, GET for HEAD: their answers differ only in the body. */
   get verb() {
     return this.method === 'HEAD' ? 'GET' : this.method;
   }
@@ -70,7 +70,7 @@ class Exchange {
     return this.request.headers[name];
   }
 
-  /** The address a client reached this server by, for Location headers. */
+  /** A URL on the host that the client used, for Location headers. */
   location(path) {
     return `http://${this.header('host') || this.node.address}${path}`;
   }
@@ -105,14 +105,14 @@ class Exchange {
     return value;
   }
 
-  /** POST wants JSON to be called JSON; browsers cannot forge that, which is why CouchDB insists. */
+  /** Requires the content type JSON, as CouchDB does to prevent cross-site requests. */
   requireJson() {
     if (!/^application\/json/i.test(this.header('content-type') || '')) {
       throw new HttpError(415, 'bad_content_type', 'Content-Type must be application/json');
     }
   }
 
-  /** A query parameter that holds JSON. */
+  /** A query parameter in JSON. */
   jsonQuery(...names) {
     for (const name of names) {
       if (!this.query.has(name)) continue;
@@ -136,7 +136,7 @@ class Exchange {
     this.sendText(status, `${JSON.stringify(body)}\n`, { 'Content-Type': this.jsonType(), ...headers });
   }
 
-  /** Answers with an ETag made from the answer, and with 304 when the client has that answer already. */
+  /** Answers with an ETag computed from the answer, or 304 if the client has that answer. */
   sendTagged(status, body, seed = JSON.stringify(body)) {
     const tag = `"${etagOf(seed)}"`;
     if (this.header('if-none-match') === tag) return this.sendText(304, '', { ETag: tag });
@@ -176,7 +176,7 @@ class Exchange {
     this.send(error.status, error.body(), error.headers);
   }
 
-  /** Told once, before the last byte goes out: what follows an answer can rely on what was written down about it. */
+  /** Logs the exchange once, before the last byte is sent: a client that has the answer finds it in log and journal. */
   finished(status) {
     if (this._finished) return;
     this._finished = true;

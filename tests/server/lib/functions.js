@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * Show, list and update functions of design documents, run by the packages express-pouchdb runs them with. What an
- * update function wants stored goes through the same checks as any document.
+ * Show, list and update functions of design documents, run by the packages that express-pouchdb uses. Documents that an
+ * update function returns pass the same checks as others.
  */
 
 'use strict';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* Mango: indexes as CouchDB lists, makes and deletes them, and queries, over pouchdb-find. */
+/* Mango: indexes and queries as CouchDB has them, over pouchdb-find. */
 
 'use strict';
 
@@ -74,7 +74,7 @@ function fieldsOf(index) {
   return fields;
 }
 
-/** What a new index is asked to be; throws what CouchDB answers for one that it can't be. Without a full-text search. */
+/** Parses the request for a new index. Throws CouchDB's errors. */
 function requested(body, version) {
   const { index, type = 'json' } = body;
   if (index === undefined) throw missingKey('index');
@@ -142,7 +142,7 @@ async function removeIndex(exchange, database, id, name) {
   if (doc.language !== 'query' || !indexNames(doc).includes(name)) throw notFound('missing');
   delete doc.views[name];
   if (!Object.keys(doc.views).length) delete doc.views;
-  // Options that a design document holds keep it alive.
+  // A design document with options is kept.
   if (Object.keys(doc).every((field) => ['_id', '_rev', 'language'].includes(field))) doc._deleted = true;
   const { write } = require('./documents');
   const written = doc._deleted ? { _id: id, _rev: doc._rev, _deleted: true } : doc;
@@ -166,7 +166,7 @@ async function bulkDelete(exchange, database) {
   exchange.send(200, answer);
 }
 
-/** A partial index answers only a query that names it: from every other one it must be hidden. */
+/** The database for a query. A partial index is used only if the query names it, so it is hidden from others. */
 function searchable(database, query) {
   if (query.use_index !== undefined) return database.pouch;
   const pouch = Object.create(database.pouch);
@@ -258,7 +258,7 @@ async function route(exchange, database) {
     return bulkDelete(exchange, database);
   }
   if (verb !== 'DELETE') throw methodNotAllowed('DELETE');
-  // CouchDB deletes an index for whoever may read the database.
+  // CouchDB lets everyone who can read the database delete an index.
   // Both `_index/_design/ddoc/json/name` and `_index/ddoc/json/name` name an index.
   const [design, type, name] = second === '_design' ? [third, ...rest] : [second.replace(/^_design\//, ''), third, ...rest];
   if (type !== 'json' || name === undefined) throw notFound('missing');

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * One replication: it opens its two ends over HTTP, as any replicator does, lets PouchDB move the documents, and
- * counts what CouchDB counts by looking at the requests that pass.
+ * One replication. It opens its endpoints over HTTP, PouchDB copies the documents, and the requests are counted as
+ * CouchDB counts them.
  */
 
 'use strict';
@@ -11,17 +11,17 @@
 const { PouchDB } = require('./engine');
 const { parseReplication } = require('./endpoints');
 
-// How often a running job tells how far it is.
+// Milliseconds between updates of a running job's progress.
 const TELLS_EVERY = 500;
 const FIRST_RETRY = 5000;
 const LONGEST_RETRY = 60000;
 
 let processes = 1000;
 
-/** The time as CouchDB writes it in states: whole seconds. */
+/** The time in the form of CouchDB's states, in whole seconds. */
 const now = () => new Date().toISOString().replace(/\.\d+Z$/, 'Z');
 
-/** `said` is how a state tells of it; `isEarly` is what is found before there is a job. */
+/** `said` is the error in a state. `isEarly` marks errors that occur before there is a job. */
 class ReplicationError extends Error {
   constructor(kind, reason, said = `${kind}: ${reason}`, isEarly = false) {
     super(said);
@@ -32,7 +32,7 @@ class ReplicationError extends Error {
 }
 
 class Job {
-  /** `database` and `docId` are null for a replication that no document asked for. `inTheWay` tells why it can't begin yet. */
+  /** `database` and `docId` are null for a transient replication. `inTheWay` returns why the job cannot start yet. */
   constructor({ node, doc, id, database = null, docId = null, user = null, inTheWay = () => null }) {
     Object.assign(this, { node, doc, id, database, docId, user, inTheWay });
     const { source, target } = parseReplication(doc);
@@ -57,7 +57,7 @@ class Job {
     this._shown = null;
   }
 
-  /** Runs until it is done, or for a continuous one until it is stopped; failures are tried again, later and later. */
+  /** Runs until it completes, or until it is stopped if it is continuous. Retries failures with growing pauses. */
   async run() {
     while (!this._stopped) {
       try {
@@ -76,7 +76,7 @@ class Job {
     }
   }
 
-  /** Runs once, and throws instead of trying again. */
+  /** Runs once, and throws instead of retrying. */
   async runOnce() {
     this._note('started', 'running');
     await this._attempt();
@@ -128,7 +128,7 @@ class Job {
     if (doc.since_seq !== undefined) options.since = doc.since_seq;
     const source = this._remote(this.source);
     const target = this._remote(this.target);
-    // Checkpoints belong to this replication, not to whatever else runs between the same two databases.
+    // Checkpoints are those of this replication, not of others between the same databases.
     source.id = async () => `${this.source.url}#${this.id.split('+')[0]}`;
     const telling = setInterval(() => {
       this._shown = this._progress();
@@ -190,7 +190,7 @@ class Job {
     if (status !== 200) throw new ReplicationError('db_not_found', `could not open ${end.url}`);
   }
 
-  /** The design document of a filter is looked for before all else. */
+  /** Reads the design document of a filter first. */
   async _findFilter() {
     const { filter } = this.doc;
     if (!filter || filter.startsWith('_')) return;
@@ -235,7 +235,7 @@ class Job {
     });
   }
 
-  /** Counts what is asked and answered about revisions, and what is written, and passes the answer on. */
+  /** Counts the revisions in requests and answers and the documents written, and returns the answer. */
   async _counted(pathname, body, answer) {
     const text = await answer.text();
     if (answer.ok) {
@@ -255,9 +255,9 @@ class Job {
     return { ok, status, statusText, headers, text: async () => text, json: async () => JSON.parse(text) };
   }
 
-  /* How it is shown */
+  /* Output */
 
-  /** The counts as a finished replication keeps them. */
+  /** The counts of a completed replication. */
   finalStatistics() {
     return { ...this.counts, checkpointed_source_seq: this.checkpointed };
   }

@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * Listening on a port that stays one's own over a restart.
+ * Listening on a port that the node keeps over a restart.
  *
- * The ports that a system hands out for port 0 are also those that it gives to connections that go out. While a node
- * restarts, one of these may take its port; so free ports are chosen below them.
+ * The system assigns the ports for port 0 from the range for outgoing connections. While a node restarts, such a connection
+ * may take its port. So free ports are chosen below that range.
  */
 
 'use strict';
@@ -25,7 +25,7 @@ function once(server, host, port) {
   });
 }
 
-/** Have a server listen; port 0 stands for any that is free. A port that is taken is tried for some seconds. */
+/** Makes a server listen; port 0 means any free port. Retries a port that is in use for some seconds. */
 async function listenAt(server, host, port) {
   for (let attempt = 1; ; attempt += 1) {
     const wanted = port || LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));

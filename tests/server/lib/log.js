@@ -2,11 +2,11 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * What the server writes down: its log, in CouchDB's form of a line, and the journal of requests for tests.
+ * The log, in CouchDB's format, and the journal of requests for tests.
  *
- * The log goes to the node's own folder, and where `log/writer` is `file` to `log/file`, if that lies in the data
- * folder: a server that tests start writes nowhere else. With an etc directory it is a server like another: `log/file` may
- * be any file, and other writers mean standard error.
+ * The log goes to the directory of the node, or to `log/file` if `log/writer` is `file` and the path is inside the data
+ * directory: a server started by tests writes nowhere else. With an etc directory, `log/file` may be any file, and other
+ * writers mean standard error.
  */
 
 'use strict';
@@ -55,7 +55,7 @@ class Log {
   }
 }
 
-/** One JSON line a request, written before the answer's last byte: who has the answer can read the line. */
+/** A JSON line per request, written before the last byte of the answer is sent. */
 class Journal {
   constructor(file) {
     this._descriptor = file ? fs.openSync(file, 'a') : null;

@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The embedded server: reads what was asked, starts the nodes, says where they are, and stops without a trace.
+ * The embedded server: parses the options, starts the nodes, prints their URLs, and leaves nothing behind.
  *
- * It is started by `../run`, which finds Node and the packages; the admin comes in the environment, so that no
- * password stands in the list of processes.
+ * `../run` starts it, after it has found Node.js and the packages. The admin is in the environment, so that no password is
+ * in the process list.
  */
 
 'use strict';
@@ -59,7 +59,7 @@ process.on('SIGINT', () => stop(0));
 process.on('SIGHUP', () => stop(0));
 process.on('nodeDied', () => stop(1));
 process.on('unhandledRejection', tellUnexpected);
-// Who read what is said here may have gone.
+// The reader of these streams may have exited.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 function tellUnexpected(error) {
@@ -74,11 +74,11 @@ const CONTROL = {
 };
 
 /**
- * Lines on standard input take a node down and bring it back (`stop 2`, `start 2`), or keep the others from connecting with
- * it and let them again (`part 2`, `mend 2`). What was done is said on stderr.
+ * Reads commands from standard input: `stop 2` and `start 2` stop and start a node, `part 2` and `mend 2` disconnect it from
+ * the others and connect it again. Reports each on standard error.
  */
 function listenToControl() {
-  // A terminal would stop this process for reading from it in the background.
+  // A background process that reads from a terminal is stopped by it.
   if (process.stdin.isTTY) return;
   const lines = readline.createInterface({ input: process.stdin });
   lines.on('line', async (line) => {
@@ -96,12 +96,12 @@ function listenToControl() {
       process.stderr.write(`failed ${found[2]}: ${error.message}\n`);
     }
   });
-  // Who holds the other end may ask to be outlived by nothing, however it ends.
+  // The parent process can ask for a stop when it ends, however that happens.
   lines.on('close', () => process.env.COUCHPY_STOP_AT_EOF && stop(0));
   lines.on('error', () => {});
 }
 
-/** The nodes of CouchDB 3: alike but for their names and ports, with the admin hashed once for all. */
+/** Starts the nodes of CouchDB 3, which differ only in names and ports. The admin is hashed once for all. */
 async function startCouch3(admin, count, port) {
   const version = require('./versions')[values.dialect];
   const { Engine } = require('./engine');
@@ -146,7 +146,7 @@ async function startCouch3(admin, count, port) {
   };
 }
 
-/** One node as an etc directory says: a server that a service manager starts, on whatever address it is told. */
+/** Starts one node as an etc directory says, such as a service manager starts it. */
 async function startEtc(directory) {
   const { readEtc } = require('./etc');
   const { Settings } = require('./config');
@@ -186,7 +186,7 @@ async function main() {
       ? await require('./dialect1').start({ admin, port, data, persistent: Boolean(values.data), journal })
       : await startCouch3(admin, Number(values.nodes), port);
   }
-  // The last resort: what is thrown where nobody waits for it, in PouchDB for one, costs one request at most.
+  // The last resort: an exception that nothing catches, in PouchDB for instance, costs one request at most.
   process.on('uncaughtException', tellUnexpected);
   listenToControl();
   process.stdout.write(`${server.nodes.map((node) => `http://${node.address}/`).join(' ')}\n`);

@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * One node of CouchDB 3: its listener, its settings, what it knows of databases and members, and its life.
+ * One node of CouchDB 3: its listener, its settings, its registry of databases and members, start and stop.
  *
- * A restart closes the listener, drops everything a CouchDB process has in memory, and opens again with what the
- * files say. The databases live on in the engine, as they would on disk.
+ * A restart closes the listener, drops what a CouchDB process has in memory, and opens again with what the files say. The
+ * databases stay open in the engine, as if they were on disk.
  */
 
 'use strict';
@@ -30,14 +30,14 @@ const { AT_ONCE, keepsFromStarting, stopsServer } = require('./terms');
 const { Statistics } = require('./statistics');
 const { route } = require('./router');
 
-// After a restart is asked for, the node answers a moment longer, then it is away.
+// After the request for a restart, the node answers for a moment, then it is down.
 const RESTART_DELAY = 100;
 const RESTART_AWAY = 1200;
-// After a setting is set, what it does to the node begins.
+// Milliseconds from a change of a setting to its effect on the node.
 const SETTING_DELAY = 20;
 
 class Node {
-  /** `etc`: where an etc directory says what this node is; without it the node is one of those started side by side. */
+  /** `etc`: what an etc directory says of this node; without it, the node is one of several in this process. */
   constructor({ index, cluster, version, data, port, single, journal, replicatorKey, etc }) {
     this.index = index;
     this.etc = etc;
@@ -95,7 +95,7 @@ class Node {
     return this.settings.get('couchdb', 'uuid');
   }
 
-  /** Where this node listens: an address of its own only where it has an etc directory. */
+  /** The IP address that this node listens on: that of the settings only with an etc directory. */
   get host() {
     const asked = (this.etc && this.settings.get('chttpd', 'bind_address')) || '127.0.0.1';
     return asked === 'any' ? '0.0.0.0' : asked;
@@ -111,7 +111,7 @@ class Node {
 
   /* Life */
 
-  /** What a node makes up for itself on its first start, and keeps. */
+  /** Generates the settings that a node needs and stores at its first start. */
   firstSettings(admin) {
     const { settings } = this;
     if (!settings.get('couchdb', 'uuid')) settings.set('couchdb', 'uuid', crypto.randomBytes(16).toString('hex'));
@@ -127,7 +127,7 @@ class Node {
     const wrong = keepsFromStarting(settings);
     if (wrong) throw new Error(`${this.name}: CouchDB does not start with the setting ${wrong}`);
     this.statistics = new Statistics(this.version);
-    // What makes cookies valid and a server tell itself from others, a node without it makes up and keeps.
+    // A node without a uuid or a secret generates and stores one.
     this.firstSettings(null);
     await this._hashAdmins();
     const places = this.etc ? {} : { directory: path.join(this._home, 'log'), root: this._data };
@@ -203,7 +203,7 @@ class Node {
     this._stopping.once('stop', listener);
   }
 
-  /** POST _restart: to be called once the answer is on its way. Asked again before it is back, it does so once. */
+  /** Restarts, once the answer to POST _restart is sent. Requests during a restart are ignored. */
   restart() {
     if (this._restarting) return;
     this._restarting = true;
@@ -223,7 +223,7 @@ class Node {
     }
   }
 
-  /** The whole process of a real node ends here; in this one the others live on. */
+  /** Reports a node that died. A real node's process would end; here the other nodes go on. */
   _died(error) {
     process.stderr.write(`${error.message}\n`);
     if (this.cluster.nodes.size === 1) process.emit('nodeDied', error);
@@ -247,13 +247,13 @@ class Node {
     }
   }
 
-  /** What a setting does that CouchDB can't go on with. */
+  /** Stops a node as a value does that stops CouchDB. */
   async _stopForGood(why) {
     await this.stop();
     this._died(new Error(`${this.name}: ${why}`));
   }
 
-  /** CouchDB opens its listener again when its port changes. */
+  /** Opens the listener again, on another port. */
   async _movePort(value) {
     await this._unlisten();
     try {
@@ -265,9 +265,9 @@ class Node {
     return undefined;
   }
 
-  /* Settings that are more than text */
+  /* Settings of server admins */
 
-  /** A plain password that somebody wrote into the file becomes a hash when the node starts. */
+  /** Hashes the plain passwords in the files, at the start. */
   async _hashAdmins() {
     for (const [name, value] of Object.entries(this.settings.section('admins'))) {
       if (!passwords.parseAdmin(value, this.version)) await this.setAdmin(name, value, true);
@@ -287,7 +287,7 @@ class Node {
     return this._answer(new Exchange(this, request, response), (exchange) => this.auth.identify(exchange));
   }
 
-  /** What another node hands on: it has found out who asks, and this one is to answer. */
+  /** Answers a request that another node has authenticated and forwarded. */
   serveNode(request, response, user) {
     return this._answer(new Exchange(this, request, response), (exchange) => {
       Object.assign(exchange, { user, authenticated: 'default', isHandedOn: true });
@@ -314,7 +314,7 @@ class Node {
     }
   }
 
-  /** A request is answered: counts it, logs it, and journals it unless the server's own replicator asked. */
+  /** Counts and logs an answered request, and writes it to the journal unless it came from the server's own replicator. */
   exchanged(exchange) {
     const { request, method, status } = exchange;
     this.statistics.count('couchdb/httpd/requests');
@@ -340,12 +340,12 @@ class Node {
     return [...this.members].filter(([, entry]) => !entry.deleted).map(([name]) => name).sort();
   }
 
-  /** Whether a holder of a shard answers this node. */
+  /** Whether a node with a copy of a shard answers this one. */
   sees(name) {
     return name === this.name || (this.peers.has(name) && this.cluster.up(name));
   }
 
-  /** A node came or went. */
+  /** Records that a node connected or disconnected. */
   noteEvent(name, event) {
     const time = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     this.distributionEvents[name] = [[time, event], ...(this.distributionEvents[name] || [])].slice(0, 10);
@@ -357,7 +357,7 @@ class Node {
     return [...this.registry].filter(([, entry]) => !entry.deleted).map(([name]) => name).sort();
   }
 
-  /** Changes whenever the list of databases does. */
+  /** A string that changes with the list of databases. */
   databaseFingerprint() {
     return JSON.stringify([...this.registry].map(([name, { id, generation }]) => [name, id, generation]));
   }
@@ -387,7 +387,7 @@ class Node {
     this.cluster.spread(this);
   }
 
-  /** Takes over what another node wrote in the registry, or what this one did. */
+  /** Stores an entry of the registry, written by this node or another one. */
   setRegistered(name, entry) {
     const before = this.registry.get(name);
     if (before && before.database) before.database.references -= 1;
@@ -401,7 +401,7 @@ class Node {
     return users ? this.cluster.userDocument(users, name) : null;
   }
 
-  /* What is kept of members and databases */
+  /* Storing the lists of members and databases */
 
   get _registryFile() {
     return path.join(this._home, 'registry.json');

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * What is asked of a node by its name: settings, statistics, system, versions, restart, the list of members; and the
- * two paths that speak of the cluster as a whole, `_membership` and `_cluster_setup`.
+ * The resources of a node: settings, statistics, system, versions, restart, members; and those of the whole cluster,
+ * `_membership` and `_cluster_setup`.
  */
 
 'use strict';
@@ -25,7 +25,7 @@ const ERLANG = {
   ],
 };
 
-/** The node a path names: this one, or one it is connected with. */
+/** The node in a path: this one, or one that is connected. */
 function findNode(exchange, name) {
   const { node } = exchange;
   if (name === '_local' || name === node.name) return node;
@@ -66,6 +66,8 @@ const HANDLERS = {
   _stats: get((node, path) => node.statistics.read(path, gauges(node))),
   _system: get((node) => system(node)),
   _versions: get((node) => ({ javascript_engine: node.version.javascript, erlang: ERLANG, collation_driver: ICU })),
+
+  _smoosh: smoosh,
 
   async _prometheus(exchange, node) {
     if (exchange.verb !== 'GET') throw methodNotAllowed('GET');
@@ -126,7 +128,7 @@ async function config(exchange, node, [section, key, ...more]) {
   }
 }
 
-/* Numbers */
+/* Measurements */
 
 function gauges(node) {
   const jobs = node.scheduler.summary();
@@ -190,12 +192,22 @@ function system(node) {
   };
 }
 
-/** The processes that exist for each node this one talks to, itself too. */
+const CHANNELS = ['index_cleanup', 'ratio_dbs', 'ratio_views', 'slack_dbs', 'slack_views', 'upgrade_dbs', 'upgrade_views'];
+
+/** The state of automatic compaction, which PouchDB does not have: nothing waits. */
+function smoosh(exchange, node, rest) {
+  if (!node.version.smooshStatus || rest.length !== 1 || rest[0] !== 'status') throw notFound('no_db_file');
+  if (exchange.verb !== 'GET') throw methodNotAllowed('GET');
+  const idle = { starting: 0, waiting: { size: 0, min: 0, max: 0 }, active: 0 };
+  return exchange.send(200, { channels: Object.fromEntries(CHANNELS.map((name) => [name, idle])) });
+}
+
+/** The processes that exist once per connected node, including this one. */
 function perNode(node) {
   return node.cluster.connected(node).flatMap(({ name }) => [`rexi_server_${name}`, `rexi_buffer_${name}`]);
 }
 
-/** The counters in Prometheus' text form. */
+/** The counters in the text format of Prometheus. */
 function prometheus(node) {
   const lines = [`# TYPE couchdb_uptime_seconds counter`, `couchdb_uptime_seconds ${node.uptime}`];
   const current = gauges(node);
@@ -256,7 +268,7 @@ async function members(exchange, node, [name]) {
   }
 }
 
-/** `_dbs` as a database of a node: a document for each database, saying where its shards are. */
+/** `_dbs` as a database of a node: a shard map for each database. */
 async function shardMap(exchange, node, [name]) {
   const names = node.databaseNames();
   if (exchange.verb === 'PUT' && names.includes(name)) return moveShards(exchange, node, name);
@@ -275,7 +287,7 @@ async function shardMap(exchange, node, [name]) {
   return exchange.send(200, { total_rows: names.length, offset: Math.max(names.indexOf(selected[0]), 0), rows });
 }
 
-/** Whoever writes a database's document says where its shards are from now on; what they hold follows by itself. */
+/** Changes the shard map of a database. */
 async function moveShards(exchange, node, name) {
   const { _rev: rev, by_range: placement } = await exchange.jsonObject('Document must be a JSON object');
   if (rev !== shardDocument(node, name)._rev) throw conflict();
@@ -408,7 +420,7 @@ async function membersConnected(node) {
   throw new HttpError(500, 'setup_error', 'Cluster setup timed out waiting for nodes to connect');
 }
 
-/** Asks another server's _cluster_setup, with the credentials the request gave for it. */
+/** Sends a request to _cluster_setup of another server, with the credentials in the request. */
 async function remote({ remote_node: host, port = 5984, remote_current_user: user, remote_current_password: secret, username, password }, body) {
   const credentials = Buffer.from(`${user || username}:${secret || password}`).toString('base64');
   let answer;

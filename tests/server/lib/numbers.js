@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * Whole numbers that a JavaScript number can't hold: CouchDB keeps each digit of them.
+ * Integers that a JavaScript number can't represent: CouchDB keeps all their digits.
  *
- * `JSON.parse` and `JSON.stringify` are replaced in this process, so that PouchDB keeps them too. Such a number is a
- * `LargeInteger`, which calculates as the number next to it, as it does in CouchDB's own JavaScript.
+ * `JSON.parse` and `JSON.stringify` are replaced in this process, so that PouchDB keeps them, too. Such a number becomes a
+ * `LargeInteger`, which calculates as the nearest double, as in CouchDB's own JavaScript.
  */
 
 'use strict';
@@ -15,7 +15,7 @@ const stringify = JSON.stringify;
 
 const MARK = '\u0000integer:';
 const WRITTEN = /"\\u0000integer:(-?\d+)"/g;
-// Where no such number is, as in nearly every text, nothing else is done to it.
+// Nearly all texts have no such number, and take the fast path.
 const CANDIDATE = /[[:,\s]-?\d{16,}(?![\d.eE])|^-?\d{16,}$/;
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 

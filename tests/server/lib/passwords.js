@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * CouchDB's password hashes: telling them apart, deriving them as each version does, checking them.
+ * CouchDB's password hashes: parsing, deriving and verifying them as each version does.
  *
- * A server admin's hash is one string in the settings, a user's is five fields of a document; both become the
- * same record here: { scheme, prf, derived, salt, iterations }.
+ * The hash of a server admin is one string in the settings, that of a user is five fields of a document. Both become the
+ * same record: { scheme, prf, derived, salt, iterations }.
  */
 
 'use strict';
@@ -17,19 +17,19 @@ const pbkdf2 = promisify(crypto.pbkdf2);
 
 const DIGESTS = { sha: 'sha1', sha224: 'sha224', sha256: 'sha256', sha384: 'sha384', sha512: 'sha512' };
 
-/** The record of an `[admins]` value, or null when the value is a plain password to this version. */
+/** The record of a value in `[admins]`, or null if it is a plain password to this version. */
 function parseAdmin(value, version) {
   let found = /^-hashed-([0-9a-f]*),(.*)$/s.exec(value);
   if (found) return { scheme: 'simple', derived: found[1], salt: found[2] };
   found = /^-pbkdf2-([0-9a-f]+),([^,]*),(\d+)$/.exec(value);
   if (found) return { scheme: 'pbkdf2', prf: 'sha', derived: found[1], salt: found[2], iterations: Number(found[3]) };
-  // Only 3.4 and newer know the names of hash functions; before, such a value is a password like any other.
+  // Before 3.4 a hash with the name of its function is a plain password.
   found = version.knowsPrf && /^-pbkdf2:(sha|sha224|sha256|sha384|sha512)-([0-9a-f]+),([^,]*),(\d+)$/.exec(value);
   if (found) return { scheme: 'pbkdf2', prf: found[1], derived: found[2], salt: found[3], iterations: Number(found[4]) };
   return null;
 }
 
-/** The record of a document in the users database; null when nobody can log in with it. */
+/** The record of a user document, or null if it allows no login. */
 function parseUser(doc, version) {
   if (doc.password_scheme === 'pbkdf2') {
     return {
@@ -47,7 +47,7 @@ async function derive(password, { prf, salt, iterations, length }) {
   return (await pbkdf2(password, salt, iterations, bytes, digest)).toString('hex');
 }
 
-/** A new record for a password, with a new salt, as the settings of this node ask for. */
+/** A new record for a password with a new salt, with the hash scheme of this version and its settings. */
 async function hash(password, settings, version) {
   const prf = version.knowsPrf ? settings.get('chttpd_auth', 'pbkdf2_prf') || 'sha256' : 'sha';
   const iterations = Number(settings.get('chttpd_auth', 'iterations')) || version.iterations;

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * What must be otherwise within express-pouchdb for the 1.x dialect. To be loaded before express-pouchdb is.
+ * Changes within express-pouchdb for the 1.x dialect. Load it before express-pouchdb.
  */
 
 'use strict';
@@ -13,7 +13,7 @@ const systemDatabases = require('pouchdb-system-db');
 const wrappers = require('pouchdb-wrappers');
 const { PouchDB } = require('./engine');
 
-/** Runs actions one after the other, whatever becomes of each. */
+/** Runs actions one after the other, also after failures. */
 function inTurn() {
   let last = Promise.resolve();
   return (action) => {
@@ -23,7 +23,7 @@ function inTurn() {
   };
 }
 
-/* Opening and deleting databases: as it was, but for a failure, after which nothing could be opened any more. */
+/* Opening and deleting databases: after a failure the original opens no database any more. */
 
 const oneDatabase = inTurn();
 const opened = new Map();
@@ -42,14 +42,14 @@ storage.deleteDB = (Database, name, options) =>
     return database.destroy(options);
   });
 
-/** Calls `start(database)` where express-pouchdb would start its own watching of the documents of _replicator. */
+/** Calls `start(database)` instead of express-pouchdb's own replicator. */
 function watchReplicatorBy(start) {
   replicator.startReplicatorDaemon = async function watch() {
     await start(this);
   };
 }
 
-/* Who is no admin and asks for what is an admin's: the check looks for the database where it is not told. */
+/* Permission checks read the database from where it is set. */
 
 const { installSystemDBProtection: protect } = systemDatabases;
 systemDatabases.installSystemDBProtection = (database) => {
@@ -62,7 +62,7 @@ systemDatabases.installSystemDBProtection = (database) => {
   }
 };
 
-/* To be asked for no documents is to be answered with none, and at once. */
+/* A request for no documents gets none, at once. */
 
 const { bulkGet } = PouchDB.prototype;
 PouchDB.prototype.bulkGet = function bulkGetAny(options, ...rest) {
@@ -73,7 +73,7 @@ PouchDB.prototype.bulkGet = function bulkGetAny(options, ...rest) {
   return answer;
 };
 
-/** Changes of settings wait for one another: each is written whole, and none is lost. */
+/** Writes settings one after the other, so that none is lost. */
 function saveInTurn(config) {
   const oneSave = inTurn();
   for (const name of ['set', 'delete']) {
@@ -91,18 +91,18 @@ function saveInTurn(config) {
   }
 }
 
-/* Names of databases: express-pouchdb drops a slash; so there is another name below for one that has a slash. */
+/* Database names with a slash, which express-pouchdb drops, get another name in PouchDB. */
 
 const STAND_INS = { '~': '~7', '/': '~2' };
 const MEANT = { '~7': '~', '~2': '/' };
 
-/** The name PouchDB knows a database by. */
+/** The name of a database in PouchDB. */
 const storedName = (name) => name.replace(/[~/]/g, (letter) => STAND_INS[letter]);
 
-/** The name clients know it by. */
+/** The name of a database for clients. */
 const toldName = (name) => name.replace(/~[72]/g, (pair) => MEANT[pair]);
 
-/** What a database tells of itself has the name that clients know. */
+/** Database information shows the name for clients. */
 function tellNames(application) {
   application.dbWrapper.registerWrapper((name, database, next) => {
     wrappers.installWrapperMethods(database, {

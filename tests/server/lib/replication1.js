@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * Replication as CouchDB 1.x has it: between databases here, by their names, and others, by their addresses; asked
- * for by POST /_replicate or by a document of _replicator.
+ * Replication of CouchDB 1.x: between local databases, by name, and remote ones, by URL; started by POST /_replicate or by
+ * a document of _replicator.
  */
 
 'use strict';
@@ -17,7 +17,7 @@ const DESIGN = require('pouchdb-replicator/lib/designdoc');
 
 const CHOICES = ['doc_ids', 'filter', 'query_params'];
 
-/** One end: the name of a database here, or an address with what is sent to it. */
+/** An endpoint: the name of a local database, or a URL with headers. */
 function endOf(given, end) {
   const url = given && typeof given === 'object' ? given.url : given;
   if (typeof url !== 'string' || !url) throw badRequest(`missing ${end}`);
@@ -29,7 +29,7 @@ function endOf(given, end) {
   }
 }
 
-/** What a body or a document asks for. */
+/** Parses a body or a document. */
 function planOf(asked) {
   if (!asked || typeof asked !== 'object') throw badRequest('missing source');
   const ends = ['source', 'target'].map((end) => endOf(asked[end], end));
@@ -53,7 +53,7 @@ class Job {
     this._target = await this.replications.open(ends[1], createTarget);
   }
 
-  /** Until it is done; a continuous one until it is stopped. */
+  /** Runs until it completes, or until it is stopped if it is continuous. */
   async run() {
     const { choice, continuous } = this.plan;
     if (this.stopped) return null;
@@ -76,7 +76,7 @@ class Job {
 }
 
 class Replications {
-  /** `key` marks what this server asks, which may be of itself. */
+  /** `key` marks the requests of this server, which may go to itself. */
   constructor({ Database, key }) {
     Object.assign(this, { Database, key });
     this._transient = new Map();
@@ -133,7 +133,7 @@ class Replications {
     return { ...end.headers, 'X-Embedded-Replicator': this.key };
   }
 
-  /** Replicates once, and tells how it went as CouchDB does. */
+  /** Replicates once, and returns the result in CouchDB's form. */
   async once(plan) {
     const started = new Date();
     const job = new Job(this, plan);
@@ -164,7 +164,7 @@ class Replications {
     };
   }
 
-  /** Starts one that goes on until it is cancelled; one that runs already is left as it is. */
+  /** Starts a continuous replication, unless it already runs. */
   async begin(plan) {
     if (this._transient.has(plan.id)) return;
     const job = new Job(this, plan);
@@ -192,20 +192,20 @@ class Replications {
   }
 }
 
-/** What somebody wrote of a document of _replicator, without what the replicator adds. */
+/** A document of _replicator without the fields that the replicator adds. */
 function written(doc) {
   const fields = Object.keys(doc).filter((field) => field !== '_rev' && !field.startsWith('_replication_'));
   return JSON.stringify(fields.sort().map((field) => [field, doc[field]]));
 }
 
-/** The replications that documents ask for, and what is noted in the documents about them. */
+/** The replications of the documents in a replicator database, and their state in these documents. */
 class Documents {
   constructor(replications) {
     this._replications = replications;
     this._entries = new Map();
   }
 
-  /** Follows a replicator database from its beginning: what it asks for and has not had begins anew. */
+  /** Follows a replicator database from its first change, and starts what has not completed. */
   async start(name) {
     this.stop();
     const database = new this._replications.Database(name);
@@ -226,7 +226,7 @@ class Documents {
     this._entries.clear();
   }
 
-  /** Stops what a document asked for; another document that asks for the same goes on with it. */
+  /** Stops the replication of a document, unless another document asks for the same. */
   _forget(id) {
     const entry = this._entries.get(id);
     this._entries.delete(id);
@@ -248,7 +248,7 @@ class Documents {
       return;
     }
     const entry = this._entries.get(id);
-    // What has a state was noted by the replicator; after a start it may be that of an earlier life.
+    // The replicator wrote the state; after a start it may be from before.
     if (state === 'completed' || (state !== undefined && entry)) return;
     if (entry && (entry.job || entry.shares) && entry.written === written(doc)) return;
     this._forget(id);
@@ -262,7 +262,7 @@ class Documents {
     try {
       const plan = planOf(doc);
       const same = [...this._entries.values()].some(({ job }) => job && job.plan.id === plan.id);
-      // Another document runs the same one already.
+      // Another document runs the same replication.
       if (same) {
         entry.shares = plan.id;
         return await this._note(id, entry, { _replication_id: plan.base });
@@ -280,7 +280,7 @@ class Documents {
     }
   }
 
-  /** Notes something in a document, unless that is gone or asks for something else by now. */
+  /** Writes the state into a document, unless it was deleted or changed meanwhile. */
   async _note(id, entry, fields) {
     const database = this._database;
     while (this._entries.get(id) === entry) {

@@ -11,10 +11,10 @@ const { requireServerAdmin } = require('./auth');
 const { checkReplication, replicationId } = require('./endpoints');
 const { ReplicationError } = require('./job');
 
-/** What a replication that fails is answered with; 500 unless it is here. */
+/** The status for a failed replication; 500 for all others. */
 const STATUS = { unauthorized: 401, not_found: 404 };
 
-/** The schedulers of the whole cluster, as this node sees it. */
+/** The schedulers of the nodes that this node is connected with. */
 const schedulers = (node) => node.cluster.connected(node).map((peer) => peer.scheduler);
 
 async function activeTasks(exchange) {
@@ -71,7 +71,7 @@ function docs(exchange, path) {
   return exchange.send(200, { total_rows: all.length, offset, docs: rows });
 }
 
-/** A database named without an address is one of this server's, reached as who asks would reach it. */
+/** An endpoint with a URL: a bare name means a database of this server, with the credentials of the request. */
 function addressed(exchange, end) {
   const given = typeof end === 'string' ? { url: end } : end;
   if (!given || typeof given.url !== 'string' || !given.url || /^https?:\/\//.test(given.url)) return end;
@@ -84,7 +84,7 @@ async function replicate(exchange) {
   const { headers } = exchange.request;
   if (!headers['content-length'] && !headers['transfer-encoding']) throw badRequest('Missing request body');
   const body = await exchange.jsonObject();
-  // Who asks is asked before what is asked is looked at.
+  // Permissions are checked before the body.
   if (exchange.user.name === null) throw unauthorized('You are not an authenticated user');
   if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
   exchange.requireJson();
@@ -113,7 +113,7 @@ async function replicate(exchange) {
   }
 }
 
-/** What a finished replication answers: its session. */
+/** The answer for a completed replication: its session. */
 function session(job, started) {
   const { counts } = job;
   const last = job.sourceSequence || '0';

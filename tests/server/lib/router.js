@@ -70,7 +70,7 @@ async function route(exchange) {
   return atHome(exchange, first, databases.route);
 }
 
-/** A database that is at home on another node is asked there; created and deleted it is by whoever is asked to. */
+/** Answers a request, or forwards it to the node that the database lives on. Any node creates and deletes databases. */
 function atHome(exchange, name, answer) {
   const { node, path, verb, isHandedOn } = exchange;
   const home = node.cluster.homeOf(name);

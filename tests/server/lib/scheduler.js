@@ -2,11 +2,9 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * The replications of one node: those that documents in replicator databases ask for, and those asked for with
- * POST /_replicate.
+ * The replications of one node: those of documents in replicator databases, and those of POST /_replicate.
  *
- * A replicator database belongs to the first member of the cluster that is up: that node runs its documents, and
- * when it goes down the next one takes over.
+ * The first member that is up runs the documents of a replicator database. When it goes down, the next one takes over.
  */
 
 'use strict';
@@ -14,16 +12,16 @@
 const { parseReplication, replicationId, BadReplication } = require('./endpoints');
 const { Job, now } = require('./job');
 
-// A real server takes a new document up after a while; until then its state is null.
+// CouchDB starts a new document after a while; until then its state is null.
 const TAKEN_UP_AFTER = 1000;
 const TERMINAL = ['completed', 'failed'];
 
-/** A document without what the server itself writes into it: while this stays the same, its job goes on. */
+/** A document without the fields that the server writes. A job goes on while this stays the same. */
 function wish(doc) {
   return JSON.stringify(Object.entries(doc).filter(([field]) => !/^_(rev|replication_.*)$/.test(field)).sort());
 }
 
-/** Why a document's replication can't begin: another one that is the same runs. One without a document may end. */
+/** Why the replication of a document cannot start: the same one runs. A transient one may end. */
 function sameRuns(id, docId, { database, docId: other }) {
   const begin = `Replication \`${id}\` specified by document \`${docId}\` already`;
   return database
@@ -47,7 +45,7 @@ class Scheduler {
     this._transient.clear();
   }
 
-  /** Takes up the databases that are this node's to run, and lets go of those that are not. */
+  /** Starts the replicator databases that this node must run, and stops the others. */
   rescan() {
     if (this._stopped || !this.node.isUp) return;
     const mine = new Set();
@@ -133,7 +131,7 @@ class Scheduler {
     await this._write(record, { _replication_state: 'completed', _replication_stats: statistics });
   }
 
-  /** Notes an end in the document itself, as CouchDB does with ends only. */
+  /** Writes the final state into the document, as CouchDB does with no other state. */
   async _write(record, fields) {
     record.ending = true;
     const { pouch } = record.database;
@@ -146,19 +144,19 @@ class Scheduler {
         record.doc = { ...current, ...fields, ...time };
         return;
       } catch {
-        // Deleted meanwhile, or written: then there is nothing to note, or it is tried once more.
+        // If it was deleted meanwhile, nothing is written; if it was changed, it is retried.
       }
     }
   }
 
   /* _replicate */
 
-  /** Starts a continuous replication, or finds the one that runs already. */
+  /** Starts a continuous replication, or returns the one that runs. */
   startTransient(doc, id, user) {
     if (this._transient.has(id)) return;
     const job = new Job({ node: this.node, doc, id, user });
     this._transient.set(id, job);
-    // One that fails is not tried again, and nothing is kept of it.
+    // A failed one is not retried and leaves nothing behind.
     job.runOnce().catch(() => {}).finally(() => this._transient.get(id) === job && this._transient.delete(id));
   }
 
@@ -181,7 +179,7 @@ class Scheduler {
     return true;
   }
 
-  /* What is shown */
+  /* Output */
 
   jobs() {
     const running = [...this._databases.values()].flatMap(({ records }) => [...records.values()].map(({ job }) => job));
@@ -203,7 +201,7 @@ class Scheduler {
     try {
       ends = parseReplication(doc);
     } catch {
-      // A document that got in by replication may be no replication; its state says so.
+      // A document that was replicated into the database may be invalid; its state says so.
     }
     const common = { database: database.name, doc_id: id, source: ends.source.url, target: ends.target.url };
     const state = doc._replication_state;
@@ -227,7 +225,7 @@ class Scheduler {
       ...common,
       id: job.id,
       node: this.node.name,
-      // The job is done a moment before its document says so; a document's state is what is told.
+      // The job completes a moment before its document; the state of the document counts.
       state: job.state === 'completed' ? 'running' : job.state,
       info: job.info(),
       error_count: job.errorCount,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* Mango selectors as CouchDB checks and keeps them: operators spelt out, fields pushed down to them, negations resolved. */
+/* Mango selectors in CouchDB's normal form: explicit operators, fields pushed down to them, negations resolved. */
 
 'use strict';
 
@@ -10,7 +10,7 @@ const { HttpError } = require('./errors');
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 const isText = (value) => typeof value === 'string';
 
-/** What an operator takes; those that are not here take anything. */
+/** The type of an operator's argument; operators without an entry take any. */
 const TAKES = {
   $and: Array.isArray, $or: Array.isArray, $nor: Array.isArray, $in: Array.isArray, $nin: Array.isArray, $all: Array.isArray,
   $not: isObject, $elemMatch: isObject, $allMatch: isObject, $keyMapMatch: isObject,
@@ -36,7 +36,7 @@ function compiles(pattern) {
   }
 }
 
-/** A JSON value as Erlang prints it; texts as their bytes, or where they are `readable` as they are. */
+/** A JSON value as Erlang prints it: strings as bytes, or as they are if `readable`. */
 function erlang(value, readable = false) {
   if (isText(value)) return readable ? `<<${value && `"${value}"`}>>` : `<<${[...Buffer.from(value)].join(',')}>>`;
   if (Array.isArray(value)) return `[${value.map((item) => erlang(item, readable)).join(',')}]`;
@@ -44,7 +44,7 @@ function erlang(value, readable = false) {
   return `{[${Object.entries(value).map(([name, item]) => `{${erlang(name, readable)},${erlang(item, readable)}}`).join(',')}]}`;
 }
 
-/** The one entry of an object in normal form. */
+/** The only entry of an object in normal form. */
 const only = (node) => Object.entries(node)[0];
 
 function spellOut(condition, version) {
@@ -91,7 +91,7 @@ function negate(node) {
   return name.startsWith('$') ? { $not: node } : { [name]: negate(value) };
 }
 
-/** A selector in the form in which CouchDB keeps it; throws what CouchDB answers for one that it does not take. */
+/** A selector in CouchDB's normal form. Throws CouchDB's errors. */
 function normalise(selector, version) {
   if (!isObject(selector)) {
     throw new HttpError(400, 'invalid_selector_json', `Selector must be a JSON object, not: ${erlang(selector)}`);

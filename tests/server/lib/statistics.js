@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* The statistics of one node: every name CouchDB has, counting where this server does the thing that is counted. */
+/* The statistics of one node: all names of CouchDB, counted where this server does what they count. */
 
 'use strict';
 
@@ -26,7 +26,7 @@ class Statistics {
     this._samples.set(name, samples);
   }
 
-  /** The value below a path: one statistic, a tree of them, or null when there is nothing of that name. */
+  /** The value of a path: one statistic, a tree of them, or null if there is none. */
   read(path, gauges = {}) {
     const prefix = path.join('/');
     if (this._known[prefix]) return this._describe(prefix, gauges);
@@ -59,7 +59,7 @@ class Statistics {
   }
 }
 
-/** What CouchDB tells of a histogram. */
+/** CouchDB's summary of a histogram. */
 function summarize(samples) {
   const n = samples.length;
   const sorted = [...samples].sort((a, b) => a - b);

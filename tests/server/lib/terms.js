@@ -4,15 +4,15 @@
 /*
  * Settings that are Erlang terms, and those whose wrong value stops CouchDB.
  *
- * A term is read only as far as it takes to tell what CouchDB can parse from what it can't: lists and tuples of atoms,
- * numbers and strings, such as `[{backlog, 128}]` or `{chttpd_auth, cookie_authentication_handler}, ...`.
+ * Terms are lists and tuples of atoms, numbers and strings, such as `[{backlog, 128}]` or
+ * `{chttpd_auth, cookie_authentication_handler}, ...`.
  */
 
 'use strict';
 
 const TOKEN = /\s*(?:([[\]{},])|("(?:[^"\\]|\\.)*")|('(?:[^'\\]|\\.)*'|[a-z][\w@]*)|(-?\d+(?:\.\d+)?)|(<<|>>))/y;
 
-/** The terms of a text, which commas part: a number, an { atom }, a { string }, a { list } or a { tuple }; null if it is none. */
+/** Parses terms separated by commas: numbers, { atom }, { string }, { list }, { tuple }. Returns null for other text. */
 function parseTerms(text) {
   const source = text.trim().replace(/\.$/, '');
   const tokens = [];
@@ -96,7 +96,7 @@ const FATAL = {
   'uuids/algorithm': [(text) => ['random', 'sequential', 'utc_random', 'utc_id'].includes(text), AT_ONCE],
 };
 
-/** When a setting stops the server: at once, at the next start, or undefined for one that doesn't. */
+/** When a value stops the server: at once, at the next start, or never (undefined). */
 function stopsServer(section, key, value) {
   const [isRight, when] = FATAL[`${section}/${key}`] || [];
   return isRight && !isRight(value) ? when : undefined;

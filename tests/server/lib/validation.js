@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
 /*
- * What a document must pass before it is written: the `validate_doc_update` functions of its database, the form of
- * design documents, and the rules CouchDB has for users and replications.
+ * The checks before a document is written: the `validate_doc_update` functions of its database, the form of design
+ * documents, and CouchDB's rules for users and replications.
  */
 
 'use strict';
@@ -19,7 +19,7 @@ const RESERVED = new Set([
   '_local_seq', '_access',
 ]);
 
-/** The design document CouchDB puts into a users database; what it checks, in a function of our own. */
+/** The design document that CouchDB creates in a users database, with the same checks in a function of our own. */
 const USERS_DESIGN = {
   _id: '_design/_auth',
   language: 'javascript',
@@ -68,7 +68,7 @@ class Validation {
     this._functions = null;
   }
 
-  /** To be called when a design document was written: the functions are read again. */
+  /** Drops the functions after a design document was written. */
   forget() {
     this._functions = null;
   }
@@ -83,7 +83,7 @@ class Validation {
     return this._functions;
   }
 
-  /** Runs every function of the database over a document; throws what they throw, as an answer. */
+  /** Runs all functions of the database on a document. Throws what they throw, as an answer. */
   async run(exchange, doc) {
     if (/^_(design|local)\//.test(doc._id)) return;
     const functions = await this._load();
@@ -112,7 +112,7 @@ function compileValidation(design) {
   };
 }
 
-/** The form every document must have, whatever the database. */
+/** Checks the form that documents must have in any database. */
 function checkForm(doc, database) {
   if (doc === null || typeof doc !== 'object' || Array.isArray(doc)) throw badRequest('Document must be a JSON object');
   const id = doc._id;
@@ -133,7 +133,7 @@ function checkForm(doc, database) {
   if (id !== undefined && id.startsWith('_design/') && !doc._deleted) checkDesign(doc);
 }
 
-/** Attachments sent inside a document: their names, and data in base64, whose white space doesn't count. */
+/** Checks inline attachments: their names and their base64, in which white space is ignored. */
 function checkAttachments(attachments) {
   if (attachments === undefined) return;
   if (!isObject(attachments)) throw new HttpError(400, 'doc_validation', 'Bad special document member: _attachments');
@@ -185,7 +185,7 @@ function checkDesign(doc) {
   }
 }
 
-/** Compiles a function as a query server would, and words a failure as that engine does. */
+/** Compiles a function as a query server does, with the errors of its JavaScript engine. */
 function checkFunction(code, kind, view) {
   const source = code.replace(/;\s*$/, '');
   const failed = (why) =>
@@ -205,7 +205,7 @@ function checkFunction(code, kind, view) {
   }
 }
 
-/** How the JavaScript engine of each version tells of code that does not compile. */
+/** The error message of each JavaScript engine for code that does not compile. */
 const ENGINES = {
   quickjs: (message, code) => {
     const token = /^Unexpected token '(.*)'$/.exec(message);
@@ -216,7 +216,7 @@ const ENGINES = {
     `(new Error("Line ${code.split('\n').length}: ${message}", "/opt/couchdb/share/server/main.js", 1)) (${code})`,
 };
 
-/** Everything a document goes through on its way in; gives back the document as it is to be stored. */
+/** Runs all checks on a document, and returns it as it is stored. */
 async function admit(exchange, database, given, { interactive = true } = {}) {
   let doc = given;
   try {
@@ -232,10 +232,10 @@ async function admit(exchange, database, given, { interactive = true } = {}) {
   return doc;
 }
 
-/** Whether passwords are hashed in a database: by its name, or as users are looked for in it. */
+/** Whether a database holds users, by its name or by `authentication_db`, so that passwords are hashed. */
 const holdsUsers = ({ node }, database) => database.isUsers || database.name === authenticationDatabase(node.settings);
 
-/** A plain password in a user document becomes a hash. */
+/** Hashes a plain password in a user document. */
 async function hashUser(exchange, doc) {
   if (doc._deleted || doc.password === undefined || doc.password === null) return doc;
   const { password, ...rest } = doc;
@@ -244,7 +244,7 @@ async function hashUser(exchange, doc) {
   return { ...rest, ...passwords.userFields(await passwords.hash(password, settings, version), version) };
 }
 
-/** A replication belongs to who wrote it. */
+/** Sets the owner of a replication document. */
 function ownReplication(exchange, doc) {
   if (doc._deleted) return doc;
   checkReplication(doc, ({ said }) => forbidden(said));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-/* What differs between the versions of CouchDB this server can be. The data beside it was written from recordings. */
+/* The differences between the supported versions of CouchDB. The files in data/ come from recordings. */
 
 'use strict';
 
@@ -13,12 +13,13 @@ const V34 = {
   iterations: 600000,
   knowsPrf: true,
   lockout: true,
-  // A login that was right is remembered by name and salt: the hash it was right for may be another by now.
+  // A successful login is cached by name and salt, even if the hash changes.
   remembersBySalt: true,
-  // A deleted setting falls back to what the files hold.
+  // A deleted setting falls back to the value in the files.
   keepDefaults: true,
   numberSetting: 'refused',
   distributionEvents: true,
+  smooshStatus: true,
   knowsBeginsWith: true,
   knowsNouveau: true,
   defaults: { dreyfus: { name: 'clouseau1@127.0.0.1' }, nouveau: { enable: 'false', url: 'http://127.0.0.1:5987' } },
@@ -36,9 +37,10 @@ const V33 = {
   lockout: false,
   remembersBySalt: false,
   keepDefaults: false,
-  // A setting that is no string runs into the code instead of being refused.
+  // A setting that is not a string is an exception instead of an error.
   numberSetting: 'crashes',
   distributionEvents: false,
+  smooshStatus: false,
   knowsBeginsWith: false,
   knowsNouveau: false,
   defaults: {},

@@ -70,7 +70,7 @@ GONE = held(exists=False, info=None)
         (
             held(security=ADMIN_ONLY),
             {"security": {"members": {"roles": []}}},
-            [(Database.merge_security, {"given": {"members": {"roles": []}}})],
+            [(Database.merge_security, {"given": {"members": {"roles": []}}, "before": ADMIN_ONLY})],
         ),
     ],
 )
@@ -341,7 +341,7 @@ def test_each_database_of_a_list_has_its_own_options_or_the_task_s() -> None:
         (Database.put, "new", {"shards": 4}),
         (Database.merge_security, "new", {"given": {"members": {"roles": ["common"]}}}),
         (Database.set_revs_limit, "new", {"limit": 5}),
-        (Database.merge_security, "kept", {"given": {"members": {"roles": ["own"]}}}),
+        (Database.merge_security, "kept", {"given": {"members": {"roles": ["own"]}}, "before": {}}),
         (Database.set_revs_limit, "kept", {"limit": 7}),
         (Database.delete_database, "gone", {}),
     ]
