@@ -42,7 +42,7 @@ reshard:
     - CouchDB splits the shards with its resharding jobs while it serves requests. The task waits until they have ended, makes those that
       failed once more, resumes those that are stopped, and removes them. Requires CouchDB 3.0.
   type: bool
-  version_added: 1.1.0
+  version_added: 1.0.0
 """
 
 _ENTRY = r"""

@@ -62,13 +62,13 @@ options:
       - The other members must be enough for the copies of each database.
     type: bool
     default: false
-    version_added: 1.1.0
+    version_added: 1.0.0
   rebalance:
     description:
       - Whether shards move so that each member has its share, as after members joined.
     type: bool
     default: false
-    version_added: 1.1.0
+    version_added: 1.0.0
   replace:
     description:
       - Nodes that are gone for good, by name, and the member that takes the place of each. Its copies are made anew from the others.
@@ -78,14 +78,14 @@ options:
         they are full. A node that is not in maintenance mode counts as replaced.
       - Shards whose last copy was on the old node are refused, unless O(force=true).
     type: dict
-    version_added: 1.1.0
+    version_added: 1.0.0
   in_sync:
     description:
       - Whether to wait until the cluster is in sync, which is when all members are up, connected and out of maintenance mode, no internal
         replication waits, all shards are on members, all copies that were moved are full, and no resharding job is unfinished.
     type: bool
     default: false
-    version_added: 1.1.0
+    version_added: 1.0.0
   force:
     description:
       - Whether to remove members with O(exclusive=true) although they have shards, and to replace nodes that had the last copy of a shard,

@@ -41,7 +41,7 @@ options:
     description: How long a resharding job may make no progress, in seconds. See O(reshard).
     type: int
     default: 3600
-    version_added: 1.1.0
+    version_added: 1.0.0
 notes:
   - O(security) and O(revs_limit) cost one more request each for every database, as CouchDB has no call for several databases. These
     requests are sent in parallel.

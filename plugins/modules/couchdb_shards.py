@@ -11,7 +11,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: couchdb_shards
 short_description: Place the shards of databases on the nodes of a CouchDB cluster
-version_added: 1.1.0
+version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
   - Moves copies of shards between the nodes of a cluster until they are as declared, while the cluster serves requests.
