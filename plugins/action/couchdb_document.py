@@ -11,13 +11,14 @@ from ansible.errors import AnsibleFileNotFound
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import couchapp
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_document
 from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import ActionModule as _ActionModule
 
 
 class ActionModule(_ActionModule):
     """Runs the module with each ``src`` replaced by a file on its host, unless ``remote_src`` is set."""
 
-    TRANSFERS_FILES = True
+    MODULE = couchdb_document
 
     def _arguments(self) -> dict[str, t.Any]:
         arguments = super()._arguments()
@@ -50,12 +51,7 @@ class ActionModule(_ActionModule):
             documents = couchapp.pack(couchapp.read(found, self._read))
         except AnsibleFileNotFound as error:
             raise InvalidInput("src", str(error)) from error
-        if not self._connection._shell.tmpdir:
-            self._make_tmp_path()
-        path: str = self._connection._shell.join_path(self._connection._shell.tmpdir, f"documents-{number}.json")
-        self._transfer_data(path, documents)
-        self._fixup_perms2((self._connection._shell.tmpdir, path))
-        return path
+        return self._file(f"documents-{number}.json", documents)
 
     def _read(self, path: str) -> bytes:
         """The content of a file on the controller, decrypted if Ansible Vault encrypted it."""

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import ActionModule
+from ansible_collections.couchpy.couchdb.plugins.modules import couchdb_replication
+from ansible_collections.couchpy.couchdb.plugins.plugin_utils._action import ActionModule as _ActionModule
 
-__all__ = ["ActionModule"]
+
+class ActionModule(_ActionModule):
+    """Runs the module."""
+
+    MODULE = couchdb_replication

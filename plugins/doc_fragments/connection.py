@@ -80,5 +80,11 @@ requirements:
   - requests (Python library) 2.20 or later on the host that runs the module
 notes:
   - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
+  - With a local connection, or delegated to the controller, a task runs in Ansible's own process, which takes a fraction of the time and
+    gives the same result. This needs a host whose C(ansible_python_interpreter) is the Python that runs Ansible
+    (C({{ ansible_playbook_python }})), no C(become), no C(async), and no macOS. Otherwise the module runs as usual.
+  - Set the variable C(couchdb_direct) to V(false), or the environment variable E(ANSIBLE_COUCHDB_DIRECT) to V(0), to always run the module.
+  - While such a task waits for something, it shows its progress every 5 to 10 seconds, unless the environment variable
+    E(ANSIBLE_COUCHDB_PROGRESS) is V(0).
   - CouchDB 1.x, 2.x and 3.x are supported, and PouchDB Server, which has the API of 1.x.
 """

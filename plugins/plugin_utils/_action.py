@@ -1,46 +1,227 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module of this collection does on the controller."""
+"""What every module of this collection does on the controller: it checks where its options come from, and runs the module.
+
+A task whose connection is local is carried out in Ansible's own process, see _direct. Everything else runs the module as
+ansible.builtin.normal does. Both ways give the same result.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
 import typing as t
+from types import ModuleType
 
+from ansible import constants as C
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
 
 LOGIN = {"username": "login_user", "password": "login_password"}
 """What people write for a connection option → the option."""
+
+VARIABLE = "couchdb_direct"
+SWITCH = "ANSIBLE_COUCHDB_DIRECT"
+"""The variable and the environment variable that switch direct execution off."""
+
+PROGRESS = "ANSIBLE_COUCHDB_PROGRESS"
+"""The environment variable that switches progress off."""
+
+_LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
+
+display = Display()
+
+Variables = t.Dict[str, t.Any]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """Runs the module of the same name."""
 
+    MODULE: t.ClassVar[ModuleType | None] = None
+    """The module; None for one that is never run directly. The plugin is loaded before Ansible forks a process for each task, which then has it already."""
+
     _supports_async = True
     _supports_check_mode = True
     _supports_diff = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+    _environment: dict[str, str] | None = None
+    """The task's environment, while the module runs in this process; else None."""
+
+    def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
+        super().__init__(*arguments, **options)
+        self._files: list[str] = []
+        self._watcher = _direct.Watcher("", None)
+
+    def run(self, tmp: str | None = None, task_vars: Variables | None = None) -> dict[str, t.Any]:
         """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         refused = self._refused_defaults()
         if refused:
             return {**result, "failed": True, "changed": False, "msg": refused}
-        in_background = self._task.async_val and not self._connection.has_native_async
+        variables = task_vars or {}
+        environment: dict[str, str] = {}
+        host = variables.get("inventory_hostname")
         try:
-            arguments = self._arguments()
+            obstacle = self._obstacle(variables, environment)
+            if obstacle:
+                display.vvv(f"{self._task.action}: running the module, as {obstacle}", host=host)
+                result.update(self._run_module(variables))
+            else:
+                display.vvv(f"{self._task.action}: direct execution in this process", host=host)
+                self._watcher = self._make_watcher(host)
+                result.update(self._run_directly(variables, environment))
         except InvalidInput as error:
             # As the module fails: an exception would not get to failed_when on ansible-core 2.21 and later.
             return {**result, "failed": True, "changed": False, "msg": str(error)}
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=in_background))
+        return result
+
+    def _run_module(self, task_vars: Variables) -> dict[str, t.Any]:
+        in_background = self._task.async_val and not self._connection.has_native_async
+        result: dict[str, t.Any] = self._execute_module(
+            module_args=self._arguments(), task_vars=task_vars, wrap_async=in_background
+        )
         if not in_background:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
+    def _make_watcher(self, host: t.Any) -> _direct.Watcher:
+        """What shows what the module does while it runs."""
+        try:
+            shown = boolean(os.environ.get(PROGRESS) or True)
+        except TypeError as error:
+            raise InvalidInput(PROGRESS, "must be a boolean") from error
+        return _direct.Watcher(f"{self._task.action} [{host}]", display.display if shown else None)
+
+    def _run_directly(self, task_vars: Variables, environment: dict[str, str]) -> dict[str, t.Any]:
+        """The result of the module, run in this process.
+
+        ActionBase adds its options to those of the task, has the module built and run, and makes a result of what it printed. Of
+        these, the methods below replace building and running, so that all the rest is the same.
+        """
+        self._environment = environment
+        try:
+            return t.cast("dict[str, t.Any]", self._execute_module(module_args=self._arguments(), task_vars=task_vars))
+        finally:
+            self._environment = None
+            self._remove_files()
+
+    def _is_pipelining_enabled(self, *arguments: t.Any, **options: t.Any) -> bool:
+        # Without pipelining, a folder for the module would be made on the host.
+        return self._environment is not None or super()._is_pipelining_enabled(*arguments, **options)
+
+    def _configure_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> t.Any:
+        if self._environment is None:
+            return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
+        try:
+            options = _direct.encode(module_args)
+        except (TypeError, ValueError):
+            # Let Ansible say what can't be sent to a module.
+            self._environment = None
+            return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
+        return _direct.built(options, str(t.cast(ModuleType, self.MODULE).__file__))
+
+    def _low_level_execute_command(self, cmd: str, *arguments: t.Any, **options: t.Any) -> t.Any:
+        if self._environment is None:
+            return super()._low_level_execute_command(cmd, *arguments, **options)
+        ended = _direct.run(
+            t.cast(ModuleType, self.MODULE).main,
+            options["in_data"],
+            self._environment,
+            self._loader.get_basedir(),
+            self._watcher,
+        )
+        return {
+            "rc": ended.status,
+            "stdout": ended.stdout,
+            "stdout_lines": ended.stdout.splitlines(),
+            "stderr": ended.stderr,
+            "stderr_lines": ended.stderr.splitlines(),
+        }
+
+    def _obstacle(self, task_vars: Variables, environment: dict[str, str]) -> str:
+        """Why this task can't be carried out in this process; empty when it can.
+
+        ``environment`` becomes the variables that the task sets.
+        """
+        if self.MODULE is None:
+            return "the action plugin names no module"
+        if not self._is_switched_on(task_vars):
+            return f"{VARIABLE} or {SWITCH} is false"
+        if getattr(self._connection, "_load_name", None) not in _LOCAL:
+            return "the connection is not local"
+        if self._task.async_val:
+            return "the task is asynchronous"
+        if self._task.become or self._connection.become is not None:
+            return "the task becomes another user"
+        if sys.platform == "darwin":
+            return "macOS can't look up proxies in a forked process"
+        if multiprocessing.parent_process() is None or threading.current_thread() is not threading.main_thread():
+            return "the strategy does not give the task a process of its own"
+        if C.DEFAULT_KEEP_REMOTE_FILES:
+            return "Ansible is to keep the files of modules"
+        if not _direct.has_libraries():
+            return "the Python that runs Ansible lacks requests"
+        variables = task_vars
+        if self._task.delegate_to:
+            variables = task_vars["ansible_delegated_vars"][self._task.delegate_to]
+        interpreter = self._interpreter(variables)
+        if not _direct.is_this_python(interpreter):
+            return f"the Python interpreter is {interpreter}, and Ansible runs in {sys.executable}"
+        if C.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=variables):
+            return "modules have a limit of open files"
+        self._compute_environment_string(environment)
+        others = sorted(set(environment) - _direct.ENVIRONMENT)
+        if others:
+            return f"the environment variable {others[0]} may have an effect on the start of Python"
+        return ""
+
+    def _is_switched_on(self, task_vars: Variables) -> bool:
+        given = task_vars.get(VARIABLE)
+        if given is None:
+            given = os.environ.get(SWITCH) or True
+        try:
+            return t.cast(bool, boolean(self._templar.template(given)))
+        except TypeError as error:
+            raise InvalidInput(VARIABLE, "must be a boolean") from error
+
+    def _interpreter(self, variables: Variables) -> str:
+        """The Python that would run the module, as Ansible finds it."""
+        given = self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables))
+        if str(given or "auto").startswith("auto"):
+            # Ansible looks for one with the first module that it runs on a host, and returns it as a fact.
+            given = variables.get("ansible_facts", {}).get("discovered_interpreter_python", "not known yet")
+        return str(given).strip()
+
     def _arguments(self) -> dict[str, t.Any]:
         """What the module gets as its options. Raises InvalidInput, with which the task fails."""
         return dict(self._task.args)
+
+    def _file(self, name: str, content: str) -> str:
+        """The path of a file with this content, for the module on its host."""
+        if self._environment is not None:
+            descriptor, path = tempfile.mkstemp(suffix=f"-{name}", dir=C.DEFAULT_LOCAL_TMP)
+            self._files.append(path)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(content)
+            return path
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        path = shell.join_path(shell.tmpdir, name)
+        self._transfer_data(path, content)
+        self._fixup_perms2((shell.tmpdir, path))
+        return path
+
+    def _remove_files(self) -> None:
+        while self._files:
+            os.unlink(self._files.pop())
 
     def _refused_defaults(self) -> str:
         """What is wrong with the defaults that the task's action groups give it; empty when nothing is.

@@ -45,21 +45,10 @@ class Plays:
         playbook, kept = self.folder / "play.json", self.folder / "results.jsonl"
         kept.unlink(missing_ok=True)
         playbook.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, **play}]))
-        given = {name: value for name, value in os.environ.items() if not name.startswith(("COUCHDB_", "ANSIBLE_"))}
+        command, variables = self.command(str(playbook), *arguments)
         ended = subprocess.run(
-            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", str(playbook), *arguments],
-            env={
-                **given,
-                "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
-                "ANSIBLE_CALLBACKS_ENABLED": "results",
-                "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
-                "ANSIBLE_HOME": str(self.folder / "home"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "ANSIBLE_NOCOLOR": "true",
-                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-                "COUCHPY_RESULTS": str(kept),
-                **(environment or {}),
-            },
+            command,
+            env={**variables, **(environment or {})},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,3 +61,21 @@ class Plays:
         lines = kept.read_text().splitlines() if kept.exists() else []
         results = {line["task"]: line["result"] for line in map(json.loads, lines)}
         return Ended(ended.returncode, ended.stdout, results)
+
+    def command(self, playbook: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The command that runs a playbook, and its environment."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("COUCHDB_", "ANSIBLE_"))}
+        environment = {
+            **given,
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "results",
+            "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "COUCHPY_RESULTS": str(self.folder / "results.jsonl"),
+        }
+        inventory = () if "-i" in arguments else ("-i", "localhost,")
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        return [program, *inventory, playbook, *arguments], environment

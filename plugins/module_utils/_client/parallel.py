@@ -67,7 +67,14 @@ def attempt_in_parallel(
     # Imported here, as most tasks send nothing in parallel and the import is not free.
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(AT_ONCE, len(items))) as pool:
+    pool = ThreadPoolExecutor(min(AT_ONCE, len(items)))
+    try:
         for begun in [pool.submit(contextvars.copy_context().run, one, index) for index in range(len(items))]:
             begun.result()
+    except BaseException:
+        # Ansible's limit of the task's time, an interrupt, or a fault: nothing more begins, and nobody waits for the rest.
+        failed = True
+        pool.shutdown(wait=False)
+        raise
+    pool.shutdown()
     return outcomes

@@ -65,6 +65,8 @@ class Server:
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
         self.progress: Progress | None = None
         """Called while something is waited for: see the module C(wait)."""
+        self.sending: t.Callable[[str], None] | None = None
+        """Called with each change right before it is sent."""
         self._others: dict[str, t.Any] = {}
         self._settings_lock = threading.Lock()
         self._present: bool | None = None

@@ -327,6 +327,9 @@ def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDB
     target: t.Any = client
     if first.database is not None:
         target = target.Database(first.database)
+    if client.sending is not None:
+        for change in unit:
+            client.sending(str(change))
     with understanding(client):
         if not first.bulk:
             return [(first.call(target, **first.arguments), None)]
@@ -388,6 +391,16 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
     return effective
 
 
+class Watcher(t.Protocol):
+    """Watches a module while it runs."""
+
+    def progress(self, what: str, lacking: str, waited: float) -> None:
+        """Gets the progress of every wait, see C(wait)."""
+
+    def sending(self, change: str) -> None:
+        """Gets each change right before it is sent, from the thread that sends it."""
+
+
 class Module(AnsibleModule):
     """An AnsibleModule that carries out resources, and hides the secrets which no option of its own holds.
 
@@ -397,10 +410,14 @@ class Module(AnsibleModule):
     params: Params
     no_log_values: set[str]
 
+    WATCHER: t.ClassVar[Watcher | None] = None
+    """What watches the module while it runs. Only direct execution has one."""
+
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
         self._hiding = Secrets()
         self._options_accepted = False
+        self._client: Server | None = None
         super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
         # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
         if not self._options_accepted:
@@ -412,7 +429,9 @@ class Module(AnsibleModule):
 
     def client(self, kind: type[_Server]) -> _Server:
         """The client that the options describe. Warns of how it reaches the server. Raises InvalidInput."""
-        client = make_client(self.params, kind)
+        self._client = client = make_client(self.params, kind)
+        if self.WATCHER is not None:
+            client.progress, client.sending = self.WATCHER.progress, self.WATCHER.sending
         for warning in connection_warnings(client):
             self.warn(warning)
         return client
@@ -462,7 +481,13 @@ class Module(AnsibleModule):
     def warn(self, warning: str, **kwargs: t.Any) -> None:
         super().warn(self._hiding.mask_message(warning), **kwargs)
 
+    def _close(self) -> None:
+        # With direct execution, the process may continue with another task.
+        if self._client is not None:
+            self._client.close()
+
     def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
+        self._close()
         super().exit_json(**self._shown(kwargs))
         raise AssertionError("exit_json ends the module")
 
@@ -473,6 +498,7 @@ class Module(AnsibleModule):
         return shown
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
+        self._close()
         # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
         if not self._options_accepted:
             kwargs.setdefault("invocation", {"module_args": MASK})

@@ -105,8 +105,10 @@ def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None
 
 def test_an_action_plugin_sends_nothing_and_each_module_has_one() -> None:
     for path in (*(PLUGINS / "action").glob("*.py"), *(PLUGINS / "plugin_utils").glob("*.py")):
-        assert imported(path) & {*ROOMS, "requests"} <= {*PURE, "errors"}
+        assert imported(path) & {*ROOMS, "requests"} <= {*PURE, "errors", "_engine/module"}
     assert {path.stem for path in (PLUGINS / "action").glob("*.py")} == {module.stem for module in MODULES}
+    for path in (PLUGINS / "action").glob("*.py"):
+        assert f"MODULE = {path.stem}" in path.read_text(), "the module is to be run directly"
 
 
 def test_only_the_engine_knows_ansible() -> None:

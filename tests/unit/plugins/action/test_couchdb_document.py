@@ -23,7 +23,9 @@ class Action(ActionModule):
     """The plugin with a task only: it runs nothing, and ``sent`` has what it would transfer."""
 
     def __init__(self, arguments: dict[str, t.Any], folder: Path) -> None:
-        self._task = SimpleNamespace(args=arguments, async_val=0)
+        self._task = SimpleNamespace(args=arguments, async_val=0, action="couchpy.couchdb.couchdb_document")
+        self._templar = SimpleNamespace(template=lambda value: value)
+        self._environment = None
         self._loader = DataLoader()
         self._loader.set_basedir(str(folder))
         self._connection = SimpleNamespace(
@@ -107,7 +109,7 @@ def test_it_fails_as_the_module_does(folder: Path, monkeypatch: pytest.MonkeyPat
     (folder / "files" / "a.json").write_text("{")
     monkeypatch.setattr(ActionBase, "run", lambda *arguments: {"from": "ansible"})
     monkeypatch.setattr(Action, "_refused_defaults", lambda self: "")
-    result = Action({"src": "a.json"}, folder).run()
+    result = Action({"src": "a.json"}, folder).run(None, {"couchdb_direct": False})
     assert result["msg"].startswith("src: ")
     assert result == {"from": "ansible", "failed": True, "changed": False, "msg": result["msg"]}
 
