@@ -39,6 +39,8 @@ options:
   value:
     description:
       - Value of a single setting. Required unless O(state=absent).
+      - Values that stop CouchDB are refused, with the form that the value must have. If the server does not answer after a change, the
+        task fails and says how to restore the setting.
     type: raw
   state:
     description:

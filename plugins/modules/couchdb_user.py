@@ -45,6 +45,7 @@ options:
     choices: [always, on_create]
     default: always
 notes:
+  - Attributes are compared as JSON values. V(1) and V(true) differ, V(1) and V(1.0) do not.
   - The task is refused if C(module_defaults) of the action group sets C(password), as it would become the password of managed accounts.
     Set O(login_user) and O(login_password) there.
   - As passwords are sent hashed, the server's setting C(chttpd_auth/password_regexp) does not apply to them.

@@ -81,6 +81,9 @@ NOT_LISTED = {
 }
 """Settings that CouchDB 3.5.0 or 3.4.3 reads, and that its default.ini does not name."""
 
+ALONE = {("couchdb", "uri_file")}
+"""Settings that are tried alone: a file cannot have the name that others use for a directory."""
+
 FEATURES = """
 [ssl]
 enable = true
@@ -301,8 +304,13 @@ def main() -> int:
                     print(f"stops: {section}/{key} = {value!r}, foreseen", flush=True)
             if options.foreseen:
                 server.start(base)
-            for start in range(0, len(rest), options.group):
-                for setting, end in deadly(server, rest[start : start + options.group], base):
+            groups = [rest[start : start + options.group] for start in range(0, len(rest), options.group)]
+            for group in groups:
+                for setting, end in deadly(server, [one for one in group if one[:2] not in ALONE], base):
+                    missed.append((setting, end))
+                    print(f"stops: {setting[0]}/{setting[1]} = {value!r} {end}, NOT FORESEEN", flush=True)
+            for alone in [one for one in rest if one[:2] in ALONE]:
+                for setting, end in deadly(server, [alone], base):
                     missed.append((setting, end))
                     print(f"stops: {setting[0]}/{setting[1]} = {value!r} {end}, NOT FORESEEN", flush=True)
     finally:

@@ -71,7 +71,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     desired: dict[str, dict[str, t.Any]] = {}
     for admin, where in entries(params, "admins", ("state", "update_password")):
         check_admin_name(admin["name"], f"{where}name")
-        passwords.check_given(admin, where)
+        passwords.check_given(admin, where, in_settings=True)
         if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
             raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
         add_once(desired, admin["name"], {**admin, "where": where, "salt": passwords.new_salt()}, where)

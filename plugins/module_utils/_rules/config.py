@@ -46,6 +46,8 @@ _AT_RESTART = frozenset(
         ("couchdb", "view_index_dir"),
         ("couchdb", "uuid"),
         ("couchdb", "max_couch_server_shards"),
+        ("chttpd", "authentication_handlers"),
+        ("httpd", "authentication_handlers"),
         ("chttpd_auth_lockout", "max_objects"),
         ("chttpd_auth_lockout", "max_lifetime"),
     ]

@@ -104,11 +104,18 @@ def _options(known: t.Mapping[str, str], undefined: t.Collection[str] = ()) -> t
     return fits
 
 
+_SEPARATED = re.compile(r"(?<=})\s*,\s*(?={)")
+
 _HANDLERS = {
     "chttpd_auth": "default cookie proxy jwt",
     "couch_httpd_auth": "default cookie proxy jwt null",
 }
 """The authentication handlers of CouchDB's own modules, which end in C(_authentication_handler)."""
+
+
+def _old_handlers(text: str) -> bool:
+    """Handlers of the port 5986, whose names CouchDB takes from the sixth word of their text."""
+    return _handlers(text) and all(len(re.split(r"[\W_]", part)) > 5 for part in _SEPARATED.split(text))
 
 
 def _handlers(text: str) -> bool:
@@ -118,14 +125,14 @@ def _handlers(text: str) -> bool:
     except terms.NotATerm:
         return False
     # CouchDB separates them where a comma is between braces.
-    if not handlers or len(re.split(r"(?<=})\s*,\s*(?={)", text)) != len(handlers):
+    if not handlers or len(_SEPARATED.split(text)) != len(handlers):
         return False
     for handler in handlers:
-        if not (isinstance(handler, tuple) and len(handler) in (2, 3)):
+        if not (
+            isinstance(handler, tuple) and len(handler) == 2 and all(isinstance(part, terms.Atom) for part in handler)
+        ):
             return False
-        if not all(isinstance(part, terms.Atom) for part in handler[:2]):
-            return False
-        module, function = handler[:2]
+        module, function = handler
         known = [f"{name}_authentication_handler" for name in _HANDLERS.get(module, "").split()]
         if known and function not in (*known, "party_mode_handler"):
             return False
@@ -168,12 +175,8 @@ FORMS: dict[tuple[str, str], Form] = {
         "mochiweb/src/mochiweb_socket_server.erl",
         True,
     ),
-    **_same(
-        "chttpd/authentication_handlers httpd/authentication_handlers",
-        _AUTHENTICATION,
-        _handlers,
-        "couch/src/couch_httpd.erl",
-    ),
+    **_same("chttpd/authentication_handlers", _AUTHENTICATION, _handlers, "chttpd/src/chttpd.erl"),
+    **_same("httpd/authentication_handlers", _AUTHENTICATION, _old_handlers, "couch/src/couch_httpd.erl"),
     **_same(
         "chttpd/max_uri_length httpd/max_uri_length",
         "a number of at least 100",
@@ -181,6 +184,16 @@ FORMS: dict[tuple[str, str], Form] = {
         "chttpd/src/chttpd.erl",
         True,
     ),
+    **_same(
+        "global_changes/max_event_delay global_changes/max_write_delay",
+        "a number of at least 0",
+        _at_least(0),
+        "global_changes/src/global_changes_server.erl",
+    ),
+    **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
+    **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
+    **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
+    **_same("couchdb/uri_file", "the path of a file that CouchDB can write", bool, "chttpd/src/chttpd_sup.erl"),
     **_same(
         "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
     ),

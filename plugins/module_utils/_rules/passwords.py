@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput
 from .dialect import MOST_ITERATIONS
-from .names import check_json
+from .names import check_json, text_problem
 
 _Item = t.TypeVar("_Item")
 _Result = t.TypeVar("_Result")
@@ -161,7 +161,10 @@ def derive(password: str, *, prf: str, iterations: int, salt: str | None = None)
     if salt is None:
         salt = new_salt()
     if not salt or re.search(r"[,\s]", salt):
-        raise InvalidInput("salt", "must be a text without commas and spaces")
+        raise InvalidInput("salt", "must be a string without commas and spaces")
+    problem = text_problem(salt)
+    if problem:
+        raise InvalidInput("salt", f"{problem}. Use letters and digits")
     return PasswordHash(PBKDF2, prf, _pbkdf2(password, prf, salt, iterations), salt, iterations)
 
 
@@ -177,10 +180,10 @@ def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -
         return list(pool.map(work, items))
 
 
-def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
-    """Raise InvalidInput for a C(password) that is empty, or a C(password_hash) that is none.
+def check_given(given: t.Mapping[str, t.Any], where: str = "", *, in_settings: bool = False) -> None:
+    """Raise InvalidInput for a C(password) that is empty, or a C(password_hash) that is not a hash.
 
-    ``where`` stands before the names of the options in the error.
+    ``where`` is the prefix of the options in the error. ``in_settings``: the hash must fit into a setting, as an admin's.
     """
     if given["password"] == "":
         raise InvalidInput(f"{where}password", "is empty, and CouchDB takes no empty password")
@@ -190,6 +193,9 @@ def check_given(given: t.Mapping[str, t.Any], where: str = "") -> None:
             parse(given["password_hash"])
         except ValueError as error:
             raise InvalidInput(f"{where}password_hash", f"is {error}") from None
+        problem = in_settings and text_problem(given["password_hash"])
+        if problem:
+            raise InvalidInput(f"{where}password_hash", f"{problem}. Make it with another salt")
 
 
 def settle(

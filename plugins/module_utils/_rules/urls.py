@@ -50,6 +50,8 @@ def split_url(url: str, option: str = "url", other: str = "") -> Url:
         problem = "has port 0, which is not a port"
     elif parts.query or parts.fragment:
         problem = "must not have a query or a fragment"
+    elif "@" in parts.netloc and "@" in parts.path:
+        problem = "has an @ in its path. A slash or an @ in a password must be percent-encoded, as %2F and %40"
     elif _UNSAFE.search(parts.netloc + parts.path):
         problem = "holds a space or a control character"
     if problem:

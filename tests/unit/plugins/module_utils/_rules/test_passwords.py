@@ -95,3 +95,16 @@ def test_no_hash_is_in_its_repr() -> None:
     derived = rules.derive("secret", prf="sha256", iterations=1)
     assert derived.key not in repr(derived)
     assert derived.salt not in repr(derived)
+
+
+@pytest.mark.parametrize("salt", ["", "a,b", "a b", "☃", "a\x7f"])
+def test_a_salt_that_no_setting_can_have_is_refused(salt: str) -> None:
+    with pytest.raises(InvalidInput, match="^salt: "):
+        rules.derive("pw", prf="sha256", iterations=1, salt=salt)
+
+
+def test_a_hash_for_an_admin_must_fit_into_a_setting() -> None:
+    given = {"password": None, "password_hash": "-pbkdf2:sha256-" + "0" * 64 + ",☃,1"}
+    rules.check_given(given)
+    with pytest.raises(InvalidInput, match=r"^admins\[0\].password_hash: holds '☃', which can't be spelt in Latin-1"):
+        rules.check_given(given, "admins[0].", in_settings=True)
