@@ -137,7 +137,7 @@ def test_a_replication_by_another_url_of_the_server_is_removed_again(tmp_path: P
     with embedded.server(admin=f"admin:{ADMIN}") as server:
         declared = {
             "couchdb_admin_password": ADMIN,
-            "couchdb_local_url": "http://127.0.0.1:1/",
+            "couchdb_local_url": server.url.replace("127.0.0.1", "localhost"),
             "couchdb_databases": [{"name": "orders"}, {"name": "copies"}],
             "couchdb_replications": [{"source": "orders", "target": "copies", "persistent": False, "continuous": True}],
         }
