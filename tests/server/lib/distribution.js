@@ -20,7 +20,8 @@ const { PouchDB } = require('./engine');
 const { HttpError } = require('./errors');
 
 const EVERY = 1000;
-const PATIENCE = 2000;
+// Erlang waits a minute for a node that does not answer. One that is down refuses the connection, which is noticed at once.
+const PATIENCE = 10000;
 // Properties of a database that can change and are in no document.
 const CHANGING = ['security', 'revsLimit', 'purgedInfosLimit'];
 
