@@ -85,7 +85,7 @@ def test_what_is_predicted_of_a_new_database(couch: Client, server: Server, db: 
     assert predicted["db_name"] == info["db_name"]
     assert predicted["doc_count"] == info["doc_count"]
     assert set(predicted) <= set(info)
-    assert db.security() == couch.dialect.new_security
+    assert db.security() == couch.dialect.new_security()
     if server.clustered:
         assert set(predicted) == set(info)
         assert predicted["cluster"] == info["cluster"]
@@ -427,7 +427,7 @@ def test_put_design_document(db: Database, server: Server) -> None:
         db.put_design_document(CHECKED)
     broken = {**CHECKED, "_rev": written["rev"], "validate_doc_update": "function ("}
     if server.number >= (2,):
-        with pytest.raises(errors.BadRequest, match=r"validate_doc_update doesn't compile: .* \(in app/validate\.js\)"):
+        with pytest.raises(errors.BadRequest, match=r"validate_doc_update does not compile: .* \(in app/validate\.js\)"):
             db.put_design_document(broken, {"validate_doc_update": "app/validate.js"})
         broken = {**CHECKED, "_rev": written["rev"], "views": {"by-colour": {"map": "function ("}}}
         with pytest.raises(errors.BadRequest, match=r"in the 'by-colour' view failed.* \(in app/map\.js\)"):
