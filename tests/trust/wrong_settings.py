@@ -81,8 +81,11 @@ NOT_LISTED = {
 }
 """Settings that CouchDB 3.5.0 or 3.4.3 reads, and that its default.ini does not name."""
 
-ALONE = {("couchdb", "uri_file")}
-"""Settings that are tried alone: a file cannot have the name that others use for a directory."""
+ALONE = {("mem3", "nodes_db"), ("mem3", "shards_db")}
+"""Settings that are tried alone: with the same value, a database has the name of another."""
+
+FILES = {("couchdb", "uri_file"), ("log", "file")}
+"""Settings that name a file, which cannot have the name of a directory that another setting creates."""
 
 FEATURES = """
 [ssl]
@@ -293,7 +296,7 @@ def main() -> int:
         raise SystemExit("the server does not answer its admin before anything is tried")
     try:
         for value in options.values:
-            settings = [(section, key, value) for section, key in sorted(names)]
+            settings = [(*name, value + ".file" if value and name in FILES else value) for name in sorted(names)]
             wrong = [setting for setting in settings if refused(setting)]
             rest = [setting for setting in settings if not refused(setting)]
             tried, foreseen = tried + len(settings), foreseen + len(wrong)

@@ -54,6 +54,10 @@ def _one_of(*choices: str) -> tuple[str, t.Callable[[str], bool]]:
     return "one of " + ", ".join(choices), lambda text: text in choices
 
 
+def _path_of_file(text: str) -> bool:
+    return bool(text) and not text.endswith("/")
+
+
 _NUMBER, _SWITCH, _LINGER = "a number", "true or false", "{true, SECONDS}"
 
 _SOCKET_OPTIONS = {
@@ -145,6 +149,8 @@ _AUTHENTICATION = (
     "handlers, such as {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}"
 )
 
+_FILE = "the path of a file, in a directory that exists, that CouchDB can write"
+
 _PORT = "a port (1 to 65535)"
 _ADDRESS = "an IP address or any"
 
@@ -190,10 +196,18 @@ FORMS: dict[tuple[str, str], Form] = {
         _at_least(0),
         "global_changes/src/global_changes_server.erl",
     ),
+    **_same(
+        "ken/incremental_channels ken/batch_channels ken/max_incremental_updates",
+        "a number of at least 0",
+        _at_least(0),
+        "ken/src/ken_server.erl",
+        True,
+    ),
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
     **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
-    **_same("couchdb/uri_file", "the path of a file that CouchDB can write", bool, "chttpd/src/chttpd_sup.erl"),
+    **_same("couchdb/uri_file", _FILE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
+    **_same("log/file", _FILE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),
     **_same(
         "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
     ),
