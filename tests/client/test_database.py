@@ -427,7 +427,9 @@ def test_put_design_document(db: Database, server: Server) -> None:
         db.put_design_document(CHECKED)
     broken = {**CHECKED, "_rev": written["rev"], "validate_doc_update": "function ("}
     if server.number >= (2,):
-        with pytest.raises(errors.BadRequest, match=r"validate_doc_update does not compile: .* \(in app/validate\.js\)"):
+        with pytest.raises(
+            errors.BadRequest, match=r"validate_doc_update does not compile: .* \(in app/validate\.js\)"
+        ):
             db.put_design_document(broken, {"validate_doc_update": "app/validate.js"})
         broken = {**CHECKED, "_rev": written["rev"], "views": {"by-colour": {"map": "function ("}}}
         with pytest.raises(errors.BadRequest, match=r"in the 'by-colour' view failed.* \(in app/map\.js\)"):

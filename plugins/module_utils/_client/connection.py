@@ -441,7 +441,9 @@ def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _No
         return _NoGoodAnswer(unreachable_error, worth_another=worth_another, sent=sent)
 
     if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
-        late = errors.TimedOut(f"no whole answer from {url} to {method} within {round(timeout, 1):g} s", method=method, url=url)
+        late = errors.TimedOut(
+            f"no whole answer from {url} to {method} within {round(timeout, 1):g} s", method=method, url=url
+        )
         return _NoGoodAnswer(late, worth_another=False, sent=True)
     if isinstance(error, exceptions.SSLError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
         return unreachable(f"no trusted TLS connection to {url}: {mask_text(str(causes[-1]))}", sent=False)
