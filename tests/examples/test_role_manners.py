@@ -100,7 +100,7 @@ def test_check_mode_works_before_the_members_have_joined(tmp_path: Path) -> None
         assert "Not compared, as the members have not joined yet: users, replications" in said
 
 
-@pytest.mark.parametrize("password", ["data", "admin", "changed", "users"])
+@pytest.mark.parametrize("password", ["data", "admin", "parts", "users"])
 def test_a_password_that_is_a_common_word_confuses_nothing(tmp_path: Path, password: str) -> None:
     with embedded.server(admin=f"admin:{ADMIN}") as server:
         declared = {
