@@ -71,6 +71,7 @@ class Plays:
             "ANSIBLE_CALLBACKS_ENABLED": "results",
             "ANSIBLE_COLLECTIONS_PATH": str(tree.link()),
             "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_INJECT_INVOCATION": "true",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_NOCOLOR": "true",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
