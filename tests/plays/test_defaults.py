@@ -20,6 +20,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "couchdb_database": {"name": ["orders"]},
     "couchdb_document": {"database": "orders", "documents": [{"_id": "a"}]},
     "couchdb_index": {"database": "orders", "name": "by-date", "fields": ["date"]},
+    "couchdb_jwt_key": {"kid": "till", "type": "hmac", "key": "a key of a test, long enough for any algorithm"},
     "couchdb_replication": {"name": "backup", "source": "orders", "target": "copy"},
     "couchdb_server": {"databases": [{"name": "orders"}]},
     "couchdb_user": {"name": "bob", "roles": ["shop"]},
