@@ -121,14 +121,14 @@ def report(session: nox.Session) -> None:
 @nox.session(python=PYTHON[NEWEST])
 def trust(session: nox.Session) -> None:
     """Try faults, hostile answers, TLS, many runs at once; of the matrix of faults a sample. Also on COUCHDB_URL."""
-    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
+    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", "PyJWT", *node_package())
     run_pytest(session, "tests/trust")
 
 
 @nox.session(default=False, python=PYTHON[NEWEST])
 def soak(session: nox.Session) -> None:
     """Like trust, with the whole matrix of faults."""
-    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", *node_package())
+    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", "PyJWT", *node_package())
     run_pytest(session, "tests/trust", "--soak")
 
 
