@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
-from couch import PREFIX, Couch
+from couch import BYSTANDER, PREFIX, Couch
 
 
 def _nothing(couch: Couch) -> None:
@@ -183,6 +183,11 @@ def _server_proof(couch: Couch) -> Any:
     return settings, couch.ask("GET", _NEW, "_security")[1], _documents_proof(couch)
 
 
+# couchdb_jwt_key
+
+_KEY = "a key of a test, long enough for any algorithm"
+
+
 # couchdb_cluster
 
 _GLOBAL = "_global_changes"
@@ -308,6 +313,20 @@ CASES: list[Case] = [
             *(f"db/{_DOCUMENTS}/{document['_id']}" for document in _WANTED),
         ),
         returns=("parts", "unchanged"),
+    ),
+    Case(
+        "couchdb_jwt_key",
+        {"kid": PREFIX, "type": "hmac", "key": _KEY},
+        before=lambda couch: couch.set("jwt_keys", f"hmac:{PREFIX}", None),
+        proof=lambda couch: couch.setting("jwt_keys", f"hmac:{PREFIX}") is not None,
+        proved=True,
+        named=(f"config/jwt_keys/hmac:{PREFIX}",),
+        returns=("jwt_keys",),
+    ),
+    Case(
+        "couchdb_shards",
+        {"databases": [BYSTANDER]},
+        returns=("databases", "moved"),
     ),
     Case(
         "couchdb_restart",

@@ -210,9 +210,7 @@ def test_merging_a_security_twice_is_merging_it_once(held: Any, wanted: Any, oth
 # Hashes
 
 prfs = st.sampled_from(["sha", "sha224", "sha256", "sha384", "sha512"])
-salts = st.text(
-    st.characters(exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"], exclude_characters=","), min_size=1, max_size=40
-)
+salts = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=",;"), min_size=1, max_size=40)
 passwords = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
@@ -366,6 +364,6 @@ def test_no_secret_that_a_server_repeats_is_shown(secret: tuple[str, str], words
     text, core = secret
     made = connection.Connection("http://host/", connection.Options(username="admin", password=text))
     for form in (text, quote(text, safe=""), basic_authorization("admin", text)):
-        shown = masking.mask_text(words.format(form), made._secrets())
+        shown = made._secrets().mask(masking.mask_text(words.format(form)))
         assert core not in shown
         assert form not in shown

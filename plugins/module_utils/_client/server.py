@@ -314,8 +314,8 @@ class Server:
             if level is not None and level not in _LOGS_NOTICES:
                 yield
                 return
-            self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
             try:
+                self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
                 yield
             finally:
                 self._restore_log_level(path, level, in_memory)
