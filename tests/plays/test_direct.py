@@ -65,7 +65,7 @@ SERVER = {
     "users": USERS["users"],
     "documents": [{"database": "archive", "documents": [{"_id": "x"}]}],
     "indexes": [{"database": "archive", "name": "by-n", "fields": ["n"]}],
-    "replications": [{"name": "copy", "source": "orders", "target": "archive", "continuous": True}],
+    "replications": [{"name": "copy", "source": "orders", "target": "archive", "continuous": True, "wait": True}],
 }
 TASKS = [
     *in_all_modes(
@@ -76,12 +76,16 @@ TASKS = [
         task("document", DOCUMENTS),
         task("document", {"database": "orders", "src": "documents.json"}),
         task("index", {"database": "orders", "name": "by-n", "ddoc": "app", "fields": ["n"]}),
-        task("replication", {"name": "r", "source": "orders", "target": "customers", "continuous": True}),
+        task("replication", {"name": "r", "source": "orders", "target": "customers", "continuous": True, "wait": True}),
         task("server", SERVER),
         task("cluster", {"members": ["node1@127.0.0.1"]}),
         task("database", {"name": "customers", "state": "absent"}),
     ),
-    task("info", {"gather_subset": ["all", "!log", "!stats", "!system"]}, register="found"),
+    task(
+        "info",
+        {"gather_subset": ["server", "databases", "admins", "cluster", "session", "declaration"]},
+        register="found",
+    ),
     task("info", {"gather_subset": ["admins"]}, no_log=True),
     task("database", {"name": "many", "replicas": 5}),
     task("replication", {"source": "orders", "target": "once", "create_target": True, "persistent": False}),
@@ -183,6 +187,7 @@ PASSING = [
 ]
 COUNTED = {
     *("instance_start_time", "update_seq", "purge_seq", "sizes", "uptime", "doc_count", "disk_size", "data_size"),
+    *("source_seq", "through_seq", "checkpointed_source_seq", "changes_pending", "started_on", "updated_on"),
     *("session_id", "source_last_seq", "start_last_seq", "end_last_seq", "recorded_seq", "compact_running", "pid"),
 }
 
