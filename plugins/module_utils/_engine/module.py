@@ -488,7 +488,10 @@ class Module(AnsibleModule):
 
     def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
         self._close()
-        super().exit_json(**self._shown(kwargs))
+        shown = self._shown(kwargs)
+        # Nothing is left to hide, and Ansible would search all of it once more for each secret.
+        self.no_log_values = set()
+        super().exit_json(**shown)
         raise AssertionError("exit_json ends the module")
 
     def _shown(self, result: Params) -> Params:

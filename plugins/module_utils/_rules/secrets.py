@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 MASK = "********"
@@ -191,7 +192,7 @@ def _mapped(value: t.Any, shown: t.Callable[[t.Any, t.Any], t.Any]) -> t.Any:
     while waiting:
         held, name, place, at = waiting.pop()
         held = shown(held, name)
-        if isinstance(held, t.Mapping):
+        if isinstance(held, Mapping):
             place[at] = inner = dict.fromkeys(held)
             waiting += [(each, key, inner, key) for key, each in held.items()]
         elif isinstance(held, (list, tuple)):
@@ -252,7 +253,7 @@ def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
     """
     found: set[str] = set()
     for section, keys in settings.items():
-        for key, value in keys.items() if isinstance(keys, t.Mapping) else ():
+        for key, value in keys.items() if isinstance(keys, Mapping) else ():
             secret = is_secret_setting(str(section), str(key))
             for text in _texts(value):
                 found |= {text, text.strip()} if secret else text_secrets(text)
@@ -343,7 +344,7 @@ class Secrets:
         """The options of a task: whatever is a secret as a whole is hidden, numbers too, and the distinct ones in strings."""
 
         def shown(held: t.Any, name: t.Any) -> t.Any:
-            if held is None or isinstance(held, (bool, t.Mapping, list, tuple)):
+            if held is None or isinstance(held, (bool, Mapping, list, tuple)):
                 return held
             if str(held) in self._all:
                 return MASK
@@ -357,7 +358,7 @@ def _texts(value: t.Any) -> set[str]:
     found: set[str] = set()
 
     def look(held: t.Any, name: t.Any) -> t.Any:
-        if held is not None and not isinstance(held, (bool, t.Mapping, list, tuple)):
+        if held is not None and not isinstance(held, (bool, Mapping, list, tuple)):
             found.add(str(held))
         return held
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Mapping
 
 
 def equal(one: t.Any, other: t.Any) -> bool:
@@ -17,7 +18,7 @@ def equal(one: t.Any, other: t.Any) -> bool:
     waiting = [(one, other)]
     while waiting:
         one, other = waiting.pop()
-        if isinstance(one, t.Mapping) and isinstance(other, t.Mapping):
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
             if one.keys() != other.keys():
                 return False
             waiting += [(value, other[name]) for name, value in one.items()]
