@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import http.client
 import json
 import time
@@ -64,7 +65,7 @@ class Recorder:
         for nobody), ``headers``, ``node``. With ``until``, the request is repeated until this is true of the body;
         what is recorded is the last answer, and the replay waits for it, too.
         """
-        request = {"method": method, "path": path, **request}
+        request = copy.deepcopy({"method": method, "path": path, **request})
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -88,7 +89,7 @@ class Recorder:
         self.exchanges.append(exchange)
         if status == 200 and is_restart(request):
             wait_for_restart(self._hosts[request.get("node", 1) - 1])
-        return body
+        return copy.deepcopy(body)
 
     def _send(self, request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         host = self._hosts[request.get("node", 1) - 1]

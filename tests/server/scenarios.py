@@ -205,4 +205,118 @@ def keys(ask: Ask) -> None:
     ask("GET", "/_node/_local/_prometheus", **{"as": None})
 
 
-SCENARIOS: dict[str, Callable[[Ask], None]] = {"documents": documents, "keys": keys, "settings": settings}
+def shards(ask: Ask) -> None:
+    """Shard maps, copies on single nodes, zones, and splitting shards, on a cluster of three nodes that have joined."""
+    ask("PUT", "/cells?q=1&n=3")
+    for number in range(4):
+        ask("PUT", f"/cells/doc{number}", json={"number": number})
+    ask("PUT", "/cells/_local/mark", json={"n": 1})
+    ask("GET", "/cells/_shards")
+    ask("GET", "/cells/_shards/doc1")
+    ask("GET", "/cells/_local_docs?include_docs=true")
+    document = ask("GET", "/_node/_local/_dbs/cells")
+    ask("GET", "/_node/_local/_dbs/nosuch")
+    (whole,) = document["by_range"]
+    suffix = bytes(document["shard_suffix"]).decode()
+    last = "/_node/node3@127.0.0.1"
+
+    def copy(node: int, range_: str = whole) -> str:
+        return f"/_node/node{node}@127.0.0.1/shards%2F{range_}%2Fcells{suffix}"
+
+    for number in (1, 3):
+        ask("GET", copy(number), until=lambda body: body["doc_count"] == 4)
+    ask("GET", f"{copy(2)}/_all_docs")
+    ask("GET", f"{copy(2)}/_changes")
+    ask("GET", f"{copy(2)}/_changes?descending=true&limit=1")
+    ask("GET", f"{copy(2)}/doc1")
+    ask("GET", f"{copy(2)}/nosuch")
+    ask("GET", f"{copy(2)}/_local/mark")
+    ask("POST", f"{copy(2)}/_revs_diff", json={"doc1": ["1-" + "a" * 32]})
+    ask("GET", f"{copy(2)}/_security")
+    ask("GET", f"{copy(2)}/_revs_limit")
+    ask("PUT", f"{copy(2)}/_revs_limit", json=1000)
+    ask("POST", f"{copy(2)}/_compact", json={})
+    ask("GET", f"{copy(2)}/_shards")
+    ask("GET", copy(2), **{"as": None})
+    ask("GET", f"{last}/nosuch")
+    ask("GET", "/_node/nosuch@127.0.0.1/nosuch")
+
+    document["by_range"][whole].remove("node3@127.0.0.1")
+    del document["by_node"]["node3@127.0.0.1"]
+    document["changelog"].append(["remove", whole, "node3@127.0.0.1"])
+    ask("PUT", "/_node/_local/_dbs/cells", json={**document, "_rev": "1-" + "0" * 32}, note="an old revision")
+    ask("PUT", "/_node/_local/_dbs/cells", json=document, note="takes a copy out of the map")
+    ask("GET", "/_node/_local/_dbs/cells", until=lambda body: body["_rev"].startswith("2-"))
+    ask("GET", f"{last}/_dbs/cells", until=lambda body: body["_rev"].startswith("2-"))
+    ask("GET", "/cells/_shards", until=lambda body: len(body["shards"][whole]) == 2)
+    ask("GET", "/cells")
+    ask("GET", copy(3), note="the copy stays on its node")
+    ask("DELETE", copy(3))
+    ask("GET", copy(3), until=lambda body: "error" in body)
+    ask("DELETE", copy(3))
+    document = ask("GET", "/_node/_local/_dbs/cells")
+    document["by_range"][whole].append("node3@127.0.0.1")
+    document["by_node"]["node3@127.0.0.1"] = [whole]
+    document["changelog"].append(["add", whole, "node3@127.0.0.1"])
+    document["mine"] = {"any": "field"}
+    ask("PUT", "/_node/_local/_dbs/cells", json=document, note="adds a copy")
+    ask("POST", "/cells/_sync_shards", json={})
+    ask("GET", copy(3), until=lambda body: body.get("doc_count") == 4, note="internal replication fills the copy")
+    ask("GET", "/_node/_local/_dbs/cells")
+    ask("POST", "/nosuch/_sync_shards", json={})
+    ask("GET", "/cells/_sync_shards")
+
+    path = "/_node/_local/_nodes/node2@127.0.0.1"
+    node = ask("GET", path)
+    ask("PUT", path, json={**node, "zone": "west"})
+    ask("PUT", path, json={**node, "zone": "east"})
+    ask("GET", path)
+    ask("GET", "/_node/_local/_nodes/_all_docs?include_docs=true")
+
+    ask("GET", "/_reshard")
+    ask("GET", "/_reshard/state")
+    ask("GET", "/_reshard/jobs")
+    ask("GET", "/_reshard/jobs/nosuch")
+    for body in (
+        {},
+        {"type": "merge", "db": "cells"},
+        {"type": "split"},
+        {"type": "split", "db": "nosuch"},
+        {"type": "split", "db": "cells", "node": "nosuch@127.0.0.1"},
+        {"type": "split", "db": "cells", "range": "00000000-0fffffff"},
+    ):
+        ask("POST", "/_reshard/jobs", json=body)
+    ask("PUT", "/_reshard/state", json={"state": "other"})
+    ask("PUT", "/_reshard/state", json={"state": "stopped", "reason": "a rest"})
+    ask("GET", "/_reshard/state")
+    ask("GET", "/_reshard")
+    jobs = ask("POST", "/_reshard/jobs", json={"type": "split", "db": "cells"})
+    ask("GET", "/_reshard", until=lambda body: body["stopped"] == 3)
+    ask("GET", "/_reshard/jobs")
+    ask("POST", "/_reshard/jobs", json={"type": "split", "db": "cells"}, note="again")
+    job = f"/_reshard/jobs/{jobs[0]['id']}"
+    ask("GET", job)
+    ask("GET", f"{job}/state")
+    ask("PUT", "/_reshard/state", json={"state": "running"})
+    ask("GET", "/_reshard", until=lambda body: body["completed"] == 3)
+    ask("GET", job)
+    ask("GET", f"{job}/state")
+    ask("GET", "/cells/_shards", until=lambda body: len(body["shards"]) == 2)
+    ask("GET", "/cells")
+    ask("GET", "/cells/_all_docs")
+    ask("GET", copy(2), until=lambda body: "error" in body)
+    ask("GET", copy(2, "00000000-7fffffff"))
+    for created in jobs:
+        ask("DELETE", f"/_reshard/jobs/{created['id']}")
+    ask("GET", job)
+    ask("GET", "/_reshard", **{"as": None})
+    ask("GET", "/_reshard/jobs", **{"as": None})
+    ask("DELETE", "/cells")
+
+
+SCENARIOS: dict[str, Callable[[Ask], None]] = {
+    "documents": documents,
+    "keys": keys,
+    "settings": settings,
+    "shards": shards,
+}

@@ -16,7 +16,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,8 +35,10 @@ FILES = {
     "couchdb-3.5.2.json": ("3", 1),
     "couchdb-3.3.3.json": ("3.3", 1),
     "couchdb-3.4.3-cluster.json": ("3", 3),
+    "couchdb-3.5.0-shards.json": ("3", 3),
     "couchdb-3.4.3-settings.json": ("3", 1),
     "couchdb-3.4.3-documents.json": ("3", 1),
+    "couchdb-3.4.3-keys.json": ("3", 1),
 }
 
 #: Strings with a form but no fixed value: name → (form, why). With ``alike``, equal strings in the recording must be equal
@@ -49,8 +51,10 @@ FORMS: dict[str, tuple[str, str]] = {
         "a digest that the server's uuid and port go into",
     ),
     "hex, alike": (r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}", "uuids, salts, derived keys, signatures"),
-    "sequence": (r"\d+-g1[\w-]+", "opaque; its number counts the shards' own writes too"),
+    "sequence": (r"\d+-g[12][\w-]+", "opaque; its number counts the shards' own writes too"),
     "digest, alike": (r"md5-[\w+/]{22}==", "of what is compressed, or not"),
+    "job, alike": (r"001-[0-9a-f]{64}", "a digest that the node's name goes into"),
+    "moment": (r"1\d{15}", "the microsecond a shard was made"),
     "start": (r"1\d{9}", "the second a database was made"),
     "time": (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "when it happened"),
     "date": (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "when it happened"),
@@ -69,6 +73,8 @@ VARIES: list[tuple[str, str, str]] = [
     (r"", r"(.+\.)?sizes\.(file|external|active)", "how many bytes a storage takes"),
     (r"/_info$", r"view_index\.(update_seq|waiting_commit)", "the shards' own writes; whether the disk has them yet"),
     (r"", r"ref", "a digest of a stack trace"),
+    (r"/_dbs/", r"shard_suffix\[\d+\]", "the second a database was made"),
+    (r"/shards%2F", r"(.+\.)?(update_seq|committed_update_seq|seq|last_seq)", "changes of settings count, too"),
     (r"/_active_tasks$", r"\[\d+\]\.(started_on|updated_on)", "when it happened"),
 ]
 
@@ -76,6 +82,7 @@ VARIES: list[tuple[str, str, str]] = [
 UNORDERED: list[tuple[str, str, str]] = [
     (r"/_shards$", r"shards\..+", "which copy comes first is chosen by a digest"),
     (r"/_scheduler/jobs$", r"jobs\[\d+\]\.history", "both entries carry the same second"),
+    (r"/_reshard/jobs$", r"|jobs", "jobs come in any order"),
     (r"open_revs=all$", r"", "in the order of revisions, which are digests"),
 ]
 
@@ -97,6 +104,9 @@ VERSION: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
 }
+
+#: Files that begin with nodes that have joined.
+JOINED = {"couchdb-3.5.0-shards.json"}
 
 #: Requests that are repeated until the answer is as recorded, and the seconds that this may take.
 AWAITED = r"GET (/_scheduler/.*|/_active_tasks|/_replicator/one|/_membership|/_node/_local/_system)$"
@@ -181,7 +191,9 @@ class Replay:
         """A recorded request with the host of this server, and the revisions and hashes that it returned."""
         text = text.replace(RECORDED_AT, address)
         return re.sub(
-            r"-pbkdf2[^\"]+|\d+-[0-9a-f]{32}|[0-9a-f]{32,64}", lambda found: self.known.get(found[0], found[0]), text
+            r"-pbkdf2[^\"]+|001-[0-9a-f]{64}|\d+-[0-9a-f]{32}|[0-9a-f]{32,64}|\.1\d{9}",
+            lambda found: self.known.get(found[0], found[0]),
+            text,
         )
 
     def _compare(self, label: str, exchange: dict[str, Any], status: int, headers: dict[str, str], body: Any) -> None:
@@ -196,6 +208,11 @@ class Replay:
         if comparison.problems:
             raise Mismatch(f"{label}\n  " + "\n  ".join(comparison.problems))
         self.known.update(learned)
+        suffixes = [
+            found.get("shard_suffix") if isinstance(found, dict) else None for found in (recorded["body"], body)
+        ]
+        if all(suffixes):
+            self.known.update([tuple(bytes(codes or []).decode() for codes in suffixes)])
 
     def _home(self, body: Any, address: str) -> Any:
         """An answer with the recorded host in place of this server's."""
@@ -267,8 +284,8 @@ class Comparison:
             self.problems.append(f"{place or 'body'}: recorded {recorded!r}, answered {given!r}")
             return
         if any(pattern.fullmatch(place) for pattern in self._unordered):
-            recorded = sorted(recorded, key=lambda item: self._translated(json.dumps(item, sort_keys=True))[-60:])
-            given = sorted(given, key=lambda item: json.dumps(item, sort_keys=True)[-60:])
+            recorded = sorted(recorded, key=lambda item: order(item, self._translated))
+            given = sorted(given, key=order)
         for index, (one, other) in enumerate(zip(recorded, given, strict=False)):
             self.value(f"{place}[{index}]", one, other)
 
@@ -293,6 +310,13 @@ class Comparison:
             self.learned[recorded] = given
             return True
         return False
+
+
+def order(item: Any, translated: Callable[[str], str] = str) -> str:
+    """What an item of a list without order is sorted by: the node, if it belongs to one."""
+    if isinstance(item, dict) and "node" in item:
+        return str(item["node"])
+    return translated(json.dumps(item, sort_keys=True))[-60:]
 
 
 def form_digits(name: str, text: str) -> str:
@@ -324,6 +348,8 @@ def replay(request: pytest.FixtureRequest) -> Iterator[Replay]:
         if nodes == 1:
             # The recordings began some seconds after the start, so that the uptime shows a restart.
             time.sleep(2.5)
+        if name in JOINED:
+            server.join()
         yield Replay(name, server)
 
 

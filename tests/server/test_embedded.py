@@ -671,13 +671,14 @@ class TestCluster:
 
     def test_shard_maps(self, trio: embedded.Server) -> None:
         ask(trio.url, "PUT", "/placed?n=2&q=1")
-        told = ask(trio.urls[1], "GET", "/_node/_local/_dbs/_all_docs?include_docs=true").json
-        assert [row["id"] for row in told["rows"]] == ask(trio.url, "GET", "/_all_dbs").json
-        doc = next(row["doc"] for row in told["rows"] if row["id"] == "placed")
+        listed = ask(trio.urls[1], "GET", "/_node/_local/_dbs/_all_docs?include_docs=true").json
+        assert [row["id"] for row in listed["rows"]] == ask(trio.url, "GET", "/_all_dbs").json
+        doc = next(row["doc"] for row in listed["rows"] if row["id"] == "placed")
         shards = ask(trio.url, "GET", "/placed/_shards").json["shards"]
-        assert doc["by_range"] == shards
-        assert doc["by_node"] == {name: ["00000000-ffffffff"] for name in shards["00000000-ffffffff"]}
-        assert doc["changelog"] == [["add", "00000000-ffffffff", name] for name in shards["00000000-ffffffff"]]
+        names = sorted(shards["00000000-ffffffff"])
+        assert doc["by_range"] == {"00000000-ffffffff": names}
+        assert doc["by_node"] == {name: ["00000000-ffffffff"] for name in names}
+        assert doc["changelog"] == [["add", "00000000-ffffffff", name] for name in names]
         assert "".join(map(chr, doc["shard_suffix"]))[1:].isdigit()
         page = ask(trio.url, "GET", '/_node/_local/_dbs/_all_docs?start_key="placed"&skip=1&limit=1').json
         assert all(row["id"] > "placed" for row in page["rows"])
@@ -735,6 +736,67 @@ class TestCluster:
         rev = ask(trio.url, "GET", "/_node/_local/_nodes/ghost@127.0.0.1").json["_rev"]
         assert ask(trio.url, "DELETE", f"/_node/_local/_nodes/ghost@127.0.0.1?rev={rev}").status == 200
         eventually(lambda: len(self.members(trio.urls[2])["cluster_nodes"]) == 3)
+
+
+@pytest.fixture(scope="module")
+def joined() -> Iterator[embedded.Server]:
+    with embedded.server(nodes=3) as running:
+        running.join()
+        yield running
+
+
+class TestShards:
+    @staticmethod
+    def copy(url: str, database: str, node: int) -> str:
+        suffix = "".join(map(chr, ask(url, "GET", f"/_node/_local/_dbs/{database}").json["shard_suffix"]))
+        return f"/_node/node{node}@127.0.0.1/shards%2F00000000-ffffffff%2F{database}{suffix}"
+
+    def test_internal_replication_fills_a_new_copy(self, joined: embedded.Server) -> None:
+        url, third = joined.url, "node3@127.0.0.1"
+        ask(url, "PUT", "/filled?q=1&n=2")
+        docs = [{"_id": f"{number:04}"} for number in range(4000)]
+        assert ask(url, "POST", "/filled/_bulk_docs", {"docs": docs}).status == 201
+        document = ask(url, "GET", "/_node/_local/_dbs/filled").json
+        (held,) = document["by_range"].values()
+        missing = next(f"node{number}@127.0.0.1" for number in (1, 2, 3) if f"node{number}@127.0.0.1" not in held)
+        held.append(missing)
+        path = self.copy(url, "filled", int(missing[4]))
+        assert ask(url, "GET", path).json["reason"] == "no_db_file"
+        assert ask(url, "PUT", "/_node/_local/_dbs/filled", document).status == 201
+        assert ask(url, "GET", "/_node/_local/_system").json["internal_replication_jobs"] == 1
+        assert ask(url, "GET", path).json["doc_count"] < 4000
+        eventually(lambda: ask(url, "GET", path).json["doc_count"] == 4000, 30)
+        assert ask(url, "GET", "/_node/_local/_system").json["internal_replication_jobs"] == 0
+        assert path.split("/")[3] not in str(ask(url, "GET", f"/_node/{third}/_all_dbs").json)
+        names = ask(url, "GET", f"/_node/{missing}/_all_dbs").json
+        assert any(name.startswith("shards/00000000-ffffffff/filled.") for name in names)
+        source, target = (ask(url, "GET", self.copy(url, "filled", int(node[4]))).json for node in (held[0], missing))
+
+        def key(uuid: str) -> str:
+            term = b"\x83m" + len(uuid).to_bytes(4, "big") + uuid.encode()
+            return base64.urlsafe_b64encode(hashlib.md5(term).digest()).decode().rstrip("=")
+
+        checkpoint = f"_local/shard-sync-{key(source['uuid'])}-{key(target['uuid'])}"
+        assert ask(url, "GET", f"{path}/{checkpoint}").json["seq"] == source["update_seq"]
+        changes = ask(url, "GET", f"{path}/_changes?since={source['update_seq'] - 1}").json
+        assert [row["id"] for row in changes["results"]] == ["3999"]
+
+    def test_a_job_can_be_stopped_and_resumed(self, joined: embedded.Server) -> None:
+        url = joined.url
+        ask(url, "PUT", "/split?q=1&n=1")
+        ask(url, "PUT", "/split/doc", {})
+        (created,) = ask(url, "POST", "/_reshard/jobs", {"type": "split", "db": "split"}).json
+        job = f"/_reshard/jobs/{created['id']}"
+        assert ask(url, "PUT", f"{job}/state", {"state": "stopped", "reason": "a rest"}).json == {"ok": True}
+        assert ask(url, "GET", f"{job}/state").json == {"state": "stopped", "reason": "a rest"}
+        time.sleep(0.5)
+        assert ask(url, "GET", "/split").json["cluster"]["q"] == 1
+        ask(url, "PUT", f"{job}/state", {"state": "running"})
+        eventually(lambda: ask(url, "GET", f"{job}/state").json["state"] == "completed")
+        assert ask(url, "GET", "/split").json["cluster"]["q"] == 2
+        assert found(url, "/split/doc")
+        changelog = ask(url, "GET", "/_node/_local/_dbs/split").json["changelog"]
+        assert changelog[-1][:3] == ["split", "00000000-ffffffff", ["00000000-7fffffff", "80000000-ffffffff"]]
 
 
 class TestDocuments:

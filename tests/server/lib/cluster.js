@@ -13,6 +13,7 @@
 
 const crypto = require('node:crypto');
 const { conflict, notFound } = require('./errors');
+const { Reshard } = require('./reshard');
 
 const SPREAD_AFTER = 250;
 // Milliseconds until `_membership` shows a change of `_nodes`.
@@ -26,6 +27,7 @@ class Cluster {
     this.nodes = new Map();
     // Nodes that answer clients but connect with no other node, as with closed ports or another cookie.
     this.apart = new Set();
+    this.reshard = new Reshard();
   }
 
   add(node) {
@@ -98,10 +100,12 @@ class Cluster {
 
   /* Members */
 
-  join(node, name) {
+  /** Adds a member, or changes its document if `rev` is its revision. */
+  join(node, name, { _rev: rev, _id, ...fields } = {}) {
     const known = node.members.get(name);
-    if (known && !known.deleted) throw conflict();
-    const entry = { ...memberEntry(generation(known) + 1, false), since: Date.now() };
+    const isMember = Boolean(known && !known.deleted);
+    if (isMember && rev !== known.rev) throw conflict();
+    const entry = { ...memberEntry(generation(known) + 1, false), fields, since: isMember ? known.since : Date.now() };
     node.members.set(name, entry);
     this._spreadSoon(node);
     return entry;

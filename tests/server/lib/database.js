@@ -47,6 +47,8 @@ class Database extends EventEmitter {
     this.engine = engine;
     this.references = 0;
     this.untouched = false;
+    // The ids of its `_local` documents, which PouchDB does not list.
+    this.locals = new Set();
     this.validation = new Validation(this);
     this._counted = { seq: 0, deleted: new Set() };
   }
@@ -71,8 +73,8 @@ class Database extends EventEmitter {
   }
 
   properties() {
-    const { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes } = this;
-    return { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes };
+    const { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes, map, copies } = this;
+    return { id, name, q, placement, partitioned, created, security, revsLimit, purgedInfosLimit, bytes, map, copies };
   }
 
   /** Runs maintenance in the background, one action after the other. Failures are ignored. */
@@ -159,12 +161,15 @@ function place(q, n, nodes) {
 
 /** The range of a document: by its id, or by its partition in a partitioned database. */
 function rangeOf(database, id) {
+  return Object.keys(database.placement).find((range) => inRange(database, range, id));
+}
+
+/** Whether a document belongs to a range. */
+function inRange(database, range, id) {
   const key = database.partitioned && !id.startsWith('_') ? id.split(':')[0] : id;
   const number = crcOf(key);
-  return Object.keys(database.placement).find((range) => {
-    const [from, to] = range.split('-').map((edge) => parseInt(edge, 16));
-    return number >= from && number <= to;
-  });
+  const [from, to] = range.split('-').map((edge) => parseInt(edge, 16));
+  return number >= from && number <= to;
 }
 
 function crcOf(text) {
@@ -176,4 +181,4 @@ function crcOf(text) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-module.exports = { Database, place, rangeOf };
+module.exports = { Database, place, rangeOf, inRange };

@@ -16,6 +16,7 @@ const { Database, place, rangeOf } = require('./database');
 const { USERS_DESIGN } = require('./validation');
 const { encode } = require('./exchange');
 const documents = require('./documents');
+const { replicate } = require('./shards');
 
 const NAME = /^[a-z][a-z0-9_$()+/-]*$/;
 const SYSTEM = /^(_users|_replicator|_global_changes|_dbs|_nodes)$|^[a-z][a-z0-9_$()+/-]*\/_(users|replicator)$/;
@@ -289,6 +290,7 @@ const WHOLE = {
   async _sync_shards(exchange, database) {
     requireServerAdmin(exchange);
     if (exchange.verb !== 'POST') throw methodNotAllowed('POST');
+    replicate(database);
     return exchange.send(202, { ok: true });
   },
 };

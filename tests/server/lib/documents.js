@@ -15,6 +15,7 @@ const { admit } = require('./validation');
 const { withoutSecrets } = require('./endpoints');
 const { encode, etagOf } = require('./exchange');
 const { rangeOf } = require('./database');
+const { localDocuments } = require('./shards');
 
 /* Output: order of fields, and what is hidden from other users */
 
@@ -86,6 +87,7 @@ async function write(exchange, database, docs, { newEdits = true, trusted = fals
 function noteWritten(exchange, database, docs) {
   let designs = false;
   for (const doc of docs) {
+    if (typeof doc._id === 'string' && doc._id.startsWith('_local/')) database.locals[doc._deleted ? 'delete' : 'add'](doc._id);
     database.bytes += Buffer.byteLength(JSON.stringify(doc));
     if (typeof doc._id === 'string' && doc._id.startsWith('_design/')) designs = true;
   }
@@ -459,7 +461,7 @@ async function route(exchange, database) {
       requireServerAdmin(exchange);
       throw new HttpError(501, 'not_implemented', `The embedded server has no ${first}.`);
     case '_local_docs':
-      throw new HttpError(501, 'not_implemented', `The embedded server has no ${first}.`);
+      return localDocuments(exchange, database);
     default:
   }
   // The slash in `_design/app` and `_local/x` may be encoded.

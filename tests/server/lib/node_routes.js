@@ -13,6 +13,7 @@ const { HttpError, badRequest, conflict, crash, methodNotAllowed, notFound } = r
 const { requireMetrics, requireServerAdmin } = require('./auth');
 const { Settings } = require('./config');
 const { makeDatabase, selectNames } = require('./databases');
+const shards = require('./shards');
 
 const MEASURES = ['_stats', '_system', '_prometheus'];
 const SYSTEM_DATABASES = ['_users', '_replicator'];
@@ -50,8 +51,7 @@ async function route(exchange) {
     return exchange.send(200, { name: node.name });
   }
   const handler = HANDLERS[first];
-  if (!handler) throw notFound('missing');
-  return handler(exchange, node, rest);
+  return handler ? handler(exchange, node, rest) : shards.route(exchange, node, first, rest);
 }
 
 const get = (answer) => (exchange, node, rest) => {
@@ -60,6 +60,7 @@ const get = (answer) => (exchange, node, rest) => {
 };
 
 const HANDLERS = {
+  _all_dbs: get((node) => shards.localDatabases(node)),
   _config: config,
   _dbs: shardMap,
   _nodes: members,
@@ -186,7 +187,7 @@ function system(node) {
       ...Object.fromEntries(node.version.processes().map((name) => [name, 0])),
       ...Object.fromEntries(perNode(node).map((name) => [name, 0])),
     },
-    internal_replication_jobs: 0,
+    internal_replication_jobs: shards.backlog(node.databaseNames().map((name) => node.database(name))),
     distribution,
     ...(node.version.distributionEvents ? { distribution_events: node.distributionEvents } : {}),
   };
@@ -239,8 +240,8 @@ async function members(exchange, node, [name]) {
     if (name === undefined) return exchange.send(200, { db_name: '_nodes', doc_count: node.memberNames().length });
     const withDocuments = exchange.query.get('include_docs') === 'true';
     const rows = node.memberNames().map((id) => {
-      const { rev } = node.members.get(id);
-      return { id, key: id, value: { rev }, ...(withDocuments ? { doc: { _id: id, _rev: rev } } : {}) };
+      const { rev, fields } = node.members.get(id);
+      return { id, key: id, value: { rev }, ...(withDocuments ? { doc: { _id: id, _rev: rev, ...fields } } : {}) };
     });
     return exchange.send(200, { total_rows: rows.length, offset: 0, rows });
   }
@@ -253,10 +254,9 @@ async function members(exchange, node, [name]) {
     case 'GET':
       if (!entry) throw notFound('missing');
       if (entry.deleted) throw notFound('deleted');
-      return exchange.send(200, { _id: name, _rev: entry.rev });
+      return exchange.send(200, { _id: name, _rev: entry.rev, ...entry.fields });
     case 'PUT': {
-      await exchange.jsonObject('Document must be a JSON object');
-      const { rev } = node.cluster.join(node, name);
+      const { rev } = node.cluster.join(node, name, await exchange.jsonObject('Document must be a JSON object'));
       return exchange.send(201, { ok: true, id: name, rev });
     }
     case 'DELETE': {
@@ -271,54 +271,21 @@ async function members(exchange, node, [name]) {
 /** `_dbs` as a database of a node: a shard map for each database. */
 async function shardMap(exchange, node, [name]) {
   const names = node.databaseNames();
-  if (exchange.verb === 'PUT' && names.includes(name)) return moveShards(exchange, node, name);
+  if (exchange.verb === 'PUT' && names.includes(name)) return shards.changeMap(exchange, node, node.database(name));
   if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   if (name === undefined) return exchange.send(200, { db_name: '_dbs', doc_count: names.length });
+  const documentOf = (each) => shards.mapOf(node.database(each), node.registry.get(each));
   if (name !== '_all_docs') {
     if (!names.includes(name)) throw notFound('missing');
-    return exchange.send(200, shardDocument(node, name));
+    return exchange.send(200, documentOf(name));
   }
   const withDocuments = exchange.query.get('include_docs') === 'true';
   const selected = selectNames(exchange, names);
   const rows = selected.map((id) => {
-    const doc = shardDocument(node, id);
+    const doc = documentOf(id);
     return { id, key: id, value: { rev: doc._rev }, ...(withDocuments ? { doc } : {}) };
   });
   return exchange.send(200, { total_rows: names.length, offset: Math.max(names.indexOf(selected[0]), 0), rows });
-}
-
-/** Changes the shard map of a database. */
-async function moveShards(exchange, node, name) {
-  const { _rev: rev, by_range: placement } = await exchange.jsonObject('Document must be a JSON object');
-  if (rev !== shardDocument(node, name)._rev) throw conflict();
-  const database = node.database(name);
-  database.placement = placement;
-  database.save();
-  node.register(database);
-  await node.cluster.settle();
-  return exchange.send(201, { ok: true, id: name, rev: shardDocument(node, name)._rev });
-}
-
-function shardDocument(node, name) {
-  const { id, generation } = node.registry.get(name);
-  const { created, partitioned, placement } = node.database(name);
-  const changelog = [];
-  const byNode = {};
-  for (const [range, holders] of Object.entries(placement)) {
-    for (const holder of holders) {
-      changelog.push(['add', range, holder]);
-      (byNode[holder] = byNode[holder] || []).push(range);
-    }
-  }
-  return {
-    _id: name,
-    _rev: `${generation}-${crypto.createHash('md5').update(id).digest('hex')}`,
-    shard_suffix: [...`.${created}`].map((character) => character.charCodeAt(0)),
-    changelog,
-    by_node: byNode,
-    by_range: placement,
-    props: partitioned ? { partitioned: true } : {},
-  };
 }
 
 /* _cluster_setup */

@@ -9,6 +9,7 @@ const { badRequest, methodNotAllowed, notFound } = require('./errors');
 const databases = require('./databases');
 const nodeRoutes = require('./node_routes');
 const replication = require('./replication_routes');
+const reshard = require('./reshard');
 
 const only = (exchange, ...verbs) => {
   if (!verbs.includes(exchange.verb)) {
@@ -53,6 +54,7 @@ const HANDLERS = {
   _membership: nodeRoutes.membership,
   _node: nodeRoutes.route,
   _cluster_setup: nodeRoutes.clusterSetup,
+  _reshard: reshard.route,
   _scheduler: (exchange) => atHome(exchange, '_replicator', replication.scheduler),
   _replicate: replication.replicate,
   _active_tasks: replication.activeTasks,
@@ -66,7 +68,7 @@ async function route(exchange) {
   const [first] = exchange.path;
   if (first === undefined || first === '') return welcome(exchange);
   const handler = HANDLERS[first];
-  if (handler && (exchange.path.length === 1 || /^_(node|scheduler|utils)$/.test(first))) return handler(exchange);
+  if (handler && (exchange.path.length === 1 || /^_(node|reshard|scheduler|utils)$/.test(first))) return handler(exchange);
   return atHome(exchange, first, databases.route);
 }
 
