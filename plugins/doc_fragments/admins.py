@@ -44,7 +44,7 @@ update_password:
 class ModuleDocFragment:
     """C(couchpy.couchdb.admins) for couchdb_admin, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   admins:
@@ -56,7 +56,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   admins:
     description:

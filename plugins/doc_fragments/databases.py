@@ -64,7 +64,7 @@ state:
 class ModuleDocFragment:
     """C(couchpy.couchdb.databases) for couchdb_database, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   databases:
@@ -76,7 +76,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   databases:
     description:

@@ -72,7 +72,7 @@ staged:
 class ModuleDocFragment:
     """C(couchpy.couchdb.documents) for couchdb_document, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   databases:
@@ -84,7 +84,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   documents:
     description:

@@ -82,7 +82,7 @@ state:
 class ModuleDocFragment:
     """C(couchpy.couchdb.indexes) for couchdb_index, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   indexes:
@@ -94,7 +94,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   indexes:
     description:

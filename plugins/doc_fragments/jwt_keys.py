@@ -45,7 +45,7 @@ state:
 class ModuleDocFragment:
     """C(couchpy.couchdb.jwt_keys) for couchdb_jwt_key, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   jwt_keys:
@@ -57,7 +57,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   jwt_keys:
     description:

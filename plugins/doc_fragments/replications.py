@@ -107,7 +107,7 @@ restart_failed:
 class ModuleDocFragment:
     """C(couchpy.couchdb.replications) for couchdb_replication, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   replications:
@@ -120,7 +120,7 @@ options:
 {indent(_OPTIONS + _ENTRY, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   replications:
     description:

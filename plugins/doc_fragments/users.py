@@ -55,7 +55,7 @@ update_password:
 class ModuleDocFragment:
     """C(couchpy.couchdb.users) for couchdb_user, C(.server) for couchdb_server."""
 
-    DOCUMENTATION = f"""
+    DOCUMENTATION: str = f"""
 options:
 {indent(_OPTIONS, "  ")}
   users:
@@ -67,7 +67,7 @@ options:
 {indent(_ENTRY + _OPTIONS, "      ")}
 """
 
-    SERVER = f"""
+    SERVER: str = f"""
 options:
   users:
     description:

@@ -33,8 +33,6 @@ try:
     _PROFILE: str | None = "legacy"
 except ImportError:
     # ansible-core 2.18
-    from ansible.module_utils.common.json import AnsibleJSONEncoder
-
     _PROFILE = None
 
 ENVIRONMENT = frozenset(
@@ -139,6 +137,8 @@ def encode(options: dict[str, t.Any]) -> bytes:
     """The options as a module gets them from Ansible. Raises TypeError or ValueError for values that JSON can't represent."""
     given = {"ANSIBLE_MODULE_ARGS": options}
     if _PROFILE is None:
+        from ansible.module_utils.common.json import AnsibleJSONEncoder
+
         return json.dumps(given, cls=AnsibleJSONEncoder, vault_to_text=True).encode()
     return json.dumps(given, cls=get_module_encoder(_PROFILE, Direction.CONTROLLER_TO_MODULE)).encode()
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 """Record exchanges with a real CouchDB for the contract: ``record.py SCENARIO URL...``, one URL per node.

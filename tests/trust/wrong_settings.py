@@ -161,7 +161,7 @@ class Server:
         """Whether its process runs, as far as that is known."""
         return (
             self.running_command is None
-            or subprocess.run(self.running_command, shell=True, stderr=subprocess.DEVNULL).returncode == 0
+            or subprocess.run(self.running_command, shell=True, check=False, stderr=subprocess.DEVNULL).returncode == 0
         )
 
     def start(self, text: str) -> bool:

@@ -14,9 +14,9 @@ AT = "2026-01-02T03:04:05Z"
 HEALTHY = {"cluster": {"health": "healthy", "nodes": []}, "server": {"version": "3.5.0"}}
 
 
-def one(info: t.Any = HEALTHY, compared: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
+def one(info: t.Any = None, compared: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
     """The entry of one server."""
-    found = report.Found("db1", "http://u:c4n4ry@h:5984/", compared or {}, {}, info)
+    found = report.Found("db1", "http://u:c4n4ry@h:5984/", compared or {}, {}, HEALTHY if info is None else info)
     return report.report([found], AT, "Title", **options)["servers"][0]
 
 
