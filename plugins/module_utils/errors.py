@@ -136,6 +136,14 @@ class NodeDown(NotFound):
     """404 or 412: the cluster has no such node, or is not connected with it. 500: the node is just going down or starting."""
 
 
+class LogLevelLost(CouchDBError):
+    """A secret was set, and the log level that the node had before could not be restored. It is back when the node restarts."""
+
+    @property
+    def changed(self) -> bool:
+        return True
+
+
 class RestartFailed(CouchDBError):
     """A node was not restarted, or was not back in time, or its cluster was not whole.
 

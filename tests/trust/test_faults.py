@@ -158,7 +158,9 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
     assert_one_message(met, case, couch, between)
     assert not (fault.harmless and met.failed), met.message
     assert done_twice(passed) == []
-    if any(writes(request) and (request.forwarded or 500) < 300 for request in passed):
+    # The log level changes for a moment while a secret is set, which is no change of the task's.
+    made = [request for request in passed if writes(request) and "_config/log/level" not in str(request)]
+    if any((request.forwarded or 500) < 300 for request in made):
         assert met.result["changed"] or met.result["changes_unsure"], met.result
     if not met.failed and not fault.plausible:
         assert case.proof(couch) == case.proved, "it reported success"

@@ -40,6 +40,8 @@ _LOOKS = 5
 
 _LOGS_NOTICES = frozenset(["debug", "info", "notice"])
 _QUIET = "warning"
+_RESTORING = 3
+"""How often the log level is sent until that succeeds."""
 
 
 class Server:
@@ -317,19 +319,27 @@ class Server:
             try:
                 self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
                 yield
-            finally:
-                self._restore_log_level(path, level, in_memory)
+            except BaseException:
+                # What went wrong first is what matters.
+                with contextlib.suppress(errors.CouchDBError):
+                    self._restore_log_level(path, level, in_memory)
+                raise
+            self._restore_log_level(path, level, in_memory)
 
     def _restore_log_level(self, path: Path, level: str | None, in_memory: Headers) -> None:
-        try:
-            if level is None:
-                self.request("DELETE", path, hthdrs=in_memory)
-            else:
-                self.request("PUT", path, body=level, hthdrs=in_memory, repeatable=True)
-        except errors.CouchDBError as error:
-            raise error.reworded(
-                f"{error} (the secret was sent; until its next start {path[1]} logs warnings only)", type(error)
-            ) from None
+        """Restore it, and try again if a proxy answers instead: nothing else would, until the node restarts."""
+        for left in range(_RESTORING, 0, -1):
+            try:
+                if level is None:
+                    self.request("DELETE", path, hthdrs=in_memory)
+                else:
+                    self.request("PUT", path, body=level, hthdrs=in_memory, repeatable=True)
+                return
+            except errors.CouchDBError as error:
+                if left > 1 and not isinstance(error, (errors.Unauthorized, errors.Forbidden)):
+                    continue
+                message = f"{error} (the secret was set; until its next start {path[1]} logs warnings only)"
+                raise error.reworded(message, errors.LogLevelLost) from None
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
         """All settings of several nodes: node → section → key → value. C(all) stands for each member.
