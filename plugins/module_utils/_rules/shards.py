@@ -354,11 +354,14 @@ class _Zone:
             while len(self.target[shard]) < self.needs[shard]:
                 free = (node for node in self.names if node not in self.target[shard])
                 self._take(shard, min(free, key=lambda node: (node in self.down, *self._weight(node, shard))))
-        goals = self._goals()
-        while self._exchange(goals):
-            pass
+        least, more = divmod(sum(self.load.values()), len(self.names) or 1)
+        most = least + bool(more)
+        # Which nodes have one copy more than others follows from what costs nothing, so it is not settled before.
+        for above, below in ((most, least), (most, most), (least, least)):
+            while self._exchange(above, below):
+                pass
         if self.balance:
-            self._move(goals)
+            self._move(self._goals())
         return {shard: frozenset(nodes) for shard, nodes in self.target.items()}
 
     def _weight(self, node: str, shard: Shard) -> tuple[int, int, str]:
@@ -382,13 +385,13 @@ class _Zone:
         fullest = sorted(self.names, key=lambda node: (-self.load[node], node))
         return {node: share + int(place < more) for place, node in enumerate(fullest)}
 
-    def _exchange(self, goals: t.Mapping[str, int]) -> bool:
-        """Move one copy from a node with too many to one with too few where that makes no copy that is not made anyway.
+    def _exchange(self, most: int, least: int) -> bool:
+        """Move one copy from a node with more than ``most`` to one with less than ``least``, if no copy has to be made for that.
 
         This may take several nodes in between. Whether there was one to move.
         """
-        above = [node for node in self.names if self.load[node] > goals[node]]
-        below = {node for node in self.names if self.load[node] < goals[node]}
+        above = [node for node in self.names if self.load[node] > most]
+        below = {node for node in self.names if self.load[node] < least}
         if not above or not below:
             return False
         edges: dict[str, dict[str, Shard]] = {}
