@@ -195,7 +195,9 @@ COUNTED = {
 def settled(value: t.Any) -> t.Any:
     """A result without what differs from run to run."""
     if isinstance(value, dict):
-        return {name: "COUNTED" if name in COUNTED else settled(item) for name, item in value.items()}
+        # How far CouchDB has come with a replication at that moment.
+        passing = {*COUNTED, "state", "info"} if {"source", "target", "state", "info"} <= set(value) else COUNTED
+        return {name: "COUNTED" if name in passing else settled(item) for name, item in value.items()}
     if isinstance(value, list):
         return [settled(item) for item in value]
     if isinstance(value, str):
@@ -211,7 +213,7 @@ def test_both_ways_give_the_same_results_and_print_the_same(tmp_path: Path) -> N
     for name, result in ended["direct"].results.items():
         assert settled(result) == settled(ended["module"].results[name]), name
     printed = {way: settled(end.printed).splitlines() for way, end in ended.items()}
-    ignored = re.compile("|".join(COUNTED))
+    ignored = re.compile("|".join([*COUNTED, "replications"]))
     for direct, module in zip(printed["direct"], printed["module"], strict=True):
         assert direct == module or (ignored.search(direct) and ignored.search(module))
     for end in ended.values():
