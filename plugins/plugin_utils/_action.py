@@ -44,7 +44,7 @@ Variables = t.Dict[str, t.Any]
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """Runs the module of the same name."""
 
-    MODULE: t.ClassVar[ModuleType | None] = None
+    MODULE: ModuleType | None = None
     """The module; None for one that is never run directly. The plugin is loaded before Ansible forks a process for each task, which then has it already."""
 
     _supports_async = True
@@ -214,10 +214,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         shell = self._connection._shell
         if not shell.tmpdir:
             self._make_tmp_path()
-        path = shell.join_path(shell.tmpdir, name)
-        self._transfer_data(path, content)
-        self._fixup_perms2((shell.tmpdir, path))
-        return path
+        remote: str = shell.join_path(shell.tmpdir, name)
+        self._transfer_data(remote, content)
+        self._fixup_perms2((shell.tmpdir, remote))
+        return remote
 
     def _remove_files(self) -> None:
         while self._files:

@@ -11,6 +11,7 @@ before the fork. It reads its options and prints its result as it always does, s
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -23,7 +24,7 @@ import warnings
 
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as module_warnings
-from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import REQUESTS_IMPORT_ERROR, Module
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import HAS_REQUESTS, Module
 
 try:
     from ansible.module_utils import _internal
@@ -97,10 +98,10 @@ class Watcher:
                 before = signal.getsignal(number)
                 if before is not None:
                     stack.callback(signal.signal, number, before)
-                    signal.signal(number, lambda number, frame, before=before: self._end(number, frame, before))
+                    signal.signal(number, functools.partial(self._end, before))
             yield
 
-    def _end(self, number: int, frame: t.Any, before: t.Any) -> None:
+    def _end(self, before: t.Any, number: int, frame: t.Any) -> None:
         self.interrupted()
         if callable(before):
             before(number, frame)
@@ -153,7 +154,7 @@ def built(options: bytes, path: str) -> t.Any:
 
 def has_libraries() -> bool:
     """Whether this Python has what the modules need."""
-    return REQUESTS_IMPORT_ERROR is None
+    return HAS_REQUESTS
 
 
 def run(

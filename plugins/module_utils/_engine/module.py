@@ -39,6 +39,8 @@ except ImportError:
     # Before 2.22, ansible-core masks what a module has in its no_log_values.
     register_secrets = None
 
+HAS_REQUESTS = REQUESTS_IMPORT_ERROR is None
+
 CONNECTION: dict[str, dict[str, t.Any]] = {
     "url": {"type": "str"},
     "login_user": {"type": "str"},
@@ -422,7 +424,7 @@ class Module(AnsibleModule):
         # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
         if not self._options_accepted:
             self._accept_options()
-        if REQUESTS_IMPORT_ERROR:
+        if not HAS_REQUESTS:
             self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
         # They go to standard error, once for each request; connection_warnings() says the same in a better place.
         warnings.filterwarnings("ignore", "Unverified HTTPS request")
