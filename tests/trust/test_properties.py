@@ -19,7 +19,7 @@ import modules
 import proxy
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import answers, connection
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords as hashes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import secrets as masking
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.security import (
@@ -364,6 +364,8 @@ def test_no_secret_that_a_server_repeats_is_shown(secret: tuple[str, str], words
     text, core = secret
     made = connection.Connection("http://host/", connection.Options(username="admin", password=text))
     for form in (text, quote(text, safe=""), basic_authorization("admin", text)):
-        shown = made._secrets().mask(masking.mask_text(words.format(form)))
-        assert core not in shown
-        assert form not in shown
+        body = json.dumps({"error": "unauthorized", "reason": words.format(form)}).encode()
+        error = answers.error_of(answers.Received("GET", "http://host/", 401, {}, body), made._secrets())
+        for shown in (str(error), error.reason or ""):
+            assert core not in shown
+            assert form not in shown

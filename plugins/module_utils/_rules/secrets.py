@@ -290,7 +290,7 @@ class Secrets:
     def __init__(self, secrets: t.Iterable[t.Any] = ()) -> None:
         self._all = {str(secret) for secret in secrets if secret not in (None, "")}
         long = {secret for secret in self._all if len(secret) >= _SHORTEST}
-        self._distinct = {secret for secret in long if len(secret) >= _SHORTEST_WORD or not _PLAIN.match(secret)}
+        self._distinct = {secret for secret in long if len(secret) >= _SHORTEST_WORD or not _is_plain(secret)}
         self._plain = long - self._distinct
         self._lengths: dict[str, list[int]] = {}
         lengths: dict[str, set[int]] = {}
@@ -351,6 +351,11 @@ class Secrets:
             return self.mask(held) if isinstance(held, str) else held
 
         return _mapped(value, shown)
+
+
+def _is_plain(secret: str) -> bool:
+    """Whether a secret is a mere word or number, which a message has as a word of its own."""
+    return bool(_PLAIN.match(secret) and _WORDS.fullmatch(secret))
 
 
 def _texts(value: t.Any) -> set[str]:

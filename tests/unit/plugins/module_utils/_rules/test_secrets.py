@@ -249,6 +249,12 @@ def test_a_word_that_is_a_secret_is_hidden_in_messages() -> None:
     assert hiding.mask_result({"reason": "data", "name": "data"}) == {"reason": MASK, "name": "data"}
 
 
+@pytest.mark.parametrize("secret", ["data", "77777777", "hunter-", "-hunter", "hunter--two", "1234.", "_____", "12-34"])
+def test_a_message_never_shows_a_secret_that_stands_on_its_own(secret: str) -> None:
+    for message in ("{} is wrong", "wrong: {}", "<{}>", "'{}', 1"):
+        assert rules.Secrets([secret]).mask_message(message.format(secret)) == message.format(MASK)
+
+
 def test_an_option_is_hidden_if_its_whole_value_is_a_secret() -> None:
     hiding = rules.Secrets(["a", "7", CANARY])
     options = {
