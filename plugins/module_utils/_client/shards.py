@@ -31,8 +31,8 @@ _MODE = ("couchdb", "maintenance_mode")
 _MARK = ("couchdb", "couchpy_maintenance_mode")
 """The setting that says that a move put the node in maintenance mode; its value is the mode that the node had before."""
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
+_SYNC_HOLDS = 1.0
+"""Seconds for which a cluster must be in sync."""
 
 _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
@@ -43,9 +43,8 @@ _WORTHWHILE = 0.7
 """Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again as
 long as each time takes no more than this part of the time before."""
 
-_INDEX_LOOKS = 3
-_INDEX_PAUSE = 0.5
-"""How often, and with how many seconds in between, a node is seen without an indexer until its indexes count as built."""
+_INDEX_HOLDS = 1.0
+"""Seconds for which a node must run no indexer until its indexes count as built."""
 
 _LINGER = 10.0
 """Seconds from when a copy leaves the map until it is deleted: requests that began before read it to their end."""
@@ -198,18 +197,14 @@ class Shards(Members, Restarts):
 
         CouchDB counts an internal replication only once it has begun, up to a second after a write.
         """
-        since: float | None = None
 
         def look() -> str:
-            nonlocal since
             try:
-                gaps = "; ".join(self.sync_gaps())
+                return "; ".join(self.sync_gaps())
             except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
-                gaps = str(error)
-            since = None if gaps else since or time.monotonic()
-            return gaps or ("" if time.monotonic() - (since or 0) >= _LONGEST_PAUSE else "it just came to be")
+                return str(error)
 
-        lacking = wait_until(look, wait_timeout, "the cluster to be in sync", self.progress)
+        lacking = wait_until(look, wait_timeout, "the cluster to be in sync", self.progress, holds=_SYNC_HOLDS)
         if lacking:
             raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
 
@@ -366,33 +361,37 @@ class Shards(Members, Restarts):
         Raises NotInSync if it holds something that they don't, and Conflict if it is in the map again.
         """
         time.sleep(max(0.0, self._left.get(database, 0.0) + _LINGER - time.monotonic()))
-        deadline = time.monotonic() + wait_timeout
-        pushed = 0.0
-        while True:
+        pushed = float("-inf")
+        shard = ""
+
+        def look() -> str:
+            nonlocal pushed, shard
             map_ = self._map(database)
             if node in map_.ranges.get(range_, ()):
                 raise errors.Conflict(f"{node} has a copy of {database} {range_} in the map again", status=409)
             shard = map_.shard(range_)
-            others = [name for name in map_.ranges[range_] if name in self.membership()["all_nodes"]]
+            members = self.membership()["all_nodes"]
+            others = [name for name in map_.ranges[range_] if name in members]
             try:
                 lacks = [other for other in others if self._missing(shard, node, other)]
             except errors.NodeDown:
                 raise
             except errors.NotFound:
-                # It is gone already.
-                return {"ok": True}
+                # It is gone already, which the DELETE accepts.
+                return ""
             if others and not lacks:
-                break
-            if time.monotonic() >= deadline:
-                raise errors.NotInSync(
-                    f"the copy of {database} {range_} on {node} holds what {', '.join(lacks) or 'no other copy'} lacks, and was not deleted"
-                )
-            if time.monotonic() - pushed > _PUSH_EVERY:
+                return ""
+            if time.monotonic() - pushed >= _PUSH_EVERY:
                 # A change of the copy makes its node replicate it to those that are in the map.
                 limit = self.request("GET", ("_node", node, shard, "_revs_limit")).body
                 self.request("PUT", ("_node", node, shard, "_revs_limit"), body=limit, expect=is_ok)
                 pushed = time.monotonic()
-            time.sleep(_LONGEST_PAUSE / 2)
+            return ", ".join(lacks) or "no other copy"
+
+        what = f"the copy of {database} {range_} on {node}"
+        lacking = wait_until(look, wait_timeout, f"{what} to be in the others", self.progress)
+        if lacking:
+            raise errors.NotInSync(f"{what} holds what {lacking} lacks, and was not deleted")
         self.request("DELETE", ("_node", node, shard), accept=(404,))
         return {"ok": True}
 
@@ -454,12 +453,12 @@ class Shards(Members, Restarts):
         """Wait until these copies hold all that the full copies of their ranges held when this began."""
         map_ = self._map(database)
         up = self.membership()["all_nodes"]
-        waited = time.monotonic()
-        pushed = 0.0
-        seen: t.Any = None
+        pushed = float("-inf")
         marks: dict[tuple[Copy, str], _State] = {}
         left = list(copies)
-        while True:
+
+        def look() -> str:
+            nonlocal pushed
             lacks = {}
             for copy in left:
                 try:
@@ -468,21 +467,18 @@ class Shards(Members, Restarts):
                     raise
                 except errors.NotFound:
                     lacks[copy] = "it does not exist yet"
-            left = [copy for copy in left if lacks[copy]]
-            if not left:
-                return
-            progress = tuple(lacks[copy] for copy in left)
-            if progress != seen:
-                seen, waited = progress, time.monotonic()
-            if time.monotonic() - waited >= wait_timeout:
-                range_, node = left[0]
-                raise errors.NotInSync(
-                    f"the copy of {database} {range_} on {node} is not full after {wait_timeout:g} s without progress: {lacks[left[0]]}"
-                )
-            if time.monotonic() - pushed >= _PUSH_EVERY:
+            left[:] = [copy for copy in left if lacks[copy]]
+            if left and time.monotonic() - pushed >= _PUSH_EVERY:
                 self._push([database])
                 pushed = time.monotonic()
-            time.sleep(min(_FIRST_PAUSE + (time.monotonic() - waited) / 10, _LONGEST_PAUSE))
+            return errors.listed([f"{range_} on {node}: {lacks[range_, node]}" for range_, node in left], "; ")
+
+        what = f"the copies of {database} to be full"
+        lacking = wait_until(look, wait_timeout, what, self.progress, stalled=True)
+        if lacking:
+            raise errors.NotInSync(
+                f"copies of {database} are not full after {wait_timeout:g} s without progress: {lacking}"
+            )
 
     def _lack(
         self, map_: rules.Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
@@ -580,21 +576,20 @@ class Shards(Members, Restarts):
 
     def _await_indexes(self, database: str, nodes: t.Sequence[str], wait_timeout: float) -> None:
         """Wait until nodes build no index of a database any more; CouchDB builds those of a new copy by itself."""
-        deadline = time.monotonic() + wait_timeout
-        looks = 0
-        while looks < _INDEX_LOOKS:
+
+        def look() -> str:
             tasks = self.request("GET", ("_active_tasks",)).body
-            busy = any(
-                task.get("type") == "indexer"
-                and task.get("node") in nodes
-                and shard_database(str(task.get("database"))) == database
-                for task in tasks
+            return errors.listed(
+                sorted(
+                    str(task["node"])
+                    for task in tasks
+                    if task.get("type") == "indexer"
+                    and task.get("node") in nodes
+                    and shard_database(str(task.get("database"))) == database
+                )
             )
-            looks = 0 if busy else looks + 1
-            if time.monotonic() >= deadline:
-                return
-            if looks < _INDEX_LOOKS:
-                time.sleep(_INDEX_PAUSE)
+
+        wait_until(look, wait_timeout, f"the indexes of {database}", self.progress, holds=_INDEX_HOLDS)
 
     def _database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
         """What changes with each write to these databases."""

@@ -17,7 +17,7 @@ import typing as t
 Progress = t.Callable[[str, str, float], None]
 """Called at each look: what is waited for, what it still lacks, and for how many seconds it has been waited for."""
 
-_FIRST_PAUSE = 0.2
+_FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 # Of each thread its own, so that what waits in parallel does not share a deadline; in_parallel() hands it on.
@@ -41,19 +41,38 @@ def seconds_left() -> float:
     return float("inf") if end is None else end - time.monotonic()
 
 
-def wait_until(look: t.Callable[[], str], seconds: float, what: str, progress: Progress | None = None) -> str:
+def wait_until(
+    look: t.Callable[[], str],
+    seconds: float,
+    what: str,
+    progress: Progress | None = None,
+    *,
+    stalled: bool = False,
+    holds: float = 0.0,
+) -> str:
     """Look again and again until nothing is lacking, or for so many seconds. Return what was lacking last: "" for nothing.
 
     ``look`` says what is lacking; an error that it raises ends the wait. It is called at once, and then after pauses that
     grow with the time. Each of its requests ends at the deadline.
+
+    With ``stalled`` the seconds count from the last change of what is lacking, so a wait that makes progress has no deadline.
+    With ``holds`` nothing may be lacking for so many seconds, at three looks.
     """
     begun = time.monotonic()
-    with within(seconds):
+    changed, last, since = begun, "", None
+    with contextlib.nullcontext() if stalled else within(seconds):
         while True:
             lacking = look()
-            waited = time.monotonic() - begun
+            now = time.monotonic()
             if progress is not None:
-                progress(what, lacking, waited)
-            if not lacking or waited >= seconds:
-                return lacking
-            time.sleep(min(_FIRST_PAUSE + waited / 10, _LONGEST_PAUSE, seconds - waited))
+                progress(what, lacking, now - begun)
+            since = None if lacking else now if since is None else since
+            if since is not None and now - since >= holds:
+                return ""
+            if stalled and lacking != last:
+                changed, last = now, lacking
+            waited = now - changed
+            if waited >= seconds:
+                return lacking or f"nothing, but for less than {holds:g} s"
+            pause = min(_FIRST_PAUSE + waited / 8, _LONGEST_PAUSE) if lacking else holds / 2
+            time.sleep(min(pause, seconds - waited))

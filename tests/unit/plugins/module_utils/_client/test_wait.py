@@ -52,7 +52,28 @@ def test_progress_is_reported_at_each_look(clock: Clock) -> None:
     left = iter(["2 left", "1 left", ""])
     wait.wait_until(lambda: next(left), 10, "it", lambda *report: seen.append(report))
     assert [(what, how_far) for what, how_far, _seconds in seen] == [("it", "2 left"), ("it", "1 left"), ("it", "")]
-    assert [seconds for _what, _how_far, seconds in seen] == pytest.approx([0, 0.2, 0.42])
+    assert [seconds for _what, _how_far, seconds in seen] == pytest.approx([0, 0.1, 0.2125])
+
+
+def test_progress_moves_the_deadline_of_a_stalled_wait(clock: Clock) -> None:
+    def look() -> str:
+        # 1 of 4 is done every 8 seconds, until 3 are done.
+        return f"{min(int((clock.now - 1000) / 8), 3)} of 4"
+
+    assert wait.wait_until(look, 10, "it", stalled=True) == "3 of 4"
+    assert clock.now - 1000 == pytest.approx(34, abs=2)
+
+
+def test_what_must_hold_is_looked_at_three_times(clock: Clock) -> None:
+    answers = iter(["1 left", "", "1 left", "", "", ""])
+    assert wait.wait_until(lambda: next(answers), 10, "it", holds=1) == ""
+    assert clock.pauses[-2:] == [0.5, 0.5]
+    assert next(answers, None) is None
+
+
+def test_what_holds_too_late_is_not_enough(clock: Clock) -> None:
+    answers = iter(["1 left"] * 5)
+    assert wait.wait_until(lambda: next(answers, ""), 1, "it", holds=1) == "nothing, but for less than 1 s"
 
 
 def test_a_wait_inside_a_wait_has_the_earlier_deadline(clock: Clock) -> None:

@@ -227,7 +227,7 @@ def test_an_answer_of_before_is_no_proof(fleet: Fleet, number: int) -> None:
 def test_a_node_that_is_away_for_longer_than_it_was_up_is_proved_back(fleet: Fleet) -> None:
     fleet[2].started, fleet[2].away = fleet.clock.now - 1, 60
     (told,) = carry_out(nodes=["n2@h"]).returned["nodes"]
-    assert 60 <= told["seconds_away"] <= 62
+    assert 60 <= told["seconds_away"] <= 65
     # The longer it takes, the rarer it is asked.
     assert len(fleet.wire.asked) < 120
 

@@ -20,6 +20,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import shards as rules
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
 
 PARAMS: dict[str, t.Any] = {
@@ -253,7 +254,9 @@ def _pair(answer: t.Any) -> tuple[int, t.Any]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    clock = Clock()
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    monkeypatch.setattr("time.monotonic", clock.monotonic)
 
 
 def run(check_mode: bool = False, **options: t.Any) -> module.Outcome:
@@ -373,8 +376,9 @@ def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
     with pytest.raises(module.Interrupted) as caught:
         run(**TO_D)
     assert isinstance(caught.value.error, errors.NotInSync)
-    assert "d@h is not full after 60 s without progress: it has 5 documents, and change 0 of 9 of a@h" in str(
-        caught.value.error
+    assert (
+        "copies of orders are not full after 60 s without progress: "
+        f"{RANGE} on d@h: it has 5 documents, and change 0 of 9 of a@h" in str(caught.value.error)
     )
     assert cluster.modes["d@h"]["maintenance_mode"] == "true"
     assert set(cluster.document["by_range"][RANGE]) == set(NODES), "no copy has left the map"
