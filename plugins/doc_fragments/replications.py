@@ -22,6 +22,9 @@ source:
     - A database of this server is written in the form that its version of CouchDB needs. From 3.0 on, that is its full URL (see
       C(local_url)) with the credentials of the task, unless the mapping has others. The session of a C(cookie) expires, so it is refused
       for a replication with a document.
+    - The document of a replication holds these credentials in plain text, for every server admin to read. So the module warns when they are
+      those of the task. Give the replication a user of its own, with C(username) and C(password), that may only read the source and write
+      the target.
     - If a database of this server does not exist, the task fails before it writes anything. In check mode, it warns.
   type: raw
 target:

@@ -79,6 +79,8 @@ notes:
     O(restart_failed=true) to run it again once it has failed.
   - CouchDB before 2.1 does not allow changing a running replication. It is deleted there and created again.
   - CouchDB stores who wrote a replication first as its C(owner), who may read the credentials in it. A change keeps the owner.
+  - A user that is no admin of the target writes no design documents there. Make the user of a replication an admin of the target database if
+    it is to copy them.
   - Only a server admin can read the credentials in the replications of others. Log in as one, or credentials seem to differ each time.
 seealso:
   - name: Replicator database
@@ -105,6 +107,27 @@ EXAMPLES = r"""
       password: "{{ archive_password }}"
     continuous: true
     wait: true
+
+- name: Create a user for replications within this server
+  couchpy.couchdb.couchdb_user:
+    name: replicator
+    password: "{{ couchdb_replicator_password }}"
+    roles: [replicators]
+
+- name: Let it use the databases that it copies, and write design documents to the target
+  couchpy.couchdb.couchdb_database:
+    databases:
+      - name: orders
+        security: {members: {roles: [replicators]}}
+      - name: orders_backup
+        security: {admins: {roles: [replicators]}}
+
+- name: Keep a copy of a database on this server, with the credentials of that user
+  couchpy.couchdb.couchdb_replication:
+    name: orders_to_backup
+    source: {database: orders, username: replicator, password: "{{ couchdb_replicator_password }}"}
+    target: {database: orders_backup, username: replicator, password: "{{ couchdb_replicator_password }}"}
+    continuous: true
 
 - name: Manage several replications from another server
   couchpy.couchdb.couchdb_replication:

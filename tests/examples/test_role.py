@@ -95,13 +95,19 @@ def running(*passwords: str, **options: Any) -> Iterator[list[embedded.Server]]:
 
 
 def test_a_single_server(tmp_path: Path) -> None:
-    values = {"articles_admin_password": "admin-canary", "articles_reader_password": "reader-canary"}
+    values = {
+        "articles_admin_password": "admin-canary",
+        "articles_reader_password": "reader-canary",
+        "articles_replicator_password": "replicator-canary",
+    }
     with running("admin-canary") as servers:
         hosts = inventory(tmp_path, {"db1.example.com": {"couchdb_url": servers[0].url}})
         options = (hosts, secrets_file(tmp_path, values))
         life(tmp_path, EXAMPLES / "single_server.yml", servers, list(values.values()), *options)
         assert servers[0].request("GET", "/articles/_design/app")[1]["views"].keys() == {"by-date"}
-        assert servers[0].request("GET", "/_replicator/articles-to-archive")[0] == 200
+        _status, replication = servers[0].request("GET", "/_replicator/articles-to-archive")
+        ends = [replication[end]["auth"]["basic"]["username"] for end in ("source", "target")]
+        assert ends == ["replicator", "replicator"]
         names = [index["name"] for index in servers[0].request("GET", "/articles/_index")[1]["indexes"]]
         assert "by-author" in names
         only_what_differs(servers[0], tmp_path, EXAMPLES / "single_server.yml", *options)
@@ -159,7 +165,11 @@ def test_a_cluster_of_three_nodes(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_down_does_not_block_the_others(tmp_path: Path) -> None:
-    values = {"articles_admin_password": "admin-canary", "articles_reader_password": "reader-canary"}
+    values = {
+        "articles_admin_password": "admin-canary",
+        "articles_reader_password": "reader-canary",
+        "articles_replicator_password": "replicator-canary",
+    }
     with running("admin-canary", nodes=3) as (server,):
         server.join()
         server.stop_node(3)

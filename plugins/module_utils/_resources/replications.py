@@ -128,7 +128,9 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if each.present and each.continuous:
             jobs.append(rules.new_job(found[-1].arguments["document"]))
     predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
-    return Plan(tuple(changes), predicted, unmet=unmet)
+    storing = [each.label for each in desired.replications if each.stores_login(observed.here)]
+    warnings = (rules.login_warning(storing, observed.here),) if storing else ()
+    return Plan(tuple(changes), predicted, warnings, unmet=unmet)
 
 
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:

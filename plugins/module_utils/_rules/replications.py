@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from ..errors import CouchDBError, InvalidInput
+from ..errors import CouchDBError, InvalidInput, listed
 from .dialect import Dialect
 from .names import check_database_name
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
@@ -169,6 +169,11 @@ class Replication:
     def waits(self) -> bool:
         """Whether there is something to wait for."""
         return self.wait and self.present and (self.persistent or self.continuous)
+
+    def stores_login(self, here: Here) -> bool:
+        """Whether its document holds the credentials of the task, as one of its databases is on this server and has none."""
+        ends = [end for end in self.ends if end is not None and is_written_with_login(end, here)]
+        return self.present and self.persistent and bool(ends) and bool(here.username or here.headers)
 
     def document(self, here: Here) -> dict[str, t.Any]:
         """What CouchDB is to be given, without its id. Raises InvalidInput for what this version or login can't do."""
@@ -350,6 +355,11 @@ def _parameter(value: t.Any) -> str:
 # What CouchDB is given
 
 
+def is_written_with_login(end: Endpoint, here: Here) -> bool:
+    """Whether an end is a database of this server that gets the credentials of the task."""
+    return end.url is None and not end.says_who and not here.dialect.takes_local_endpoints
+
+
 def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -> t.Any:
     """One end as this version of CouchDB needs it written: text where that says all, else an object.
 
@@ -363,9 +373,10 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
         return t.cast(str, end.database)
     else:
         url = here.url + quote(t.cast(str, end.database), safe="")
-        if not end.says_who and here.username is not None and (lasting or not here.headers):
+        own = is_written_with_login(end, here)
+        if own and here.username is not None and (lasting or not here.headers):
             username, password = here.username, here.password
-        elif not end.says_who:
+        elif own:
             headers = dict(here.headers)
             if lasting and "Cookie" in headers:
                 raise InvalidInput(
@@ -425,6 +436,18 @@ def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str
     if here.password and here.password in document_secrets(dict(entry)):
         return "holds the password of this task's own login, which Ansible masks in results"
     return None
+
+
+def login_warning(names: t.Sequence[str], here: Here) -> str:
+    """The warning for replications whose documents hold the credentials of the task."""
+    one = len(names) == 1
+    user = f", {here.username}," if here.username else ""
+    return (
+        f"the {'document' if one else 'documents'} of {'the replication' if one else 'the replications'} {listed(names)} "
+        f"{'holds' if one else 'hold'} the credentials of this task{user} in plain text, which every server admin can read. "
+        f"Create a user for {'it' if one else 'them'} that may only use these databases, and set its username and password "
+        "in source and target"
+    )
 
 
 # What is the same

@@ -99,6 +99,50 @@ def test_a_document_is_written_only_when_it_differs(held: t.Any, given: dict[str
     assert found == (None if expected is None else (Database.put_document, {"document": expected}))
 
 
+OWN = {"database": "a", "username": "ann", "password": "h1dden"}
+COOKIE = Here(Dialect("CouchDB", "3.4.3"), URL, None, None, {"Authorization": "Bearer abc"})
+
+
+@pytest.mark.parametrize(
+    ("given", "here", "warned"),
+    [
+        ({}, HERE, True),
+        ({"source": OWN}, HERE, True),
+        ({"source": "https://db.example.com/a"}, HERE, True),
+        ({"replications": [REPLICATION, {**REPLICATION, "name": "s", "source": OWN, "target": OWN}]}, HERE, True),
+        ({}, COOKIE, True),
+        ({"source": OWN, "target": {**OWN, "database": "b"}}, HERE, False),
+        ({"source": "https://db.example.com/a", "target": "https://db.example.com/b"}, HERE, False),
+        ({"state": "absent"}, HERE, False),
+        (ONCE, HERE, False),
+        (ON, HERE, False),
+        ({}, Here(Dialect("CouchDB", "3.4.3"), URL), False),
+        ({}, Here(OneX("CouchDB", "1.7.2"), URL, "admin", "secret"), False),
+    ],
+)
+def test_a_document_with_the_credentials_of_the_task_is_a_warning(given: t.Any, here: Here, warned: bool) -> None:
+    documents = {"r": None, "s": None}
+    params = {**PARAMS, **({**dict.fromkeys(BARE), **DEFAULTS} if "replications" in given else {}), **given}
+    desired = resource.desire(params)
+    plan = resource.plan(desired, Observed(here, documents))
+    # As long as the document is so, whether this run writes it or not.
+    again = resource.plan(desired, plan.predicted)
+    assert plan.warnings == again.warnings
+    assert bool(plan.warnings) == warned
+    for warning in plan.warnings:
+        assert warning.startswith("the document of the replication r holds the credentials of this task")
+        assert "secret" not in warning
+        assert "h1dden" not in warning
+        assert "Bearer" not in warning
+
+
+def test_one_warning_names_all_documents_with_the_credentials_of_the_task() -> None:
+    several = [REPLICATION, {**REPLICATION, "name": "s"}]
+    desired = resource.desire({**PARAMS, **dict.fromkeys(BARE), **DEFAULTS, "replications": several})
+    (warning,) = resource.plan(desired, Observed(HERE, {"r": HELD, "s": None})).warnings
+    assert warning.startswith("the documents of the replications r, s hold the credentials of this task, admin, in plain text")
+
+
 def test_a_document_that_1x_runs_is_replaced() -> None:
     one = Here(OneX("CouchDB", "1.7.2"), URL)
     held = {
@@ -332,7 +376,7 @@ def test_a_source_that_is_not_there_stops_all_before_anything_is_sent(wire: Wire
     assert wire.written == []
     outcome = carry_out(given, check_mode=True)
     assert len(outcome.changes) == 2
-    assert "replications[1].source" in outcome.warnings[0]
+    assert "replications[1].source" in outcome.warnings[-1]
 
 
 def test_without_a_replicator_database_a_real_run_fails_and_check_mode_warns(wire: Wire) -> None:
@@ -341,7 +385,7 @@ def test_without_a_replicator_database_a_real_run_fails_and_check_mode_warns(wir
         carry_out({"replicator": "x/_replicator"})
     outcome = carry_out({"replicator": "x/_replicator"}, check_mode=True)
     assert [change.action for change in outcome.changes] == ["create"]
-    assert "no database x/_replicator" in outcome.warnings[0]
+    assert "no database x/_replicator" in outcome.warnings[-1]
     assert wire.written == []
     assert carry_out({"state": "absent"}).changes == []
 
