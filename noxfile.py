@@ -93,7 +93,7 @@ def node_package() -> list[str]:
 @nox.parametrize(("python", "core"), [(PYTHON[core], core) for core in USABLE], ids=USABLE)
 def unit(session: nox.Session, core: str) -> None:
     """Run the unit tests, which need no server."""
-    install_core(session, core, "pytest-timeout", "responses")
+    install_core(session, core, "pytest-timeout", "responses", "trustme")
     run_pytest(session, "tests/unit", options=["-W", "error::DeprecationWarning"] if core == NEWEST else [])
 
 

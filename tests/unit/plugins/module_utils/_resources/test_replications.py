@@ -140,7 +140,9 @@ def test_one_warning_names_all_documents_with_the_credentials_of_the_task() -> N
     several = [REPLICATION, {**REPLICATION, "name": "s"}]
     desired = resource.desire({**PARAMS, **dict.fromkeys(BARE), **DEFAULTS, "replications": several})
     (warning,) = resource.plan(desired, Observed(HERE, {"r": HELD, "s": None})).warnings
-    assert warning.startswith("the documents of the replications r, s hold the credentials of this task, admin, in plain text")
+    assert warning.startswith(
+        "the documents of the replications r, s hold the credentials of this task, admin, in plain text"
+    )
 
 
 def test_a_document_that_1x_runs_is_replaced() -> None:
