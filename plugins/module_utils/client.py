@@ -29,14 +29,15 @@ from ._client.declaration import Declaration
 from ._client.documents import Documents
 from ._client.health import Health
 from ._client.indexes import Indexes
+from ._client.moves import Moving
+from ._client.restart import Restarts
 from ._client.server import DEFAULT_URL, Headers
-from ._client.shards import Shards
 from .database import Database as _Database
 
 __all__ = ["DEFAULT_URL", "Client"]
 
 
-class Client(Documents, Indexes, Declaration, Health, Shards):
+class Client(Documents, Indexes, Declaration, Health, Moving, Restarts):
     """A CouchDB server.
 
     ``url``: its address, http or https, with a path where a proxy puts it there. Without it the

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import shards
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, Moves, Step, Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.moves import Moves, Step, Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -64,10 +65,10 @@ def clusters(draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: boo
         copies = None
     wanted = Wanted(allowed, copies, placement, balance=draw(st.booleans()))
     try:
-        shards.check_wanted(wanted, members, maps.values())
+        rules.check_wanted(wanted, members, maps.values())
     except InvalidInput:
         assume(False)
-    assume(not shards.lost_ranges(maps.values(), members))
+    assume(not rules.lost_ranges(maps.values(), members))
     return maps, members, wanted
 
 
@@ -119,8 +120,8 @@ class Watcher:
 
 
 def planned(maps: dict[str, Map], members: list[Member], wanted: Wanted) -> tuple[Any, Moves]:
-    target = shards.place(maps, members, wanted)
-    return target, shards.moves(maps, members, target)
+    target = rules.place(maps, members, wanted)
+    return target, rules.moves(maps, members, target)
 
 
 def numbers(maps: dict[str, Map], wanted: Wanted) -> dict[Any, int]:
@@ -184,7 +185,7 @@ def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data:
 @given(clusters())
 def test_a_placement_has_the_copies_in_their_zones_and_balanced(cluster: Any) -> None:
     maps, members, wanted = cluster
-    target = shards.place(maps, members, wanted)
+    target = rules.place(maps, members, wanted)
     zone = {member.name: member.zone for member in members}
     groups = wanted.placement or {None: 0}
     for shard, nodes in target.items():
@@ -222,7 +223,7 @@ def fewest(maps: dict[str, Map], wanted: Wanted) -> int:
 @given(clusters(most_nodes=5, most_databases=3, zones=False))
 def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
     maps, members, wanted = cluster
-    target = shards.place(maps, members, wanted)
+    target = rules.place(maps, members, wanted)
     made = sum(len(nodes - set(maps[name].ranges[range_])) for (name, range_), nodes in target.items())
     assert made == fewest(maps, wanted)
 
@@ -231,11 +232,11 @@ def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
 @given(clusters())
 def test_a_placement_as_desired_stays(cluster: Any) -> None:
     maps, members, wanted = cluster
-    target = shards.place(maps, members, wanted)
+    target = rules.place(maps, members, wanted)
     there = {
         name: Map(name, {range_: tuple(sorted(target[name, range_])) for range_ in map_.ranges}, map_.copies)
         for name, map_ in maps.items()
     }
     fresh = [Member(m.name, m.zone, m.up, gone=m.gone) for m in members]
-    assert shards.place(there, fresh, wanted) == target
-    assert shards.moves(there, fresh, target) == Moves()
+    assert rules.place(there, fresh, wanted) == target
+    assert rules.moves(there, fresh, target) == Moves()

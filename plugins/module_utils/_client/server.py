@@ -16,10 +16,10 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from .. import errors
-from .._rules.config import setting_text
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
 from .._rules.secrets import is_secret_setting
 from .._rules.urls import is_loopback, server_url
+from .._rules.values import setting_text
 from .answers import Answer, is_list, is_object, is_text
 from .connection import Connection, Options
 from .parallel import in_parallel

@@ -1,14 +1,11 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shards: the maps of all databases, copies of shards on single nodes, and moving them while the cluster serves."""
+"""Shards: the shard maps of all databases, the copies on each node, and whether the cluster is in sync."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
-import time
 import typing as t
 from dataclasses import dataclass
 
@@ -17,43 +14,19 @@ from .._rules import shards as rules
 from .._rules.names import shard_database
 from .answers import is_ok
 from .cluster import Members
+from .nodes import Nodes
 from .parallel import in_parallel
-from .restart import Restarts
 from .wait import wait_until
 
 _PAGE = 1000
 """How many shard maps are read with one request."""
 
-_REVISIONS = 500
-"""How many documents of a copy are compared with one request, where they are compared one by one."""
-
-_MODE = ("couchdb", "maintenance_mode")
-_MARK = ("couchdb", "couchpy_maintenance_mode")
+MODE = ("couchdb", "maintenance_mode")
+MARK = ("couchdb", "couchpy_maintenance_mode")
 """The setting that says that a move put the node in maintenance mode; its value is the mode that the node had before."""
 
 _SYNC_HOLDS = 1.0
 """Seconds for which a cluster must be in sync."""
-
-_PUSH_EVERY = 5.0
-"""Seconds until the internal replication of a database is started again, if a copy is not full by then."""
-
-_PUSH_PAUSE = 0.05
-_CLOSE = 0.5
-_WORTHWHILE = 0.7
-"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again as
-long as each time takes no more than this part of the time before."""
-
-_INDEX_HOLDS = 1.0
-"""Seconds for which a node must run no indexer until its indexes count as built."""
-
-_LINGER = 10.0
-"""Seconds from when a copy leaves the map until it is deleted: requests that began before read it to their end."""
-
-_PURGED_INFOS_LIMIT = 1000
-"""The value of C(_purged_infos_limit) of a new copy."""
-
-Copy = t.Tuple[str, str]
-"""A copy of a shard: its range, and the node that has it."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +37,12 @@ class Sizes:
     bytes: int
 
 
-class Shards(Members, Restarts):
+class Shards(Members, Nodes):
     """The part of Client for the placement of shards."""
 
     def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
         super().__init__(*arguments, **options)
         self._own = ""
-        #: database → the revision of its map that this client wrote.
-        self._revs: dict[str, str] = {}
-        #: node → database → what identifies its state when the node went into maintenance mode.
-        self._states: dict[str, dict[str, t.Any]] = {}
-        #: database → when a copy left its map.
-        self._left: dict[str, float] = {}
-        self._limits: dict[str, int] = {}
 
     def shard_maps(self) -> dict[str, rules.Map]:
         """The shard maps of all databases by name, as the node that answers has them. For server admins.
@@ -110,11 +76,11 @@ class Shards(Members, Restarts):
             if name not in membership["all_nodes"]:
                 return rules.Member(name, zones.get(name), up=False)
             try:
-                settings = self.config(_MODE[0], node=name)
+                settings = self.config(MODE[0], node=name)
             except errors.NodeDown:
                 return rules.Member(name, zones.get(name), up=False)
-            mode = settings.get(_MODE[1], "false")
-            return rules.Member(name, zones.get(name), mode=mode, marked=_MARK[1] in settings)
+            mode = settings.get(MODE[1], "false")
+            return rules.Member(name, zones.get(name), mode=mode, marked=MARK[1] in settings)
 
         return in_parallel(ask, membership["cluster_nodes"])
 
@@ -208,401 +174,8 @@ class Shards(Members, Restarts):
         if lacking:
             raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
 
-    # The steps of a move
-
-    def enter_maintenance(self, node: str, databases: t.Sequence[str]) -> None:
-        """Put a node in maintenance mode for a move, so that its copies take no part in reads and writes.
-
-        The mode that it had is kept in its settings, which survives a restart of the node, and the end of this process.
-        C(databases) are those with copies on the node.
-
-        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
-        """
-        settings = self.config(_MODE[0], node=node)
-        if _MARK[1] not in settings:
-            self.config(*_MARK, node=node, value=settings.get(_MODE[1]) or "false")
-        if settings.get(_MODE[1]) != "true":
-            self._states[node] = self._database_states(databases)
-            self.config(*_MODE, node=node, value="true")
-
-    def fill_copies(
-        self,
-        database: str,
-        rev: str,
-        number: int,
-        add: t.Sequence[Copy],
-        remove: t.Sequence[Copy] = (),
-        wait_timeout: float = 3600,
-    ) -> dict[str, t.Any]:
-        """Add copies to the map of a database, each given as (range, node), and wait until each is as full as the others.
-
-        Copies in C(remove), on nodes that are gone, leave the map with the same write. The nodes of new copies must be in maintenance
-        mode. C(rev) is the map's revision, C(number) how many copies each range should keep. Raises Conflict if somebody else changed the
-        map, NotInSync if a copy isn't full after C(wait_timeout) seconds without any progress.
-
-        https://docs.couchdb.org/en/stable/cluster/sharding.html#moving-a-shard
-        """
-        self._write_map(database, rev, lambda document: rules.changed_map(document, number, add, remove))
-        self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
-        self._await_full(database, add, wait_timeout)
-        self._await_indexes(database, sorted({node for _range, node in add}), wait_timeout)
-        return {"copies": in_parallel(lambda copy: self._held(database, *copy), list(add))}
-
-    def leave_maintenance(
-        self,
-        node: str,
-        databases: t.Sequence[str],
-        filled: t.Sequence[tuple[str, str]] = (),
-        wait_timeout: float = 3600,
-    ) -> None:
-        """End the maintenance mode that a move put a node in, with its copies as current as can be.
-
-        C(databases) are those with copies on the node, C(filled) the copies that were filled, as (database, range). Writes of the
-        meantime are copied to it right before and after. Raises NotInSync if that doesn't end in time.
-        """
-        settings = self.config(_MODE[0], node=node)
-        if _MARK[1] not in settings:
-            return
-        before, mine = self._states.pop(node, {}), {name for name, _range in filled}
-
-        def busy() -> list[str]:
-            now = self._database_states(databases)
-            return sorted(mine | {name for name, state in now.items() if before.get(name) != state})
-
-        if settings.get(_MODE[1]) == "true":
-            # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
-            # until it has been copied, so it is copied without a pause meanwhile.
-            with self._pushing(busy()) as pushed:
-                before_that = float("inf")
-                while True:
-                    pushed[:] = busy()
-                    begun = time.monotonic()
-                    self._await_current(node, pushed, wait_timeout)
-                    took = time.monotonic() - begun
-                    if took < _CLOSE or took > before_that * _WORTHWHILE:
-                        break
-                    before_that = took
-                self._set_mode(node, settings[_MARK[1]])
-                self._await_current(node, pushed, wait_timeout)
-        else:
-            self._await_current(node, busy(), wait_timeout)
-        for name in sorted(mine):
-            if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
-                self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
-        self.config(*_MARK, node=node, delete=True)
-
-    def _set_mode(self, node: str, mode: str) -> None:
-        """Give a node the maintenance mode that it had before a move."""
-        if mode == "false":
-            self.config(*_MODE, node=node, delete=True)
-            # From CouchDB 3.4 on, what its files hold shows through.
-            if self.config(_MODE[0], node=node).get(_MODE[1], "false") != "true":
-                return
-        self.config(*_MODE, node=node, value=mode)
-
-    def _await_current(self, node: str, databases: t.Sequence[str], wait_timeout: float) -> None:
-        """Wait until the copies of a node hold all that was written to these databases when this began."""
-
-        def wait(name: str) -> None:
-            try:
-                map_ = self._map(name)
-            except errors.NodeDown:
-                raise
-            except errors.NotFound:
-                # Somebody deleted it.
-                return
-            copies = [(range_, node) for range_, nodes in map_.ranges.items() if node in nodes]
-            self._await_full(name, copies, wait_timeout, check=False)
-
-        in_parallel(wait, list(databases))
-
-    @contextlib.contextmanager
-    def _pushing(self, databases: t.Sequence[str]) -> t.Iterator[list[str]]:
-        """Start the internal replication of databases again and again meanwhile. Gives the list of them, which may change."""
-        pushed, end = list(databases), threading.Event()
-
-        def push() -> None:
-            while not end.is_set():
-                # What is wrong shows in what is waited for.
-                with contextlib.suppress(errors.CouchDBError):
-                    self._push(pushed)
-                end.wait(_PUSH_PAUSE)
-
-        thread = threading.Thread(target=push, daemon=True)
-        thread.start()
-        try:
-            yield pushed
-        finally:
-            end.set()
-            thread.join()
-
-    def settle_map(
-        self, database: str, rev: str, number: int, full: t.Sequence[Copy] = (), remove: t.Sequence[Copy] = ()
-    ) -> dict[str, t.Any]:
-        """Write to the map of a database that copies are full, and take others out of it, each given as (range, node).
-
-        Raises Conflict if somebody else changed the map since C(rev), or since this client wrote it.
-
-        https://docs.couchdb.org/en/stable/cluster/sharding.html#update-cluster-metadata-again-to-remove-the-source-shard
-        """
-
-        def changed(document: rules.Document) -> rules.Document:
-            left = rules.changed_map(document, number, (), remove) if remove else document
-            return rules.settled_map(left, full)
-
-        self._write_map(database, rev, changed)
-        if remove:
-            self._left[database] = time.monotonic()
-        return {"ok": True}
-
-    def delete_copy(self, database: str, range_: str, node: str, wait_timeout: float = 3600) -> dict[str, t.Any]:
-        """Delete a copy that is in no map any more from its node, once all that is in it is in the copies of the map.
-
-        Raises NotInSync if it holds something that they don't, and Conflict if it is in the map again.
-        """
-        time.sleep(max(0.0, self._left.get(database, 0.0) + _LINGER - time.monotonic()))
-        pushed = float("-inf")
-        shard = ""
-
-        def look() -> str:
-            nonlocal pushed, shard
-            map_ = self._map(database)
-            if node in map_.ranges.get(range_, ()):
-                raise errors.Conflict(f"{node} has a copy of {database} {range_} in the map again", status=409)
-            shard = map_.shard(range_)
-            members = self.membership()["all_nodes"]
-            others = [name for name in map_.ranges[range_] if name in members]
-            try:
-                lacks = [other for other in others if self._missing(shard, node, other)]
-            except errors.NodeDown:
-                raise
-            except errors.NotFound:
-                # It is gone already, which the DELETE accepts.
-                return ""
-            if others and not lacks:
-                return ""
-            if time.monotonic() - pushed >= _PUSH_EVERY:
-                # A change of the copy makes its node replicate it to those that are in the map.
-                limit = self.request("GET", ("_node", node, shard, "_revs_limit")).body
-                self.request("PUT", ("_node", node, shard, "_revs_limit"), body=limit, expect=is_ok)
-                pushed = time.monotonic()
-            return ", ".join(lacks) or "no other copy"
-
-        what = f"the copy of {database} {range_} on {node}"
-        lacking = wait_until(look, wait_timeout, f"{what} to be in the others", self.progress)
-        if lacking:
-            raise errors.NotInSync(f"{what} holds what {lacking} lacks, and was not deleted")
-        self.request("DELETE", ("_node", node, shard), accept=(404,))
-        return {"ok": True}
-
-    # What they are made of
-
     def _own_node(self) -> str:
         """The node that answers first: all maps are written there, as two nodes would make conflicts."""
         if not self._own:
             self._own = self.local_node()
         return self._own
-
-    def _map_path(self, database: str, node: str = "") -> tuple[str, ...]:
-        return (*self.dialect.shard_map(node or self._own_node())[:-1], database)
-
-    def _map(self, database: str) -> rules.Map:
-        return rules.shard_map(self.request("GET", self._map_path(database)).body)
-
-    def _write_map(self, database: str, rev: str, change: t.Callable[[rules.Document], rules.Document]) -> None:
-        """Change the map of a database, if it is still the one that was planned for, and wait until each node has it."""
-        document = self.request("GET", self._map_path(database)).body
-        if document["_rev"] != self._revs.get(database, rev):
-            raise errors.Conflict(f"the shard map of {database} was changed meanwhile", status=409)
-        changed = change(document)
-        if changed != document:
-            answer = self.request("PUT", self._map_path(database), body=changed, expect=is_ok).body
-            self._revs[database] = answer["rev"]
-        else:
-            self._revs[database] = document["_rev"]
-        nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
-
-        def lacks_it(node: str) -> str:
-            try:
-                found = self.request("GET", self._map_path(database, node), accept=(404,)).body
-            except errors.CouchDBError:
-                # It has just gone down, and gets the map when it is back.
-                return node if node in self.membership()["all_nodes"] else ""
-            return "" if found.get("_rev") == self._revs[database] else node
-
-        what = f"the shard map of {database}"
-        lacking = wait_until(
-            lambda: ", ".join(filter(None, in_parallel(lacks_it, nodes))), self.timeout, what, self.progress
-        )
-        if lacking:
-            raise errors.NotInSync(f"{what} did not reach {lacking} within {self.timeout:g} s")
-
-    def _push(self, databases: t.Sequence[str]) -> None:
-        """Start the internal replication between all copies of these databases."""
-
-        def push(name: str) -> None:
-            try:
-                self.request("POST", (name, "_sync_shards"), body={}, expect=is_ok, repeatable=True)
-            except errors.NotFound:
-                # Somebody deleted it.
-                return
-
-        in_parallel(push, list(databases))
-
-    def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
-        """Wait until these copies hold all that the full copies of their ranges held when this began."""
-        map_ = self._map(database)
-        up = self.membership()["all_nodes"]
-        pushed = float("-inf")
-        marks: dict[tuple[Copy, str], _State] = {}
-        left = list(copies)
-
-        def look() -> str:
-            nonlocal pushed
-            lacks = {}
-            for copy in left:
-                try:
-                    lacks[copy] = self._lack(map_, copy, up, marks, check)
-                except errors.NodeDown:
-                    raise
-                except errors.NotFound:
-                    lacks[copy] = "it does not exist yet"
-            left[:] = [copy for copy in left if lacks[copy]]
-            if left and time.monotonic() - pushed >= _PUSH_EVERY:
-                self._push([database])
-                pushed = time.monotonic()
-            return errors.listed([f"{range_} on {node}: {lacks[range_, node]}" for range_, node in left], "; ")
-
-        what = f"the copies of {database} to be full"
-        lacking = wait_until(look, wait_timeout, what, self.progress, stalled=True)
-        if lacking:
-            raise errors.NotInSync(
-                f"copies of {database} are not full after {wait_timeout:g} s without progress: {lacking}"
-            )
-
-    def _lack(
-        self, map_: rules.Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
-    ) -> str:
-        """What a copy lacks of what the other full copies of its range held when they were first asked; nothing if it is full."""
-        range_, node = copy
-        shard = map_.shard(range_)
-        unfilled = map_.filling.get(range_, ())
-        sources = [name for name in map_.ranges[range_] if name != node and name in up and name not in unfilled]
-        for source in sources:
-            if (copy, source) not in marks:
-                marks[copy, source] = self._state(shard, source)
-        info = self.request("GET", ("_node", node, shard)).body
-        documents = info["doc_count"] + info["doc_del_count"]
-        for source in sources:
-            state = marks[copy, source]
-            checkpoint = self._checkpoint(shard, state.uuid, node, info["uuid"])
-            if checkpoint < state.seq:
-                return f"it has {documents} documents, and change {checkpoint} of {state.seq} of {source}"
-            if check and documents < state.documents:
-                # Counted anew: documents may have been purged.
-                marks[copy, source] = self._state(shard, source)
-                return f"it has {documents} of {state.documents} documents of {source}"
-        if check:
-            for source in sources[:1]:
-                self._match_settings(shard, source, node)
-            for source in sources:
-                self._copy_local_documents(shard, source, node)
-        return ""
-
-    def _held(self, database: str, range_: str, node: str) -> dict[str, t.Any]:
-        """How much a copy holds."""
-        info = self.request("GET", ("_node", node, self._map(database).shard(range_))).body
-        return {"range": range_, "node": node, "documents": info["doc_count"], "bytes": info["sizes"]["file"]}
-
-    def _state(self, shard: str, node: str) -> _State:
-        """How far a copy is now: its UUID, documents, and the number of its last change of a document."""
-        info = self.request("GET", ("_node", node, shard)).body
-        # The number of the database itself is higher, as changes of its settings count too.
-        rows = self.request("GET", ("_node", node, shard, "_changes"), query={"descending": True, "limit": 1}).body[
-            "results"
-        ]
-        return _State(info["uuid"], info["doc_count"] + info["doc_del_count"], rows[0]["seq"] if rows else 0)
-
-    def _checkpoint(self, shard: str, source: str, node: str, target: str) -> int:
-        """Up to which change of the source, a copy's UUID, the internal replication has brought its copy on a node."""
-        path = ("_node", node, shard, "_local", rules.checkpoint_id(source, target))
-        answer = self.request("GET", path, accept=(404,))
-        return int(answer.body["seq"]) if answer.status == 200 else 0
-
-    def _match_settings(self, shard: str, source: str, node: str) -> None:
-        """Give a copy the settings of another that the internal replication doesn't bring, or brings later."""
-        for name in ("_revs_limit", "_security"):
-            desired = self.request("GET", ("_node", source, shard, name)).body
-            if self.request("GET", ("_node", node, shard, name)).body != desired:
-                self.request("PUT", ("_node", node, shard, name), body=desired, expect=is_ok)
-
-    def _copy_local_documents(self, shard: str, source: str, node: str) -> None:
-        """Copy local documents, such as the checkpoints of replications, which the internal replication leaves out."""
-        ours, theirs = self._local_documents(shard, source), self._local_documents(shard, node)
-        for name, document in ours.items():
-            current = theirs.get(name)
-            if current is None or _number(current) < _number(document):
-                body = {key: value for key, value in document.items() if key != "_rev"}
-                if _number(document) > 1:
-                    # The copy gets the number after this one.
-                    body["_rev"] = f"0-{_number(document) - 1}"
-                path = ("_node", node, shard, "_local", name[len("_local/") :])
-                self.request("PUT", path, body=body, expect=is_ok)
-
-    def _local_documents(self, shard: str, node: str) -> dict[str, dict[str, t.Any]]:
-        path = ("_node", node, shard, "_local_docs")
-        rows = self.request("GET", path, query={"include_docs": True}).body["rows"]
-        return {row["id"]: row["doc"] for row in rows if not rules.is_internal(row["id"])}
-
-    def _missing(self, shard: str, node: str, other: str) -> bool:
-        """Whether a copy has revisions that another lacks. They are compared from the last checkpoint between the two on."""
-        uuid = self.request("GET", ("_node", node, shard)).body["uuid"]
-        try:
-            since = self._checkpoint(shard, uuid, other, self.request("GET", ("_node", other, shard)).body["uuid"])
-        except errors.NodeDown:
-            raise
-        except errors.NotFound:
-            return True
-        while True:
-            query = {"since": since, "limit": _REVISIONS, "style": "all_docs"}
-            changes = self.request("GET", ("_node", node, shard, "_changes"), query=query).body
-            revs = {row["id"]: [change["rev"] for change in row["changes"]] for row in changes["results"]}
-            if not revs:
-                return False
-            lacks = self.request("POST", ("_node", other, shard, "_revs_diff"), body=revs, repeatable=True).body
-            if any(entry.get("missing") for entry in lacks.values()):
-                return True
-            since = changes["last_seq"]
-
-    def _await_indexes(self, database: str, nodes: t.Sequence[str], wait_timeout: float) -> None:
-        """Wait until nodes build no index of a database any more; CouchDB builds those of a new copy by itself."""
-
-        def look() -> str:
-            tasks = self.request("GET", ("_active_tasks",)).body
-            return errors.listed(
-                sorted(
-                    str(task["node"])
-                    for task in tasks
-                    if task.get("type") == "indexer"
-                    and task.get("node") in nodes
-                    and shard_database(str(task.get("database"))) == database
-                )
-            )
-
-        wait_until(look, wait_timeout, f"the indexes of {database}", self.progress, holds=_INDEX_HOLDS)
-
-    def _database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
-        """What changes with each write to these databases."""
-        return {name: info and info.get("update_seq") for name, info in self.dbs_info(list(names)).items()}
-
-
-@dataclass(frozen=True)
-class _State:
-    uuid: str
-    documents: int
-    seq: int
-
-
-def _number(document: t.Mapping[str, t.Any]) -> int:
-    """How often a local document was written."""
-    return int(str(document["_rev"]).rpartition("-")[2])

@@ -8,10 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .._client.moves import Moving
 from .._client.shards import Shards, Sizes
 from .._engine.plan import Change
-from .._rules import shards as rules
-from .._rules.shards import ADD, MAINTAIN, REMOVE, SERVE, Map, Member, Moves, Step, Wanted
+from .._rules import moves as rules
+from .._rules.moves import ADD, MAINTAIN, REMOVE, SERVE, Moves, Step, Wanted
+from .._rules.shards import Map, Member
 from ..errors import CouchDBError, InvalidInput, NotInSync, listed
 
 _LARGE = 10_000_000_000
@@ -56,7 +58,7 @@ def moved(changes: t.Iterable[Change], sizes: t.Mapping[str, Sizes]) -> list[dic
     """The copies that these changes make: database, range and node of each, and about how much it holds."""
     rows = []
     for change in changes:
-        if change.call != Shards.fill_copies:
+        if change.call != Moving.fill_copies:
             continue
         name = change.arguments["database"]
         held = {(row["range"], row["node"]): row for row in (change.result or {}).get("copies", ())}
@@ -153,7 +155,7 @@ class _Writer:
     def _enter(self, node: str) -> None:
         arguments = {"node": node, "databases": self._held_by(node)}
         self.stage += 1
-        self._add("update", "maintenance mode", (node,), None, None, Shards.enter_maintenance, arguments)
+        self._add("update", "maintenance mode", (node,), None, None, Moving.enter_maintenance, arguments)
         self.stage += 1
 
     def _leave(self, node: str) -> None:
@@ -164,7 +166,7 @@ class _Writer:
             "wait_timeout": self.move.wait_timeout,
         }
         self.stage += 1
-        self._add("update", "service", (node,), None, None, Shards.leave_maintenance, arguments)
+        self._add("update", "service", (node,), None, None, Moving.leave_maintenance, arguments)
         self.stage += 1
 
     def _fill(self, group: list[Step]) -> None:
@@ -184,7 +186,7 @@ class _Writer:
                 "remove": remove,
                 "wait_timeout": self.move.wait_timeout,
             }
-            self._add("update", "shards", (name,), before, self._shown(name), Shards.fill_copies, arguments)
+            self._add("update", "shards", (name,), before, self._shown(name), Moving.fill_copies, arguments)
         self.stage += 1
 
     def _settle(self, group: list[Step]) -> None:
@@ -202,13 +204,13 @@ class _Writer:
                 "full": full,
                 "remove": remove,
             }
-            self._add("update", "shards", (name,), before, self._shown(name), Shards.settle_map, arguments)
+            self._add("update", "shards", (name,), before, self._shown(name), Moving.settle_map, arguments)
         self.stage += 1
 
     def _delete(self, name: str, range_: str, node: str) -> None:
         arguments = {"database": name, "range_": range_, "node": node, "wait_timeout": self.move.wait_timeout}
         path = ("deleted copies", f"{name} {range_}", node)
-        self._add("delete", "copy", path, {}, None, Shards.delete_copy, arguments)
+        self._add("delete", "copy", path, {}, None, Moving.delete_copy, arguments)
 
     def _add(
         self,

@@ -8,10 +8,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .._client.shards import Shards
+from .._client.moves import Moving
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import cluster as rules
+from .._rules import moves as move_rules
 from .._rules import shards as shard_rules
 from .._rules.cluster import COPIES, Member, Server, given_members
 from .._rules.secrets import mask_url, url_secrets
@@ -119,7 +120,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     )
 
 
-def observe(client: Shards, desired: Desired) -> Observed:
+def observe(client: Moving, desired: Desired) -> Observed:
     """The members, and what those say that have an address. Who is to join is asked for all that matters then."""
     client.dialect.check_cluster()
     membership = client.membership()
@@ -162,7 +163,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             path=(member.name, "zone"),
             before=observed.zones.get(member.name),
             after=member.zone,
-            call=Shards.set_zone,
+            call=Moving.set_zone,
             arguments={"name": member.name, "zone": member.zone},
             stage=ZONE,
         )
@@ -182,7 +183,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             path=(name,),
             before={},
             after=None,
-            call=Shards.leave_node,
+            call=Moving.leave_node,
             arguments={"name": name, "node": own},
             stage=LEAVE,
         )
@@ -216,7 +217,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
-def wait(client: Shards, desired: Desired, first: Observed, observed: Observed) -> Observed:
+def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) -> Observed:
     """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
     if desired.wait_timeout is None:
         return observed
@@ -278,7 +279,7 @@ def _move(
     ]
     # A member that is not named stays, and may keep what it has.
     staying = {name for name in observed.members if name not in leaving} | set(desired.names)
-    wanted = shard_rules.Wanted(
+    wanted = move_rules.Wanted(
         frozenset(staying),
         balance=desired.rebalance,
         instead={old: new for old, new in desired.replaced.items() if old != new},
@@ -322,9 +323,9 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
 def _move_refused(desired: Desired, observed: Observed, placed: placement.Observed) -> None:
     """Raise InvalidInput for shards that the members can't have, or that are lost with the nodes that are replaced."""
     move, there = _move(desired, observed, placed)
-    shard_rules.check_wanted(move.wanted, there.members, there.maps.values())
+    move_rules.check_wanted(move.wanted, there.members, there.maps.values())
     absent = [replace(node, gone=node.gone or node.name in move.refill) for node in there.members]
-    lost = shard_rules.lost_ranges(there.maps.values(), absent)
+    lost = move_rules.lost_ranges(there.maps.values(), absent)
     if lost and not desired.force:
         raise InvalidInput(
             "replace",
@@ -350,7 +351,7 @@ def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
         path=(member.name,),
         before=None,
         after={"url": mask_url(member.url)} if member.url else {},
-        call=Shards.join_node,
+        call=Moving.join_node,
         arguments={"name": member.name, "node": own, "wait_timeout": wait_timeout},
         stage=JOIN,
     )
@@ -370,7 +371,7 @@ def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Chang
             path=(name, "cluster", "n"),
             before=held,
             after=value,
-            call=Shards.config,
+            call=Moving.config,
             arguments={"section": "cluster", "key": "n", "value": value, "node": name},
             stage=SET,
         )
@@ -389,7 +390,7 @@ def _creation(name: str, desired: Desired) -> Change:
         path=(name,),
         before=None,
         after={},
-        call=Shards.put_system_database,
+        call=Moving.put_system_database,
         arguments=arguments,
         stage=CREATE,
     )
@@ -428,4 +429,4 @@ def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
             yield from url_secrets(str(text or ""))
 
 
-RESOURCE = Resource(desire, observe, report, plan, wait, _secrets, client=Shards, options=ARGUMENT_SPEC)
+RESOURCE = Resource(desire, observe, report, plan, wait, _secrets, client=Moving, options=ARGUMENT_SPEC)

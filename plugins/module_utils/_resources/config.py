@@ -20,9 +20,9 @@ from .._rules.config import (
     is_listener,
     needs_restart,
     same_setting,
-    setting_text,
 )
 from .._rules.secrets import mask_setting, setting_secrets
+from .._rules.values import setting_text
 from ..errors import InvalidInput
 
 _LOG_LEVEL = ("log", "level")

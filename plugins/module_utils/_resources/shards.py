@@ -8,12 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._client.shards import Shards
+from .._client.moves import Moving
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
-from .._rules import shards as rules
+from .._rules import moves as rules
+from .._rules.moves import Wanted
 from .._rules.names import check_database_name, check_node_name
-from .._rules.shards import Wanted
 from ..errors import InvalidInput
 from ._moves import Move, Observed, changes_of, looked_at_closely, moved, placed, warnings
 
@@ -65,7 +65,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
     )
 
 
-def observe(client: Shards, desired: Desired) -> Observed:
+def observe(client: Moving, desired: Desired) -> Observed:
     """Where the copies are. What is to be moved is looked at more closely."""
     client.dialect.check_cluster()
     maps, members = client.shard_maps(), client.shard_members()
@@ -122,4 +122,4 @@ def _move(desired: Desired, observed: Observed) -> Move | None:
     return Move(names, wanted, desired.max_parallel, desired.wait_timeout)
 
 
-RESOURCE = Resource(desire, observe, report, plan, client=Shards, options=ARGUMENT_SPEC)
+RESOURCE = Resource(desire, observe, report, plan, client=Moving, options=ARGUMENT_SPEC)

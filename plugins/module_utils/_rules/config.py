@@ -15,8 +15,8 @@ import typing as t
 
 from ..errors import InvalidInput
 from .forms import FORMS
-from .names import end_problem, key_problem, section_problem, text_problem
-from .values import equal
+from .names import key_problem, section_problem
+from .values import equal, setting_text
 
 _REFUSED_OVER_HTTP = frozenset(
     [
@@ -52,26 +52,6 @@ _AT_RESTART = frozenset(
         ("chttpd_auth_lockout", "max_lifetime"),
     ]
 )
-
-
-def setting_text(value: t.Any, option: str = "value") -> str:
-    """A value as CouchDB spells it: true and false, numbers, texts without outer spaces.
-
-    Raises InvalidInput, naming ``option``, for what a setting can't hold: lists, mappings, nothing,
-    control characters, line ends, characters beyond Latin-1.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    if not isinstance(value, str):
-        kind = {"dict": "a mapping", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "no text")
-        raise InvalidInput(option, f"is {kind}; a setting is a text, a number or a boolean")
-    text = value.strip(" \t")
-    problem = text_problem(text) or end_problem(text)
-    if problem:
-        raise InvalidInput(option, problem)
-    return text
 
 
 def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:

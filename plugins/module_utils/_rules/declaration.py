@@ -15,11 +15,12 @@ from fnmatch import fnmatchcase
 
 from ..errors import InvalidInput
 from . import defaults, indexes, passwords, replications, users
-from .config import check_setting, same_setting, setting_text
+from .config import check_setting, same_setting
 from .dialect import Dialect
 from .names import check_database_name
 from .secrets import MASK, mask_document, mask_setting
 from .security import GROUPS, LISTS, check_security
+from .values import setting_text
 
 PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
 """The parts of a declaration: options of couchdb_server."""

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""When two JSON values are the same to CouchDB. Pure."""
+"""Values to CouchDB: when two JSON values are equal, and the string that a setting's value becomes. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 from collections.abc import Mapping
+
+from ..errors import InvalidInput
+from .names import end_problem, text_problem
 
 
 def equal(one: t.Any, other: t.Any) -> bool:
@@ -29,3 +32,23 @@ def equal(one: t.Any, other: t.Any) -> bool:
         elif isinstance(one, bool) != isinstance(other, bool) or one != other:
             return False
     return True
+
+
+def setting_text(value: t.Any, option: str = "value") -> str:
+    """The string that CouchDB stores for the value of a setting: true and false, numbers, strings without outer spaces.
+
+    Raises InvalidInput, naming ``option``, for what a setting can't hold: lists, mappings, nothing,
+    control characters, line ends, characters beyond Latin-1.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if not isinstance(value, str):
+        kind = {"dict": "a mapping", "list": "a list", "NoneType": "empty"}.get(type(value).__name__, "of another type")
+        raise InvalidInput(option, f"is {kind}. Set a string, a number or a boolean")
+    text = value.strip(" \t")
+    problem = text_problem(text) or end_problem(text)
+    if problem:
+        raise InvalidInput(option, problem)
+    return text

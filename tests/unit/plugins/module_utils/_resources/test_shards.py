@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client.shards import Shards, Sizes
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.moves import Moving
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.shards import Sizes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import shards as resource
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import shards as rules
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
@@ -260,7 +261,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(check_mode: bool = False, **options: t.Any) -> module.Outcome:
-    server = Shards(URL, {"username": "admin", "password": "secret", "retries": 0})
+    server = Moving(URL, {"username": "admin", "password": "secret", "retries": 0})
     return module.carry_out(resource.RESOURCE, resource.desire({**PARAMS, **options}), server, check_mode=check_mode)
 
 

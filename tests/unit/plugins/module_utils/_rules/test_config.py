@@ -15,35 +15,6 @@ OPTIONS = {"section": "the section", "key": "the key", "value": "the value"}
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (True, "true"),
-        (False, "false"),
-        (5, "5"),
-        (1.5, "1.5"),
-        ("  a b ", "a b"),
-        ("\tx\t", "x"),
-        ("", ""),
-        ("a;b = c", "a;b = c"),
-        ("é", "é"),
-        ("[{recbuf, 262140}]", "[{recbuf, 262140}]"),
-        ("100%", "100%"),
-    ],
-)
-def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
-    assert config.setting_text(value) == text
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["voilà", "x\u00a0", ["a"], {"a": 1}, None, "a\nb", "a\rb", "\x00", "\x7f", "☃", "\u0085", "Ä", "a\nb\n", b"bytes"],
-)
-def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
-    with pytest.raises(InvalidInput, match="^settings.a.b: "):
-        config.setting_text(value, "settings.a.b")
-
-
-@pytest.mark.parametrize(
     ("section", "key", "text", "named"),
     [
         ("admins", "bob", "x", "couchdb_admin"),

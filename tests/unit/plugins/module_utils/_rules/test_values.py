@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""JSON values are compared as JSON does, however deep."""
+"""Values to CouchDB: JSON values of any depth are compared, and values of settings become strings."""
 
 from __future__ import annotations
 
 import typing as t
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import equal
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import equal, setting_text
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 CASES: list[tuple[t.Any, t.Any, bool]] = [
     (1, 1, True),
@@ -46,3 +47,32 @@ def test_deep_values_are_compared() -> None:
         one, other = [one], [other]
     assert equal(one, one)
     assert not equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (5, "5"),
+        (1.5, "1.5"),
+        ("  a b ", "a b"),
+        ("\tx\t", "x"),
+        ("", ""),
+        ("a;b = c", "a;b = c"),
+        ("é", "é"),
+        ("[{recbuf, 262140}]", "[{recbuf, 262140}]"),
+        ("100%", "100%"),
+    ],
+)
+def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
+    assert setting_text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["voilà", "x\u00a0", ["a"], {"a": 1}, None, "a\nb", "a\rb", "\x00", "\x7f", "☃", "\u0085", "Ä", "a\nb\n", b"bytes"],
+)
+def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
+    with pytest.raises(InvalidInput, match="^settings.a.b: "):
+        setting_text(value, "settings.a.b")

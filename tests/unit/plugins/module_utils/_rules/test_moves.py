@@ -10,8 +10,9 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import shards
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.moves import Wanted
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import MARK, Map, Member, shard_map
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 RANGES = {
@@ -29,8 +30,8 @@ def test_a_plan_for_a_thousand_databases_is_quick_and_small() -> None:
     members = [Member(name) for name in nodes]
     tracemalloc.start()
     begun = time.process_time()
-    target = shards.place(maps, members, Wanted(frozenset(nodes)))
-    moves = shards.moves(maps, members, target)
+    target = rules.place(maps, members, Wanted(frozenset(nodes)))
+    moves = rules.moves(maps, members, target)
     took = time.process_time() - begun
     _now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -54,19 +55,19 @@ DOCUMENT = {
 
 def test_a_map_document_keeps_its_halves_alike() -> None:
     whole = RANGES[1][0]
-    added = shards.changed_map(DOCUMENT, 2, add=[(whole, "c@h")])
+    added = rules.changed_map(DOCUMENT, 2, add=[(whole, "c@h")])
     assert added["by_range"] == {whole: ["a@h", "b@h", "c@h"]}
     assert added["by_node"] == {"a@h": [whole], "b@h": [whole], "c@h": [whole]}
     assert added["changelog"][-1] == ["add", whole, "c@h"]
     assert added["props"] == {"partitioned": True}
-    assert shards.shard_map(added).filling == {whole: ("c@h",)}
-    assert shards.shard_map(added).copies == 2
-    full = shards.settled_map(added, [(whole, "c@h")])
-    assert shards.MARK not in full
-    removed = shards.settled_map(shards.changed_map(full, 2, remove=[(whole, "a@h")]), [])
+    assert shard_map(added).filling == {whole: ("c@h",)}
+    assert shard_map(added).copies == 2
+    full = rules.settled_map(added, [(whole, "c@h")])
+    assert MARK not in full
+    removed = rules.settled_map(rules.changed_map(full, 2, remove=[(whole, "a@h")]), [])
     assert removed["by_range"] == {whole: ["b@h", "c@h"]}
     assert removed["by_node"] == {"b@h": [whole], "c@h": [whole]}
-    map_ = shards.shard_map(removed)
+    map_ = shard_map(removed)
     assert map_.removed == {(whole, "a@h")}
     assert map_.shard(whole) == f"shards/{whole}/orders.1"
     assert DOCUMENT["by_range"] == {whole: ["a@h", "b@h"]}, "the document itself is as it was"
@@ -74,14 +75,14 @@ def test_a_map_document_keeps_its_halves_alike() -> None:
 
 def test_a_copy_that_came_back_is_not_one_that_was_removed() -> None:
     whole = RANGES[1][0]
-    document = shards.changed_map(DOCUMENT, 2, remove=[(whole, "a@h")])
-    document = shards.changed_map(document, 2, add=[(whole, "a@h")])
-    assert shards.shard_map(document).removed == frozenset()
+    document = rules.changed_map(DOCUMENT, 2, remove=[(whole, "a@h")])
+    document = rules.changed_map(document, 2, add=[(whole, "a@h")])
+    assert shard_map(document).removed == frozenset()
 
 
 def test_the_checkpoint_of_an_internal_replication() -> None:
     # As CouchDB 3.5.0 named it between two copies with these UUIDs.
-    found = shards.checkpoint_id("1756148db5c326111c8983be0afe2aa6", "bd3939c71f9a1cf7464c3ed6985d2139")
+    found = rules.checkpoint_id("1756148db5c326111c8983be0afe2aa6", "bd3939c71f9a1cf7464c3ed6985d2139")
     assert found == "shard-sync--WngzyiRYbhI8xFU4z9-vw-PWQ82MX3Kq1hp5u3AQ30bQ"
 
 
@@ -102,7 +103,7 @@ MEMBERS = [Member("a@h", "x"), Member("b@h", "x"), Member("c@h", "y")]
 )
 def test_members_that_are_too_few(wanted: Wanted, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        shards.check_wanted(wanted, MEMBERS, [shards.shard_map(DOCUMENT)])
+        rules.check_wanted(wanted, MEMBERS, [shard_map(DOCUMENT)])
     assert message in str(caught.value)
 
 
@@ -119,12 +120,12 @@ def test_members_that_are_too_few(wanted: Wanted, message: str) -> None:
 )
 def test_a_placement_that_can_not_be(placement: Any, copies: int | None, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        shards.checked_placement(placement, copies)
+        rules.checked_placement(placement, copies)
     assert message in str(caught.value)
 
 
 def test_a_placement_as_couchdb_spells_it() -> None:
-    assert shards.checked_placement({"x": "2", "y": 1}, 3) == {"x": 2, "y": 1}
+    assert rules.checked_placement({"x": "2", "y": 1}, 3) == {"x": 2, "y": 1}
 
 
 def test_a_node_that_a_range_needs_is_not_put_in_maintenance_mode() -> None:
@@ -134,7 +135,7 @@ def test_a_node_that_a_range_needs_is_not_put_in_maintenance_mode() -> None:
         "two": Map("two", {whole: ("a@h",)}, 1),
     }
     target = {("one", whole): frozenset(["b@h"]), ("two", whole): frozenset(["b@h"])}
-    moves = shards.moves(maps, MEMBERS, target)
+    moves = rules.moves(maps, MEMBERS, target)
     assert moves.steps == ()
     assert "b@h has to be in maintenance mode while its new copies are filled" in moves.blocked[0]
     assert "one 00000000-ffffffff" in moves.blocked[0]
@@ -144,7 +145,7 @@ def test_a_node_that_someone_else_keeps_in_maintenance_mode_is_in_the_way() -> N
     whole = RANGES[1][0]
     members = [Member("a@h"), Member("b@h", mode="true"), Member("c@h")]
     maps = {"two": Map("two", {whole: ("a@h",)}, 1)}
-    moves = shards.moves(maps, members, {("two", whole): frozenset(["c@h"])})
+    moves = rules.moves(maps, members, {("two", whole): frozenset(["c@h"])})
     assert moves.steps == ()
     assert moves.blocked == ("b@h is in maintenance mode. End it first, as only one node may be at a time",)
 
@@ -153,12 +154,12 @@ def test_copies_of_a_node_that_is_gone_leave_the_map_as_new_ones_are_added() -> 
     whole = RANGES[1][0]
     members = [Member("a@h"), Member("b@h", up=False, gone=True), Member("c@h")]
     maps = {"two": Map("two", {whole: ("a@h", "b@h")}, 2)}
-    target = shards.place(maps, members, Wanted(frozenset(["a@h", "c@h"])))
-    assert [(step.action, step.node) for step in shards.moves(maps, members, target).steps] == [
+    target = rules.place(maps, members, Wanted(frozenset(["a@h", "c@h"])))
+    assert [(step.action, step.node) for step in rules.moves(maps, members, target).steps] == [
         ("maintain", "c@h"),
         ("add", "c@h"),
         ("remove", "b@h"),
         ("serve", "c@h"),
     ]
-    assert shards.lost_ranges(maps.values(), members) == []
-    assert shards.lost_ranges(maps.values(), [Member("a@h", gone=True), Member("b@h", gone=True)]) == [f"two {whole}"]
+    assert rules.lost_ranges(maps.values(), members) == []
+    assert rules.lost_ranges(maps.values(), [Member("a@h", gone=True), Member("b@h", gone=True)]) == [f"two {whole}"]

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nodes: their uptime and connections, seen from the node that answers, and their maintenance mode."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .. import errors
+from .._rules import restart as rules
+from .._rules.dialect import LOCAL
+from .._rules.restart import Sighting
+from .parallel import in_parallel
+from .server import IN_MEMORY, Server
+
+_MAINTENANCE = ("couchdb", "maintenance_mode")
+
+
+class Nodes(Server):
+    """The part of Client for the state of nodes."""
+
+    def sighting(self, node: str = LOCAL, **limits: t.Any) -> Sighting:
+        """What a node tells of itself now. ``limits``: the C(timeout) and C(retries) of the request."""
+        if self.dialect.clustered:
+            return rules.of_system(self.request("GET", self.dialect.system(node), **limits).body)
+        path = self.dialect.statistics(node, "httpd", "requests")
+        return rules.of_statistics(self.request("GET", path, accept=(404,), **limits).body)
+
+    def cluster_seen(self, **limits: t.Any) -> rules.Cluster:
+        """The members, and what each that is connected tells of itself. Takes a request for each, side by side."""
+        if not self.dialect.clustered:
+            return rules.Cluster((LOCAL,), {LOCAL: self.sighting(**limits)})
+        listed = self.request("GET", ("_membership",), **limits).body
+        members = listed["cluster_nodes"]
+        connected = [name for name in members if name in listed["all_nodes"]]
+
+        def look(name: str) -> Sighting | None:
+            try:
+                return self.sighting(name, **limits)
+            except errors.NodeDown:
+                # It has just gone, and is listed for a moment longer.
+                return None
+
+        seen = zip(connected, in_parallel(look, connected))
+        return rules.Cluster(tuple(members), {name: sighting for name, sighting in seen if sighting is not None})
+
+    def maintenance_mode(self, node: str = LOCAL) -> str | None:
+        """The setting C(couchdb/maintenance_mode) of a node; None when it has none, as on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        if not self.dialect.clustered:
+            return None
+        try:
+            return t.cast(str, self.config(*_MAINTENANCE, node=node))
+        except errors.NodeDown:
+            raise
+        except errors.NotFound:
+            return None
+
+    def set_maintenance_mode(self, node: str, mode: str | None) -> None:
+        """Set C(couchdb/maintenance_mode) of a node, or delete it, in its memory only: its next start forgets it.
+
+        Raises Unsupported on CouchDB 1.x.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        if not self.dialect.clustered:
+            raise self.dialect.lacks("maintenance mode")
+        change: dict[str, t.Any] = {"delete": True} if mode is None else {"value": mode}
+        self.config(*_MAINTENANCE, node=node, hthdrs=IN_MEMORY, **change)

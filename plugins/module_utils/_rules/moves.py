@@ -1,0 +1,500 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Moves of shards: where the copies should be, and the steps that bring them there. Pure.
+
+How CouchDB places shards: https://docs.couchdb.org/en/stable/cluster/sharding.html
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import heapq
+import sys
+import typing as t
+from dataclasses import dataclass, field
+
+from ..errors import InvalidInput
+from .cluster import ZONE
+from .shards import MARK, Document, Map, Member
+
+MAINTAIN, ADD, SERVE, REMOVE = "maintain", "add", "serve", "remove"
+
+SYSTEM_DATABASES = ("_users", "_replicator", "_global_changes")
+
+Shard = t.Tuple[str, str]
+"""A range of a database: the name of the database, and the range as CouchDB spells it."""
+
+Target = t.Dict[Shard, t.FrozenSet[str]]
+"""Which nodes should have a copy of each range."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where copies should be: on C(members) only, C(copies) of each range, or as C(placement) (zone → copies) has it.
+
+    Without C(copies), each database keeps its number. With C(balance), copies also move to spread them evenly. C(instead) has the
+    nodes that take the place of others, by the name of the other.
+    """
+
+    members: frozenset[str]
+    copies: int | None = None
+    placement: t.Mapping[str, int] | None = None
+    balance: bool = True
+    instead: t.Mapping[str, str] = field(default_factory=dict)
+
+    def number(self, map_: Map) -> int:
+        """How many copies each range of a database should have."""
+        if self.placement is not None:
+            return sum(self.placement.values())
+        return self.copies or map_.copies
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a move.
+
+    C(maintain): C(node) goes into maintenance mode. C(add): it gets a copy of a range, which is filled and compared. C(serve): its
+    copies are full, and it leaves maintenance mode. C(remove): its copy leaves the map.
+    """
+
+    action: str
+    node: str
+    database: str = ""
+    range: str = ""
+
+    @property
+    def shard(self) -> Shard:
+        """The range of the database that the step is about."""
+        return self.database, self.range
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The steps in their order, and in C(blocked) why others can't be planned, a sentence each."""
+
+    steps: tuple[Step, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+
+def changed_map(
+    document: Document, copies: int, add: t.Collection[tuple[str, str]] = (), remove: t.Collection[tuple[str, str]] = ()
+) -> Document:
+    """The document of C(_dbs) with some copies added and others removed, each given as (range, node).
+
+    Copies that are added are marked as not full, and C(copies) as the number that each range should keep.
+    """
+    changed = copy.deepcopy(document)
+    by_node, by_range, changelog = changed["by_node"], changed["by_range"], changed.setdefault("changelog", [])
+    filling = {name: list(nodes) for name, nodes in changed.pop(MARK, {}).get("filling", {}).items()}
+    for range_, node in add:
+        if node not in by_range[range_]:
+            by_range[range_].append(node)
+            by_node[node] = sorted({*by_node.get(node, ()), range_})
+            changelog.append(["add", range_, node])
+        filling[range_] = sorted({*filling.get(range_, ()), node})
+    for range_, node in remove:
+        if node in by_range[range_]:
+            by_range[range_].remove(node)
+            by_node[node].remove(range_)
+            changelog.append(["remove", range_, node])
+        if not by_node.get(node, True):
+            del by_node[node]
+        if node in filling.get(range_, ()):
+            filling[range_].remove(node)
+    changed[MARK] = {"copies": copies, "filling": {name: nodes for name, nodes in filling.items() if nodes}}
+    return changed
+
+
+def settled_map(document: Document, full: t.Collection[tuple[str, str]]) -> Document:
+    """The document of C(_dbs) once these copies, each given as (range, node), are full; without a mark when all are."""
+    changed = copy.deepcopy(document)
+    mark = changed.pop(MARK, {})
+    filling = {
+        range_: left
+        for range_, nodes in mark.get("filling", {}).items()
+        for left in [[node for node in nodes if (range_, node) not in full]]
+        if left
+    }
+    if filling:
+        changed[MARK] = {**mark, "filling": filling}
+    return changed
+
+
+def checkpoint_id(source: str, target: str) -> str:
+    """The id, without C(_local/), of the checkpoint of the internal replication from one copy to another, by their UUIDs."""
+
+    def key(uuid: str) -> str:
+        # CouchDB hashes the UUID as an Erlang term in its external format: 131, 109, and four bytes of length.
+        term = b"\x83m" + len(uuid).to_bytes(4, "big") + uuid.encode()
+        # Hosts that allow no MD5 for security allow it for this, since Python 3.9 knows the difference.
+        options: dict[str, t.Any] = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
+        return base64.urlsafe_b64encode(hashlib.md5(term, **options).digest()).decode().rstrip("=")
+
+    return f"shard-sync-{key(source)}-{key(target)}"
+
+
+def is_internal(local_id: str) -> bool:
+    """Whether a local document is CouchDB's own, about one copy of a shard, so that no other copy must have it."""
+    return local_id.startswith(("_local/shard-sync-", "_local/purge-"))
+
+
+def checked_placement(placement: t.Mapping[str, t.Any], copies: int | None) -> dict[str, int]:
+    """The option C(placement): zone → copies. Raises InvalidInput."""
+    checked: dict[str, int] = {}
+    for zone, value in placement.items():
+        if not isinstance(zone, str) or not ZONE.match(zone):
+            raise InvalidInput(
+                "placement", f"{zone} is not the name of a zone. Use one without spaces, commas and colons"
+            )
+        number = int(value) if isinstance(value, str) and value.isdigit() else value
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InvalidInput("placement", f"{zone} is {value}. Set the number of copies in this zone, 1 or more")
+        checked[zone] = number
+    if not checked:
+        raise InvalidInput("placement", "names no zone. Name at least one, or remove the option")
+    if copies is not None and sum(checked.values()) != copies:
+        raise InvalidInput(
+            "placement",
+            f"places {sum(checked.values())} copies and copies is {copies}. Make both the same, or remove copies",
+        )
+    return checked
+
+
+def check_wanted(wanted: Wanted, members: t.Sequence[Member], maps: t.Iterable[Map]) -> None:
+    """Raise InvalidInput if the members can't have the copies that are wanted."""
+    allowed = [member for member in members if member.name in wanted.members and not member.gone]
+    if wanted.placement is not None:
+        for zone, number in wanted.placement.items():
+            inside = [member.name for member in allowed if member.zone == zone]
+            if not inside:
+                zones = ", ".join(sorted({member.zone for member in allowed if member.zone})) or "none"
+                raise InvalidInput(
+                    "placement", f"no member is in the zone {zone}. The zones of the members are: {zones}"
+                )
+            if len(inside) < number:
+                raise InvalidInput(
+                    "placement",
+                    f"{zone} should have {number} copies and has {len(inside)} members. Add members to this zone, or lower the number",
+                )
+        return
+    if wanted.copies is not None and len(allowed) < wanted.copies:
+        raise InvalidInput(
+            "copies", f"is {wanted.copies}, and {len(allowed)} members can have copies. Add members, or lower copies"
+        )
+    for map_ in maps:
+        if wanted.number(map_) > len(allowed):
+            raise InvalidInput(
+                "members",
+                f"{map_.name} has {map_.copies} copies of each shard, and {len(allowed)} members can have them. Add members, or "
+                f"set copies to {len(allowed)}",
+            )
+
+
+def lost_ranges(maps: t.Iterable[Map], members: t.Sequence[Member]) -> list[str]:
+    """The ranges of which no full copy is left, as all were on nodes that are gone, such as C(orders 00000000-7fffffff)."""
+    gone = {member.name for member in members if member.gone}
+    return [
+        f"{map_.name} {range_}"
+        for map_ in maps
+        for range_, nodes in map_.ranges.items()
+        if gone.intersection(nodes) and gone.issuperset(set(nodes).difference(map_.filling.get(range_, ())))
+    ]
+
+
+def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
+    """Where the copies should be: as wanted, with as few copies to make as possible, on balance within one copy a node.
+
+    The balance is over all these databases, within each zone if there is a placement. Where there is a choice, the copies of each
+    database are spread as well. The members must be enough: see check_wanted().
+    """
+    allowed = [member for member in members if member.name in wanted.members and not member.gone]
+    current = {
+        (name, range_): frozenset(wanted.instead.get(node, node) for node in nodes)
+        for name, map_ in maps.items()
+        for range_, nodes in map_.ranges.items()
+    }
+    if wanted.placement is None:
+        needs = {(name, range_): wanted.number(map_) for name, map_ in maps.items() for range_ in map_.ranges}
+        return _Zone(allowed, current, needs, balance=wanted.balance).placed()
+    target: dict[Shard, frozenset[str]] = {shard: frozenset() for shard in current}
+    for zone, number in wanted.placement.items():
+        inside = [member for member in allowed if member.zone == zone]
+        placed = _Zone(inside, current, dict.fromkeys(current, number), balance=wanted.balance).placed()
+        target = {shard: nodes | placed[shard] for shard, nodes in target.items()}
+    return target
+
+
+class _Zone:
+    """The placement on nodes that can take each other's copies: some of each range on some of the nodes."""
+
+    def __init__(
+        self,
+        members: t.Sequence[Member],
+        current: t.Mapping[Shard, frozenset[str]],
+        needs: t.Mapping[Shard, int],
+        *,
+        balance: bool,
+    ) -> None:
+        self.names = sorted(member.name for member in members)
+        self.down = {member.name for member in members if not member.up}
+        self.needs = needs
+        self.balance = balance
+        mine = frozenset(self.names)
+        self.current = {shard: nodes & mine for shard, nodes in current.items()}
+        self.target = {shard: set(nodes) for shard, nodes in self.current.items()}
+        self.load = dict.fromkeys(self.names, 0)
+        self.spread: dict[tuple[str, str], int] = {}
+        for (database, _range), nodes in self.target.items():
+            for node in nodes:
+                self._count(database, node, 1)
+
+    def placed(self) -> Target:
+        """The nodes of each range."""
+        shards = sorted(self.target)
+        for shard in shards:
+            while len(self.target[shard]) > self.needs[shard]:
+                self._drop(
+                    shard, max(self.target[shard], key=lambda node: (node in self.down, *self._weight(node, shard)))
+                )
+        for shard in shards:
+            while len(self.target[shard]) < self.needs[shard]:
+                free = (node for node in self.names if node not in self.target[shard])
+                self._take(shard, min(free, key=lambda node: (node in self.down, *self._weight(node, shard))))
+        least, more = divmod(sum(self.load.values()), len(self.names) or 1)
+        most = least + bool(more)
+        # Which nodes have one copy more than others follows from what costs nothing, so it is not settled before.
+        for above, below in ((most, least), (most, most), (least, least)):
+            while self._exchange(above, below):
+                pass
+        if self.balance:
+            self._move(self._goals())
+        return {shard: frozenset(nodes) for shard, nodes in self.target.items()}
+
+    def _weight(self, node: str, shard: Shard) -> tuple[int, int, str]:
+        return self.load[node], self.spread.get((shard[0], node), 0), node
+
+    def _count(self, database: str, node: str, number: int) -> None:
+        self.load[node] += number
+        self.spread[database, node] = self.spread.get((database, node), 0) + number
+
+    def _take(self, shard: Shard, node: str) -> None:
+        self.target[shard].add(node)
+        self._count(shard[0], node, 1)
+
+    def _drop(self, shard: Shard, node: str) -> None:
+        self.target[shard].remove(node)
+        self._count(shard[0], node, -1)
+
+    def _goals(self) -> dict[str, int]:
+        """How many copies each node should have: all the same but for one, which those with most copies keep."""
+        share, more = divmod(sum(self.load.values()), len(self.names) or 1)
+        fullest = sorted(self.names, key=lambda node: (-self.load[node], node))
+        return {node: share + int(place < more) for place, node in enumerate(fullest)}
+
+    def _exchange(self, most: int, least: int) -> bool:
+        """Move one copy from a node with more than ``most`` to one with less than ``least``, if no copy has to be made for that.
+
+        This may take several nodes in between. Whether there was one to move.
+        """
+        above = [node for node in self.names if self.load[node] > most]
+        below = {node for node in self.names if self.load[node] < least}
+        if not above or not below:
+            return False
+        edges: dict[str, dict[str, Shard]] = {}
+        for shard, nodes in self.target.items():
+            if nodes == self.current[shard]:
+                continue
+            held = self.current[shard]
+            for node in nodes:
+                for other in self.names:
+                    if other not in nodes and (other in held or node not in held):
+                        edges.setdefault(node, {}).setdefault(other, shard)
+        came: dict[str, str] = dict.fromkeys(above, "")
+        queue = list(above)
+        for node in queue:
+            if node in below:
+                self._shift(node, came, edges)
+                return True
+            for other in edges.get(node, {}):
+                if other not in came:
+                    came[other] = node
+                    queue.append(other)
+        return False
+
+    def _shift(self, node: str, came: t.Mapping[str, str], edges: t.Mapping[str, t.Mapping[str, Shard]]) -> None:
+        while came[node]:
+            before = came[node]
+            self._drop(edges[before][node], before)
+            self._take(edges[before][node], node)
+            node = before
+
+    def _move(self, goals: t.Mapping[str, int]) -> None:
+        """Move copies from the nodes with too many to those with too few, those of databases with most of them there first."""
+        for node in sorted(self.names, key=lambda name: (goals[name] - self.load[name], name)):
+            for other in sorted(self.names, key=lambda name: (self.load[name] - goals[name], name)):
+                number = min(self.load[node] - goals[node], goals[other] - self.load[other])
+                if number > 0:
+                    self._move_some(node, other, number)
+
+    def _move_some(self, node: str, other: str, number: int) -> None:
+        """Move so many copies from a node to another; as it has that many more, there are as many that the other lacks."""
+        shards: dict[str, list[Shard]] = {}
+        for shard, nodes in self.target.items():
+            if node in nodes and other not in nodes:
+                shards.setdefault(shard[0], []).append(shard)
+        heap = [(self._lead(name, other, node), name) for name in shards]
+        heapq.heapify(heap)
+        for _each in range(number):
+            _lead, name = heapq.heappop(heap)
+            shard = shards[name].pop()
+            self._drop(shard, node)
+            self._take(shard, other)
+            if shards[name]:
+                heapq.heappush(heap, (self._lead(name, other, node), name))
+
+    def _lead(self, database: str, node: str, other: str) -> int:
+        return self.spread.get((database, node), 0) - self.spread.get((database, other), 0)
+
+
+class Placement:
+    """Who has copies now, which of them are full, and what may be done next so that nothing is lost and all stays in service."""
+
+    def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member]) -> None:
+        self.members = {member.name: member for member in members}
+        self.gone = {member.name for member in members if member.gone}
+        self.up = {member.name for member in members if member.up and not member.gone}
+        self.resting = {member.name for member in members if member.in_maintenance and member.name in self.up}
+        self.holders: dict[Shard, set[str]] = {}
+        self.full: dict[Shard, set[str]] = {}
+        self.on: dict[str, set[Shard]] = {}
+        for name, map_ in maps.items():
+            for range_, nodes in map_.ranges.items():
+                shard = (name, range_)
+                self.holders[shard] = set(nodes)
+                self.full[shard] = set(nodes).difference(map_.filling.get(range_, ()), self.gone)
+                for node in nodes:
+                    self.on.setdefault(node, set()).add(shard)
+
+    def serving(self, shard: Shard, without: str = "") -> int:
+        """How many full copies of a range are in service."""
+        return sum(1 for node in self.full[shard] if node in self.up and node not in self.resting and node != without)
+
+    def may_maintain(self, node: str) -> str:
+        """Why a node can't go into maintenance mode now, or nothing if it can."""
+        if node in self.resting:
+            return ""
+        if node not in self.up:
+            return f"{node} is down. Start it"
+        if self.resting:
+            return f"{', '.join(sorted(self.resting))} is in maintenance mode. End it first, as only one node may be at a time"
+        for shard in sorted(self.on.get(node, ())):
+            if node in self.full[shard] and not self._enough(
+                self.serving(shard, node), self.serving(shard), self.full[shard]
+            ):
+                others = len(self.full[shard]) - 1
+                return (
+                    f"{node} has to be in maintenance mode while its new copies are filled, and then too few copies of "
+                    f"{' '.join(shard)} are in service: {self.serving(shard, node)} of {others + 1}. Give it 3 copies on nodes that "
+                    "are up, or use a member that has no copies yet"
+                )
+        return ""
+
+    def may_remove(self, shard: Shard, node: str, number: int) -> bool:
+        """Whether a copy may leave the map, of a range that should have so many copies."""
+        others = self.full[shard] - {node}
+        if self.holders[shard] <= {node}:
+            return False
+        if node in self.full[shard] and len(others) < number:
+            return False
+        if node not in self.full[shard]:
+            return bool(others)
+        return self._enough(self.serving(shard, node), self.serving(shard), others)
+
+    @staticmethod
+    def _enough(serving: int, before: int, full: t.Collection[str]) -> bool:
+        """Whether so many copies in service are a majority, or at least not fewer than before."""
+        return serving * 2 > len(full) or serving >= before
+
+    def take(self, step: Step) -> Step:
+        """Take a step, and give it back."""
+        if step.action == MAINTAIN:
+            self.resting.add(step.node)
+        elif step.action == SERVE:
+            self.resting.discard(step.node)
+            for shard in self.on.get(step.node, ()):
+                self.full[shard].add(step.node)
+        elif step.action == ADD:
+            self.holders[step.shard].add(step.node)
+            self.full[step.shard].discard(step.node)
+            self.on.setdefault(step.node, set()).add(step.shard)
+        else:
+            self.holders[step.shard].discard(step.node)
+            self.full[step.shard].discard(step.node)
+            self.on[step.node].discard(step.shard)
+        return step
+
+
+def moves(
+    maps: t.Mapping[str, Map], members: t.Sequence[Member], target: Target, refill: t.Collection[str] = ()
+) -> Moves:
+    """The steps from where the copies are to where they should be.
+
+    C(maps) are those of all databases, also of those that C(target) leaves where they are: they must stay in service too. C(refill)
+    names nodes whose copies are all to be filled again. After each step, each range that had enough full copies has as many
+    as it should have, each that had a majority of its copies in service still has it, and one node at most is in maintenance mode.
+    """
+    state = Placement(maps, members)
+    filling = {
+        (name, range_, node) for name, map_ in maps.items() for range_, nodes in map_.filling.items() for node in nodes
+    }
+    for node in refill:
+        for shard in state.on.get(node, ()):
+            state.full[shard].discard(node)
+            filling.add((*shard, node))
+    steps: list[Step] = []
+    blocked: list[str] = []
+    # A node that a move put in maintenance mode has to leave it, whatever else is to be done.
+    adds: dict[str, list[Shard]] = {member.name: [] for member in members if member.marked}
+    for shard in sorted(state.holders):
+        # What is not to be placed stays where it is, and is filled where a move was interrupted.
+        for node in sorted(target.get(shard, state.holders[shard])):
+            if node not in state.holders[shard] or (*shard, node) in filling:
+                adds.setdefault(node, []).append(shard)
+
+    def remove(shards: t.Iterable[Shard]) -> None:
+        for shard in shards:
+            for node in sorted(state.holders[shard] - target[shard]):
+                # A copy that is gone makes room in the map for the new one.
+                early = node in state.gone and not target[shard] <= state.holders[shard]
+                if not early and state.may_remove(shard, node, len(target[shard])):
+                    steps.append(state.take(Step(REMOVE, node, *shard)))
+
+    remove(sorted(target))
+    for node in sorted(adds, key=lambda name: (not _is_marked(state, name), len(state.on.get(name, ())), name)):
+        problem = state.may_maintain(node)
+        if problem:
+            blocked.append(problem)
+            continue
+        steps.append(state.take(Step(MAINTAIN, node)))
+        for shard in adds[node]:
+            steps.append(state.take(Step(ADD, node, *shard)))
+            lost = sorted((state.holders[shard] & state.gone) - target[shard]) if shard in target else []
+            steps += [state.take(Step(REMOVE, old, *shard)) for old in lost]
+        steps.append(state.take(Step(SERVE, node)))
+        remove(shard for shard in adds[node] if shard in target)
+    remove(sorted(target))
+    if not blocked:
+        for shard in sorted(target):
+            blocked += [
+                f"the copy of {' '.join(shard)} on {node} can't be removed: too few of the others are in service. Start the "
+                "nodes that are down"
+                for node in sorted(state.holders[shard] - target[shard])
+            ]
+    return Moves(tuple(steps), tuple(dict.fromkeys(blocked)))
+
+
+def _is_marked(state: Placement, name: str) -> bool:
+    return name in state.members and (state.members[name].marked or state.members[name].in_maintenance)
