@@ -101,7 +101,9 @@ options:
     default: true
   wait_timeout:
     description:
-      - How long to wait, in seconds. If a node that this run added has not connected by then, it is removed again.
+      - How long to wait for members to connect and to agree, in seconds. If a node that this run added has not connected by then, it is
+        removed again.
+      - For shards that move it is how long to wait for a copy that makes no progress. The move itself may take longer.
     type: int
     default: 60
 notes:

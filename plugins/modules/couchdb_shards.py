@@ -61,6 +61,15 @@ options:
     description: How many databases are copied at the same time.
     type: int
     default: 4
+  wait:
+    description:
+      - Whether to wait until all copies are where they should be.
+      - If V(false), the task starts to fill the next copies and ends. A later run finds those that are full, ends the maintenance mode of
+        their node, which waits until the node has the last writes, and goes on with the next. Repeat it until RV(in_progress) is V(false).
+        The node stays in maintenance mode between the runs.
+    type: bool
+    default: true
+    version_added: 1.0.0
   wait_timeout:
     description: How long to wait for a copy that makes no progress, in seconds.
     type: int
@@ -91,6 +100,16 @@ EXAMPLES = r"""
 - name: Nothing on the fourth node any more
   couchpy.couchdb.couchdb_shards:
     members: [couchdb@10.0.0.1, couchdb@10.0.0.2, couchdb@10.0.0.3]
+
+- name: Three copies of a large database, without a task that runs for hours
+  couchpy.couchdb.couchdb_shards:
+    databases: [orders]
+    copies: 3
+    wait: false
+  register: move
+  until: not move.in_progress
+  retries: 600
+  delay: 60
 
 - name: Two copies in one zone, one in the other
   couchpy.couchdb.couchdb_shards:
@@ -163,6 +182,17 @@ bytes:
   type: int
   returned: success
   sample: 41943040
+in_progress:
+  description: Whether a task with O(wait=false) has to run again. In check mode, whether the move takes more than one run.
+  type: bool
+  returned: success
+  sample: false
+waiting_for:
+  description: What the next run has to wait for, if RV(in_progress).
+  type: list
+  elements: str
+  returned: success
+  sample: ["orders: 00000000-7fffffff on couchdb@10.0.0.4: it has 51000 documents, and change 51020 of 60100 of couchdb@10.0.0.1"]
 """
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import run

@@ -241,6 +241,9 @@ def shards(ask: Ask) -> None:
     ask("GET", f"{last}/nosuch")
     ask("GET", "/_node/nosuch@127.0.0.1/nosuch")
 
+    ask("GET", "/_node/_local/_dbs/cells?revs=true")
+    same = {**document, "_revisions": {"start": 1, "ids": [document["_rev"][2:]]}}
+    ask("POST", f"{last}/_dbs/_bulk_docs", json={"new_edits": False, "docs": [same]}, note="a revision that it has")
     document["by_range"][whole].remove("node3@127.0.0.1")
     del document["by_node"]["node3@127.0.0.1"]
     document["changelog"].append(["remove", whole, "node3@127.0.0.1"])

@@ -26,11 +26,15 @@ _REVISIONS = 500
 _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
 
+_SOON = 2.0
+"""Seconds for which a copy that may be full is looked at, by a task that does not wait."""
+
 _PUSH_PAUSE = 0.05
 _CLOSE = 0.5
-_WORTHWHILE = 0.7
-"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again as
-long as each time takes no more than this part of the time before."""
+_PATIENCE = 30.0
+_NEAR = 1.2
+"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again. After
+C(_PATIENCE) seconds, it is enough if it takes no more than so many times what it took at best, and after twice that time anything is."""
 
 _INDEX_HOLDS = 1.0
 """Seconds for which a node must run no indexer until its indexes count as built."""
@@ -81,8 +85,11 @@ class Moving(Shards):
         add: t.Sequence[Copy],
         remove: t.Sequence[Copy] = (),
         wait_timeout: float = 3600,
+        wait: bool = True,
     ) -> dict[str, t.Any]:
         """Add copies to the map of a database, each given as (range, node), and wait until each is as full as the others.
+
+        Without C(wait), their filling begins, and nothing is waited for but the map.
 
         Copies in C(remove), on nodes that are gone, leave the map with the same write. The nodes of new copies must be in maintenance
         mode. C(rev) is the map's revision, C(number) how many copies each range should keep. Raises Conflict if somebody else changed the
@@ -91,10 +98,44 @@ class Moving(Shards):
         https://docs.couchdb.org/en/stable/cluster/sharding.html#moving-a-shard
         """
         self._write_map(database, rev, lambda document: rules.changed_map(document, number, add, remove))
+        if not wait:
+            self._push([database])
+            return {"copies": []}
         self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
         self._await_full(database, add, wait_timeout)
         self._await_indexes(database, sorted({node for _range, node in add}), wait_timeout)
         return {"copies": in_parallel(lambda copy: self._held(database, *copy), list(add))}
+
+    def unfilled(self, maps: t.Mapping[str, Map]) -> dict[str, str]:
+        """The databases with copies that a move began to fill and that are not full yet, by name, each with what they lack.
+
+        Takes a few seconds if there are any, as a copy of a database that is written to is always a little behind.
+        """
+        moving = {
+            name: [
+                (range_, node)
+                for range_, nodes in map_.filling.items()
+                for node in nodes
+                if node in map_.ranges[range_]
+            ]
+            for name, map_ in maps.items()
+            if map_.filling
+        }
+        up = self.membership()["all_nodes"] if moving else []
+
+        def look(name: str) -> str:
+            down = sorted({node for _range, node in moving[name] if node not in up})
+            if down:
+                return f"{errors.listed(down)} is down"
+            try:
+                lacking = self._await_copies(name, moving[name], _SOON, check=False, stalled=False)
+            except (errors.NodeDown, errors.NotFound) as error:
+                return str(error)
+            building = self._building(name, {node for _range, node in moving[name]})
+            return lacking or (f"indexes are being built on {building}" if building else "")
+
+        names = sorted(moving)
+        return {name: lacking for name, lacking in zip(names, in_parallel(look, names)) if lacking}
 
     def leave_maintenance(
         self,
@@ -121,15 +162,15 @@ class Moving(Shards):
             # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
             # until it has been copied, so it is copied without a pause meanwhile.
             with self._pushing(busy()) as pushed:
-                before_that = float("inf")
+                first, best = time.monotonic(), float("inf")
                 while True:
                     pushed[:] = busy()
                     begun = time.monotonic()
                     self._await_current(node, pushed, wait_timeout)
-                    took = time.monotonic() - begun
-                    if took < _CLOSE or took > before_that * _WORTHWHILE:
+                    took, tried = time.monotonic() - begun, begun - first
+                    best = min(best, took)
+                    if took < _CLOSE or tried >= 2 * _PATIENCE or (tried >= _PATIENCE and took <= best * _NEAR):
                         break
-                    before_that = took
                 self._set_mode(node, settings[MARK[1]])
                 self._await_current(node, pushed, wait_timeout)
         else:
@@ -237,7 +278,7 @@ class Moving(Shards):
             return ", ".join(lacks) or "no other copy"
 
         what = f"the copy of {database} {range_} on {node}"
-        lacking = wait_until(look, wait_timeout, f"{what} to be in the others", self.progress)
+        lacking = wait_until(look, wait_timeout, f"{what} to be in the others", self.progress, stalled=True)
         if lacking:
             raise errors.NotInSync(f"{what} holds what {lacking} lacks, and was not deleted")
         self.request("DELETE", ("_node", node, shard), accept=(404,))
@@ -252,17 +293,24 @@ class Moving(Shards):
         return shard_map(self.request("GET", self._map_path(database)).body)
 
     def _write_map(self, database: str, rev: str, change: t.Callable[[Document], Document]) -> None:
-        """Change the map of a database, if it is still the one that was planned for, and wait until each node has it."""
-        document = self.request("GET", self._map_path(database)).body
+        """Change the map of a database, if it is still the one that was planned for, and wait until each node has it.
+
+        It is written to each node. CouchDB itself passes it on from node to node, and until it has reached them all, a node
+        without it reads a copy that left the map, to which a node with it writes no more.
+        """
+        document = self.request("GET", self._map_path(database), query={"revs": True}).body
+        known = document.pop("_revisions", {}).get("ids", [])
         if document["_rev"] != self._revs.get(database, rev):
             raise errors.Conflict(f"the shard map of {database} was changed meanwhile", status=409)
         changed = change(document)
+        nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
         if changed != document:
             answer = self.request("PUT", self._map_path(database), body=changed, expect=is_ok).body
             self._revs[database] = answer["rev"]
+            same = rules.same_revision(changed, answer["rev"], known)
+            in_parallel(lambda node: self._give_map(node, same), nodes)
         else:
             self._revs[database] = document["_rev"]
-        nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
 
         def lacks_it(node: str) -> str:
             try:
@@ -279,6 +327,12 @@ class Moving(Shards):
         if lacking:
             raise errors.NotInSync(f"{what} did not reach {lacking} within {self.timeout:g} s")
 
+    def _give_map(self, node: str, document: Document) -> None:
+        """Write this revision of a map to a node. What comes of it shows when the node is asked for it."""
+        with contextlib.suppress(errors.CouchDBError):
+            path = (*self.dialect.shard_map(node)[:-1], "_bulk_docs")
+            self.request("POST", path, body={"new_edits": False, "docs": [document]}, repeatable=True)
+
     def _push(self, databases: t.Sequence[str]) -> None:
         """Start the internal replication between all copies of these databases."""
 
@@ -293,6 +347,16 @@ class Moving(Shards):
 
     def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
         """Wait until these copies hold all that the full copies of their ranges held when this began."""
+        lacking = self._await_copies(database, copies, wait_timeout, check, stalled=True)
+        if lacking:
+            raise errors.NotInSync(
+                f"copies of {database} are not full after {wait_timeout:g} s without progress: {lacking}"
+            )
+
+    def _await_copies(
+        self, database: str, copies: t.Sequence[Copy], seconds: float, check: bool, *, stalled: bool
+    ) -> str:
+        """Wait as _await_full() does, and return what is lacking at the end."""
         map_ = self._map(database)
         up = self.membership()["all_nodes"]
         pushed = float("-inf")
@@ -315,12 +379,7 @@ class Moving(Shards):
                 pushed = time.monotonic()
             return errors.listed([f"{range_} on {node}: {lacks[range_, node]}" for range_, node in left], "; ")
 
-        what = f"the copies of {database} to be full"
-        lacking = wait_until(look, wait_timeout, what, self.progress, stalled=True)
-        if lacking:
-            raise errors.NotInSync(
-                f"copies of {database} are not full after {wait_timeout:g} s without progress: {lacking}"
-            )
+        return wait_until(look, seconds, f"the copies of {database} to be full", self.progress, stalled=stalled)
 
     def _lack(
         self, map_: Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
@@ -418,20 +477,26 @@ class Moving(Shards):
 
     def _await_indexes(self, database: str, nodes: t.Sequence[str], wait_timeout: float) -> None:
         """Wait until nodes build no index of a database any more; CouchDB builds those of a new copy by itself."""
+        wait_until(
+            lambda: self._building(database, nodes),
+            wait_timeout,
+            f"the indexes of {database}",
+            self.progress,
+            holds=_INDEX_HOLDS,
+        )
 
-        def look() -> str:
-            tasks = self.request("GET", ("_active_tasks",)).body
-            return errors.listed(
-                sorted(
-                    str(task["node"])
-                    for task in tasks
-                    if task.get("type") == "indexer"
-                    and task.get("node") in nodes
-                    and shard_database(str(task.get("database"))) == database
-                )
+    def _building(self, database: str, nodes: t.Collection[str]) -> str:
+        """Which of these nodes build indexes of a database."""
+        tasks = self.request("GET", ("_active_tasks",)).body
+        return errors.listed(
+            sorted(
+                str(task["node"])
+                for task in tasks
+                if task.get("type") == "indexer"
+                and task.get("node") in nodes
+                and shard_database(str(task.get("database"))) == database
             )
-
-        wait_until(look, wait_timeout, f"the indexes of {database}", self.progress, holds=_INDEX_HOLDS)
+        )
 
     def _database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
         """What changes with each write to these databases."""

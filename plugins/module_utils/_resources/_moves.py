@@ -24,7 +24,8 @@ _LARGE = 10_000_000_000
 class Observed:
     """The shard maps of all databases, the members, and copies that a move left on their nodes.
 
-    C(sizes) are those of the databases that will move, C(resharding) the databases with a resharding job that has not ended.
+    C(sizes) are those of the databases that will move, C(resharding) the databases with a resharding job that has not ended. C(unfilled) are
+    the databases with copies that are not full yet, each with what they lack, if the task does not wait for them.
     """
 
     maps: dict[str, Map]
@@ -32,6 +33,7 @@ class Observed:
     leftovers: list[tuple[str, str, str]] = field(default_factory=list)
     sizes: dict[str, Sizes] = field(default_factory=dict)
     resharding: dict[str, str] = field(default_factory=dict)
+    unfilled: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Move:
     max_parallel: int = 4
     wait_timeout: float = 3600
     refill: tuple[str, ...] = ()
+    wait: bool = True
 
 
 def placed(map_: Map) -> dict[str, t.Any]:
@@ -71,7 +74,7 @@ def moved(changes: t.Iterable[Change], sizes: t.Mapping[str, Sizes]) -> list[dic
     return rows
 
 
-def looked_at_closely(client: Shards, observed: Observed, move: Move) -> Observed:
+def looked_at_closely(client: Moving, observed: Observed, move: Move) -> Observed:
     """The same, with the sizes of the databases that would move, and the resharding jobs, which both cost requests."""
     try:
         moves = _moves(observed, move)
@@ -81,7 +84,57 @@ def looked_at_closely(client: Shards, observed: Observed, move: Move) -> Observe
     names = sorted({step.database for step in moves.steps if step.action == ADD})
     if not names:
         return observed
-    return replace(observed, sizes=client.copy_sizes(names), resharding=client.resharding())
+    return replace(
+        observed,
+        sizes=client.copy_sizes(names),
+        resharding=client.resharding(),
+        unfilled={} if move.wait else client.unfilled({name: observed.maps[name] for name in names}),
+    )
+
+
+def begun(changes: t.Sequence[Change], observed: Observed) -> tuple[list[Change], list[str]]:
+    """Of the changes of a move those that a task can make which does not wait for copies to be full, and what the next has to wait for.
+
+    These are the changes of the nodes whose copies are full, up to the next copies that are to be filled, whose filling begins.
+    Copies that left the maps are deleted by a task that finds nothing else to do, as requests of before may still read them.
+    """
+    marked = {member.name for member in observed.members if member.marked and member.in_maintenance}
+    made: list[Change] = []
+    # Those since the last node left maintenance mode, as they are made again unless this one leaves it too.
+    node: list[Change] = []
+    for stage in sorted({change.stage for change in changes}):
+        now = [change for change in changes if change.stage == stage]
+        if now[0].call == Moving.delete_copy and (made or node):
+            return made + node, ["copies that left the shard maps are to be deleted"]
+        unfinished = [change for change in now if change.call == Moving.fill_copies and not _is_full(change, observed)]
+        if unfinished:
+            made += [change for change in node if change.call != Moving.fill_copies and change.path[0] not in marked]
+            for change in unfinished:
+                if not _has_copies(change, observed.maps):
+                    made.append(_with(change, wait=False))
+            return made, [
+                f"{name}: {observed.unfilled.get(name, 'copies are being filled')}"
+                for name in sorted({change.arguments["database"] for change in unfinished})
+            ]
+        node += now
+        if now[-1].call == Moving.leave_maintenance:
+            made, node = made + node, []
+    return made + node, []
+
+
+def _with(change: Change, **arguments: t.Any) -> Change:
+    """A change whose call gets some other arguments."""
+    return Change(**{**vars(change), "arguments": {**change.arguments, **arguments}})
+
+
+def _has_copies(change: Change, maps: t.Mapping[str, Map]) -> bool:
+    """Whether all copies that a change fills are in the map, and marked as such."""
+    map_ = maps[change.arguments["database"]]
+    return all(node in map_.filling.get(range_, ()) for range_, node in change.arguments["add"])
+
+
+def _is_full(change: Change, observed: Observed) -> bool:
+    return _has_copies(change, observed.maps) and change.arguments["database"] not in observed.unfilled
 
 
 def _moves(observed: Observed, move: Move) -> Moves:

@@ -221,14 +221,17 @@ def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) 
     """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
     if desired.wait_timeout is None:
         return observed
+    # Then a member that should leave stays, and the task ends with the reason.
+    blocked = observed.placed is not None and _blocked(desired, observed, observed.placed)
+    exclusive = desired.exclusive and not blocked
     try:
-        told = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=desired.exclusive)
+        told = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=exclusive)
     except NotConnected as error:
         apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
         shards = client.shards() if apart else {}
         advice = [rules.advice(name, rules.held_by(shards, name)) for name in apart]
         raise NotConnected(". ".join([str(error), *advice])) from None
-    if desired.in_sync:
+    if desired.in_sync and not blocked:
         client.await_sync(desired.limit)
     return replace(observed, members=told["cluster_nodes"], connected=told["all_nodes"])
 
@@ -243,6 +246,12 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
     made = placement.moved(changes, observed.placed.sizes if observed.placed else {})
     state = "incomplete" if connected != members else "joined" if len(connected) > 1 else "single"
     return {"cluster": {"members": members, "connected": connected, "state": state}, "moved": made}
+
+
+def _blocked(desired: Desired, observed: Observed, placed: placement.Observed) -> bool:
+    """Whether shards have to move that can't be moved now."""
+    move, there = _move(desired, observed, placed)
+    return placement.changes_of(there, move)[2] is not None
 
 
 def _leaving(desired: Desired, observed: Observed) -> list[str]:

@@ -15,7 +15,7 @@ from .._rules import moves as rules
 from .._rules.moves import Wanted
 from .._rules.names import check_database_name, check_node_name
 from ..errors import InvalidInput
-from ._moves import Move, Observed, changes_of, looked_at_closely, moved, placed, warnings
+from ._moves import Move, Observed, begun, changes_of, looked_at_closely, moved, placed, warnings
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "databases": {"type": "list", "elements": "str"},
@@ -24,6 +24,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "placement": {"type": "dict"},
     "state": {"type": "str", "choices": ["balanced", "placed"], "default": "balanced"},
     "max_parallel": {"type": "int", "default": 4},
+    "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 3600},
 }
 
@@ -39,6 +40,7 @@ class Desired:
     balance: bool
     max_parallel: int
     wait_timeout: int
+    wait: bool = True
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -62,6 +64,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
         balance=params["state"] == "balanced",
         max_parallel=params["max_parallel"],
         wait_timeout=params["wait_timeout"],
+        wait=params["wait"],
     )
 
 
@@ -92,6 +95,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         )
     rules.check_wanted(move.wanted, observed.members, [observed.maps[name] for name in move.databases])
     changes, maps, blocked = changes_of(observed, move)
+    if not desired.wait:
+        changes, later = begun(changes, observed)
+        if later:
+            return Plan(tuple(changes), observed, warnings=warnings(changes, observed))
     return Plan(
         tuple(changes),
         replace(observed, maps=maps, leftovers=[]),
@@ -104,11 +111,18 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
     """Where the copies are, and those that were made."""
     names = [name for name in observed.maps if desired.databases is None or name in desired.databases]
     made = moved(changes, observed.sizes)
+    move = _move(desired, observed)
+    later: list[str] = []
+    if not desired.wait and move is not None:
+        left, _maps, _blocked = changes_of(observed, move)
+        later = begun(left, observed)[1] or [str(change) for change in left]
     return {
         "databases": [placed(observed.maps[name]) for name in names],
         "moved": made,
         "documents": sum(row["documents"] for row in made),
         "bytes": sum(row["bytes"] for row in made),
+        "in_progress": bool(later),
+        "waiting_for": later,
     }
 
 
@@ -119,7 +133,7 @@ def _move(desired: Desired, observed: Observed) -> Move | None:
         return None
     members = frozenset(desired.members or [member.name for member in observed.members])
     wanted = Wanted(members, desired.copies, desired.placement, balance=desired.balance)
-    return Move(names, wanted, desired.max_parallel, desired.wait_timeout)
+    return Move(names, wanted, desired.max_parallel, desired.wait_timeout, wait=desired.wait)
 
 
 RESOURCE = Resource(desire, observe, report, plan, client=Moving, options=ARGUMENT_SPEC)

@@ -123,6 +123,12 @@ def settled_map(document: Document, full: t.Collection[tuple[str, str]]) -> Docu
     return changed
 
 
+def same_revision(document: Document, rev: str, known: t.Sequence[str]) -> Document:
+    """A document as another node gets it, with the revision C(rev) that was written, after those whose hashes are C(known)."""
+    number, _dash, hash_ = rev.partition("-")
+    return {**document, "_rev": rev, "_revisions": {"start": int(number), "ids": [hash_, *known]}}
+
+
 def checkpoint_id(source: str, target: str) -> str:
     """The id, without C(_local/), of the checkpoint of the internal replication from one copy to another, by their UUIDs."""
 

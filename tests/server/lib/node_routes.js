@@ -272,12 +272,14 @@ async function members(exchange, node, [name]) {
 async function shardMap(exchange, node, [name]) {
   const names = node.databaseNames();
   if (exchange.verb === 'PUT' && names.includes(name)) return shards.changeMap(exchange, node, node.database(name));
+  if (exchange.verb === 'POST' && name === '_bulk_docs') return shards.takeMaps(exchange, node);
   if (exchange.verb !== 'GET') throw methodNotAllowed('GET,HEAD');
   if (name === undefined) return exchange.send(200, { db_name: '_dbs', doc_count: names.length });
   const documentOf = (each) => shards.mapOf(node.database(each), node.registry.get(each));
   if (name !== '_all_docs') {
     if (!names.includes(name)) throw notFound('missing');
-    return exchange.send(200, documentOf(name));
+    const history = exchange.query.get('revs') === 'true' ? { _revisions: shards.historyOf(node.registry.get(name)) } : {};
+    return exchange.send(200, { ...documentOf(name), ...history });
   }
   const withDocuments = exchange.query.get('include_docs') === 'true';
   const selected = selectNames(exchange, names);

@@ -274,6 +274,14 @@ async function route(exchange, node, name, [member, ...more]) {
 
 /* The shard map */
 
+/** The hash of a revision of the document of a database in `_dbs`. */
+const hashOf = (id, generation) => crypto.createHash('md5').update(`${id} ${generation}`).digest('hex');
+
+/** The revisions of the document of a database in `_dbs`, the newest first. */
+function historyOf({ id, generation }) {
+  return { start: generation, ids: Array.from({ length: generation }, (_, place) => hashOf(id, generation - place)) };
+}
+
 /** The document of a database in `_dbs`. Fields of others are kept. */
 function mapOf(database, { id, generation }) {
   const { name, created, partitioned, placement, map } = database;
@@ -288,7 +296,7 @@ function mapOf(database, { id, generation }) {
   const { changelog = added, ...others } = map || {};
   return {
     _id: name,
-    _rev: `${generation}-${crypto.createHash('md5').update(`${id} ${generation}`).digest('hex')}`,
+    _rev: `${generation}-${hashOf(id, generation)}`,
     shard_suffix: [...`.${created}`].map((character) => character.charCodeAt(0)),
     changelog,
     by_node: byNode,
@@ -314,6 +322,15 @@ async function changeMap(exchange, node, database) {
   return exchange.send(201, { ok: true, id: database.name, rev: written._rev });
 }
 
+/** Takes revisions of shard maps that another node has: the nodes get them from each other here, before a change is answered. */
+async function takeMaps(exchange, node) {
+  const { docs, new_edits: isNew } = await exchange.jsonObject();
+  if (isNew !== false || !Array.isArray(docs)) throw methodNotAllowed('GET,HEAD');
+  await node.cluster.settle();
+  return exchange.send(201, []);
+}
+
 module.exports = {
-  backlog, changeMap, copiesOf, localDatabases, localDocuments, mapOf, place, removeCopy, replicate, route, shardName,
+  backlog, changeMap, copiesOf, historyOf, localDatabases, localDocuments, mapOf, place, removeCopy, replicate, route,
+  shardName, takeMaps,
 };

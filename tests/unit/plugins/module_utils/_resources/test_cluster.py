@@ -518,6 +518,22 @@ def test_who_can_not_hand_over_its_shards_stays() -> None:
     assert str(plan.shortfall) == "c@h is down. Start it"
 
 
+def test_who_stays_is_not_waited_for_to_leave() -> None:
+    members = [*ABCD[:2], Member("c@h", up=False), ABCD[3]]
+    held = observed("a@h", "b@h", "c@h", "d@h", placed=placed(*members, orders=["a@h", "b@h", "d@h"]))
+    asked: list[bool] = []
+
+    class Waiting:
+        def await_members(self, *arguments: t.Any, exclusive: bool) -> dict[str, list[str]]:
+            asked.append(exclusive)
+            return {"cluster_nodes": held.members, "all_nodes": held.members}
+
+    drain = {"members": ["a@h", "b@h", "c@h"], "exclusive": True, "drain": True, "in_sync": True}
+    client = t.cast("t.Any", Waiting())
+    resource.wait(client, resource.desire({**PARAMS, **drain}), held, held)
+    assert asked == [False], "the reason is the error, not that the member is still listed"
+
+
 def test_who_joins_gets_its_share_if_that_is_declared() -> None:
     three = {f"db{number}": ["a@h", "b@h", "c@h"] for number in range(4)}
     held = observed("a@h", "b@h", "c@h", placed=placed(*ABCD[:3], **three))

@@ -31,6 +31,7 @@ PARAMS: dict[str, t.Any] = {
     "placement": None,
     "state": "balanced",
     "max_parallel": 4,
+    "wait": True,
     "wait_timeout": 60,
 }
 RANGE = "00000000-ffffffff"
@@ -157,6 +158,8 @@ class Cluster:
             }
             for node in held
         }
+        #: What each node got of the shard maps, as (node, body).
+        self.given: list[tuple[str, t.Any]] = []
         self.wire = wire
         self.before = ""
         wire.answers = _Answers(self, wire.answers)
@@ -197,6 +200,9 @@ class Cluster:
             return {"rows": [{"id": name, "doc": {"_id": name}} for name in NODES]}
         if parts == ["_dbs", "_all_docs"]:
             return {"rows": [{"id": "orders", "doc": self.document}]}
+        if parts == ["_dbs", "_bulk_docs"]:
+            self.given.append((node, body))
+            return 201, []
         if parts == ["_dbs", "orders"]:
             if method == "PUT":
                 assert body["_rev"] == self.document["_rev"]
@@ -205,6 +211,8 @@ class Cluster:
                 for name in self.document["by_range"][RANGE]:
                     self.copies.setdefault(name, {"revs": 1000, "security": {}, "local": {}})
                 return 201, {"ok": True, "id": "orders", "rev": self.document["_rev"]}
+            if query == "revs=true":
+                return {**self.document, "_revisions": {"start": self.rev, "ids": ["a"] * self.rev}}
             return self.document
         if parts == ["_all_dbs"]:
             return [f"shards/{RANGE}/orders.1"] if node in self.copies else []
@@ -266,8 +274,7 @@ def run(check_mode: bool = False, **options: t.Any) -> module.Outcome:
 
 
 def changing(wire: Wire) -> list[str]:
-    reading = ("_dbs_info", "_revs_diff", "_sync_shards")
-    return [unquote(line) for line in wire.written if not line.endswith(reading)]
+    return [unquote(line) for line in wire.written if changing_line(line)]
 
 
 TO_D = {"members": ["a@h", "b@h", "d@h"]}
@@ -337,7 +344,106 @@ def test_a_run_that_was_killed_is_taken_up(wire: Wire, quick: None, number: int,
 
 
 def changing_line(line: str) -> bool:
-    return not line.startswith("GET") and not line.endswith(("_dbs_info", "_revs_diff", "_sync_shards"))
+    # What _bulk_docs gives other nodes is what CouchDB brings them as well.
+    return not line.startswith("GET") and not line.endswith(("_dbs_info", "_revs_diff", "_sync_shards", "_bulk_docs"))
+
+
+def test_a_task_that_does_not_wait_begins_and_is_run_again(wire: Wire, quick: None) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    answer, lagging = cluster.answer, [True]
+
+    def lags(line: str, body: t.Any) -> t.Any:
+        if lagging[0] and "/_changes" in line:
+            return {"results": [{"seq": 9}], "last_seq": 9}
+        return answer(line, body)
+
+    cluster.answer = lags  # type: ignore[method-assign]
+    options = {**TO_D, "wait": False}
+    shard = f"shards/{RANGE}/orders.1"
+    checked = run(check_mode=True, **options)
+    assert changing(wire) == []
+    assert checked.returned["in_progress"] is True
+    first = run(**options)
+    assert changing(wire) == [
+        "PUT /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
+        "PUT /_node/d@h/_config/couchdb/maintenance_mode",
+        "PUT /_node/a@h/_dbs/orders",
+    ]
+    assert first.returned["in_progress"] is True
+    assert first.returned["waiting_for"] == [
+        f"orders: {RANGE} on d@h: it has 5 documents, and change 0 of 9 of a@h",
+    ]
+    assert [row["node"] for row in first.returned["moved"]] == ["d@h"]
+    seen = len(changing(wire))
+    second = run(**options)
+    assert (second.changes, changing(wire)[seen:], second.returned["in_progress"]) == ([], [], True)
+    lagging[0] = False
+    third = run(**options)
+    assert changing(wire)[seen:] == [
+        f"PUT /_node/d@h/{shard}/_revs_limit",
+        f"PUT /_node/d@h/{shard}/_security",
+        f"PUT /_node/d@h/{shard}/_local/ck",
+        "DELETE /_node/d@h/_config/couchdb/maintenance_mode",
+        "DELETE /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
+        "PUT /_node/a@h/_dbs/orders",
+    ]
+    assert third.returned["in_progress"] is True
+    seen = len(changing(wire))
+    last = run(**options)
+    assert changing(wire)[seen:] == [f"DELETE /_node/c@h/{shard}"]
+    assert (last.returned["in_progress"], last.returned["waiting_for"]) == (False, [])
+    assert not run(**options).changes
+    assert cluster.document["by_range"] == {RANGE: ["a@h", "b@h", "d@h"]}
+    assert rules.MARK not in cluster.document
+    assert cluster.modes == {name: {} for name in NODES}
+
+
+def test_a_task_that_does_not_wait_fills_so_many_databases_at_the_same_time() -> None:
+    desired = resource.desire({**PARAMS, "members": ["d@h"], "max_parallel": 2, "wait": False})
+    names = [f"db{number}" for number in range(3)]
+    now = observed(**{name: ["a@h"] for name in names})
+    assert [row[1:] for row in told(resource.plan(desired, now))] == [
+        ("enter_maintenance", "d@h"),
+        ("fill_copies", "db0"),
+        ("fill_copies", "db1"),
+    ]
+
+    def begun(name: str) -> Map:
+        return Map(name, {RANGE: ("a@h", "d@h")}, 1, rev="2-a", suffix=".1", filling={RANGE: ("d@h",)})
+
+    members = [*MEMBERS[:3], Member("d@h", mode="true", marked=True)]
+    later = _moves.Observed({**now.maps, "db0": begun("db0"), "db1": begun("db1")}, members, unfilled={"db1": "much"})
+    assert told(resource.plan(desired, later)) == []
+    report = resource.report(desired, later, [])
+    assert report["waiting_for"] == ["db1: much"]
+    later = _moves.Observed({**later.maps, "db2": now.maps["db2"]}, members)
+    assert [row[1:] for row in told(resource.plan(desired, later))] == [("fill_copies", "db2")]
+
+
+def test_each_node_is_given_a_changed_map_at_once(wire: Wire, quick: None) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    run(**TO_D)
+    assert [node for node, _body in cluster.given] == ["b@h", "c@h", "d@h"] * 2, (
+        "all but the one that it was written to"
+    )
+    first = cluster.given[0][1]
+    assert first["new_edits"] is False
+    assert [document["_revisions"] for document in first["docs"]] == [{"start": 2, "ids": ["a", "a"]}]
+    last = cluster.given[-1][1]["docs"][0]
+    assert {key: value for key, value in last.items() if key != "_revisions"} == cluster.document
+    assert last["_revisions"] == {"start": 3, "ids": ["a", "a", "a"]}
+
+
+def test_a_node_that_takes_no_map_gets_it_from_the_others(wire: Wire, quick: None) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    answer = cluster.answer
+
+    def failing(line: str, body: t.Any) -> t.Any:
+        return (500, {"error": "timeout"}) if line.endswith("/_dbs/_bulk_docs") else answer(line, body)
+
+    cluster.answer = failing  # type: ignore[method-assign]
+    run(**TO_D)
+    assert cluster.document["by_range"] == {RANGE: ["a@h", "b@h", "d@h"]}
 
 
 def test_a_map_that_somebody_else_changed_is_planned_anew(wire: Wire, quick: None) -> None:
@@ -345,7 +451,7 @@ def test_a_map_that_somebody_else_changed_is_planned_anew(wire: Wire, quick: Non
     answer = cluster.answer
 
     def changed_once(line: str, body: t.Any) -> t.Any:
-        if line == "GET /_node/a@h/_dbs/orders" and cluster.rev == 1:
+        if line.startswith("GET /_node/a@h/_dbs/orders") and cluster.rev == 1:
             # Somebody moves a copy by hand.
             document = rules.settled_map(
                 rules.changed_map(cluster.document, 3, [(RANGE, "d@h")], [(RANGE, "a@h")]), [(RANGE, "d@h")]
