@@ -69,6 +69,7 @@ class Load:
         self.counts: collections.Counter[str] = collections.Counter()
         self.failures: collections.Counter[str] = collections.Counter()
         self.late: list[tuple[float, str, float]] = []
+        """How old the missing write was, what was asked in which phase, and when."""
         self.slowest = 0.0
         self.phase = ""
         self.watchers = [threading.Thread(target=node.watch, args=(self.stop_watching,), daemon=True) for node in nodes]
@@ -137,7 +138,8 @@ class Load:
             self._fail(f"{kind} at {node.name}: {status} {answer}")
         elif kind != "write" and quoted not in json.dumps(answer):
             with self.lock:
-                self.late.append((begun - acknowledged, f"{kind} {self.phase} {node.name}", begun))
+                clock = time.strftime("%H:%M:%S")
+                self.late.append((begun - acknowledged, f"{kind} {self.phase} {node.name} {clock}", begun))
 
     def _fail(self, what: str) -> None:
         with self.lock:

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._client.moves import Moving
-from .._client.shards import Shards, Sizes
+from .._client.shards import Sizes
 from .._engine.plan import Change
 from .._rules import moves as rules
 from .._rules.moves import ADD, MAINTAIN, REMOVE, SERVE, Moves, Step, Wanted
