@@ -189,7 +189,7 @@ def test_another_json_service(welcome: Any) -> None:
     with listen(lambda asked: Reply(200, welcome)) as fake:
         couch = Client(fake.url)
         for call in (couch, couch.version, couch.config, couch.restart, couch.log):
-            with pytest.raises(errors.NotCouchDB, match="is no CouchDB") as caught:
+            with pytest.raises(errors.NotCouchDB, match="is not a CouchDB server") as caught:
                 call()
             assert fake.url in str(caught.value)
         assert fake.asked() == ["GET /"] * 5

@@ -92,7 +92,7 @@ def observe(client: Admins, desired: Desired) -> Observed:
 
 def plan(desired: Desired, observed: Observed) -> Plan:
     """On which nodes the admins must be written or removed. Derivations, which take time, are done side by side."""
-    hashes = passwords.side_by_side(
+    hashes = passwords.in_threads(
         lambda admin: rules.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
         list(desired.admins.values()),
     )

@@ -229,7 +229,7 @@ def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) 
     except NotConnected as error:
         apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
         shards = client.shards() if apart else {}
-        advice = [rules.advice(name, rules.held_by(shards, name)) for name in apart]
+        advice = [rules.advice(name, rules.databases_on(shards, name)) for name in apart]
         raise NotConnected(". ".join([str(error), *advice])) from None
     if desired.in_sync and not blocked:
         client.await_sync(desired.limit)
@@ -320,7 +320,7 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
     for name in leaving if not desired.force else []:
         if name in moved:
             continue
-        held = rules.held_by(own.shards, name)
+        held = rules.databases_on(own.shards, name)
         if held:
             raise InvalidInput(
                 "exclusive",

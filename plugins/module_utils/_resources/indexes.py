@@ -76,11 +76,11 @@ def observe(client: Indexes, desired: list[Wanted]) -> Observed:
     for item in desired:
         wanted[item.database] += [item.ddoc] if item.ddoc else []
     documents = client.design_documents(wanted)
-    indexes = {name: rules.held(designs or []) for name, designs in documents.items()}
+    indexes = {name: rules.existing(designs or []) for name, designs in documents.items()}
     infos = client.dbs_info(rules.undecided(desired, indexes))
     partitioned = {name: bool(info.get("props", {}).get("partitioned")) for name, info in infos.items() if info}
     return Observed(
-        {name: rules.held(designs or [], partitioned.get(name)) for name, designs in documents.items()},
+        {name: rules.existing(designs or [], partitioned.get(name)) for name, designs in documents.items()},
         {name: rules.designs(designs or []) for name, designs in documents.items()},
         partitioned,
         [item.database for item in desired if item.present and documents[item.database] is None],

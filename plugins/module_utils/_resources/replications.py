@@ -193,7 +193,7 @@ def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Ch
 
 def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterator[Change]:
     document = each.document(observed.here)
-    told = rules.told_document(document)
+    told = rules.shown_document(document)
     job = _job(each, observed)
     restart = each.present and each.continuous and job is not None and each.restarts(job["state"])
     if restart or (not each.present and (job is not None or observed.jobs is None)):
@@ -247,7 +247,7 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     restart = held is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
     if not restart and (held is wanted is None or (held and wanted and rules.same(held, wanted))):
         return
-    before = held and rules.told_document(held)
+    before = held and rules.shown_document(held)
     # A document that is written again as it is starts nothing; one that is made anew does.
     anew = restart or (held is not None and rules.is_locked(held, observed.here.dialect))
     if held is not None and (wanted is None or anew):
@@ -263,7 +263,7 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
         )
     if wanted is None:
         return
-    action, after = "update", rules.told_document(wanted)
+    action, after = "update", rules.shown_document(wanted)
     kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not anew}
     if held is None or anew:
         action, before = "create", None
@@ -313,9 +313,9 @@ def _told(each: Replication, observed: Observed, copied: dict[str, t.Any] | None
         "name": each.name,
         "exists": bool(document) and (each.persistent or each.continuous or not each.present),
         "state": state["state"],
-        "source": rules.told_end(document["source"]) if document else None,
-        "target": rules.told_end(document["target"]) if document else None,
-        "info": rules.told_info(state["info"]),
+        "source": rules.shown_end(document["source"]) if document else None,
+        "target": rules.shown_end(document["target"]) if document else None,
+        "info": rules.shown_info(state["info"]),
     }
 
 

@@ -86,7 +86,7 @@ def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
 
 def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
     """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
-    wanted = dict(zip(desired, passwords.side_by_side(lambda user: _wanted(user, observed), list(desired.values()))))
+    wanted = dict(zip(desired, passwords.in_threads(lambda user: _wanted(user, observed), list(desired.values()))))
     changes = tuple(
         change
         for name, document in wanted.items()

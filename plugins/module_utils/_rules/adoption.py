@@ -15,7 +15,7 @@ PREFIX = "couchdb_"
 VAULT_PREFIX = "vault_couchdb_"
 
 _NAMING = ("name", "database", "ddoc")
-"""What an entry of a list is called by, in the name of the variable with its secret."""
+"""The fields that name an entry of a list, in the name of the variable with its secret."""
 
 
 class Reference(str):
@@ -25,9 +25,9 @@ class Reference(str):
 def variables(declared: t.Mapping[str, t.Any], login: str | None = None) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     """The variables of the role that declare a server, and those with the secrets that the first refer to.
 
-    ``declared`` is what couchdb_info returns as C(declaration), with secrets. ``login`` is the admin that the role logs in
-    as, which the role declares by itself. Each part gets its variable, also an empty one: nothing else in an inventory is
-    meant to declare it then. Each secret becomes a Reference.
+    ``declared`` is the C(declaration) that couchdb_info returns, with secrets. ``login`` is the admin that the role logs in
+    as, which the role declares by itself. Each part gets its variable, even if it is empty, so that nothing else in the
+    inventory declares this part. Each secret becomes a Reference.
     """
     parts: dict[str, t.Any] = {part: declared.get(part) or ({} if part == "settings" else []) for part in PARTS}
     parts["admins"] = [entry for entry in parts["admins"] if entry["name"] != login]
@@ -39,15 +39,15 @@ def variables(declared: t.Mapping[str, t.Any], login: str | None = None) -> tupl
 
 
 def _masked(part: str, value: t.Any) -> t.Any:
-    """A part as couchdb_info returns it without secrets: what differs is a secret."""
+    """A part as couchdb_info returns it without secrets: each value that differs is a secret."""
     if part == "settings":
         return {
-            section: {key: mask_setting(section, key, held) for key, held in keys.items()}
+            section: {key: mask_setting(section, key, each) for key, each in keys.items()}
             for section, keys in value.items()
         }
     if part in ("admins", "users"):
         return [
-            {name: MASK if name == "password_hash" else mask_document(held) for name, held in entry.items()}
+            {name: MASK if name == "password_hash" else mask_document(each) for name, each in entry.items()}
             for entry in value
         ]
     return mask_document(value) if part == "replications" else value
@@ -56,7 +56,7 @@ def _masked(part: str, value: t.Any) -> t.Any:
 def _split(value: t.Any, masked: t.Any, path: tuple[str, ...], secrets: dict[str, t.Any]) -> t.Any:
     """The value with a Reference for each secret in it, which goes to ``secrets``."""
     if isinstance(value, dict) and isinstance(masked, dict):
-        return {name: _split(held, masked[name], (*path, str(name)), secrets) for name, held in value.items()}
+        return {name: _split(each, masked[name], (*path, str(name)), secrets) for name, each in value.items()}
     if isinstance(value, list) and isinstance(masked, list):
         return [
             _split(item, hidden, (*path, *_called(item, number)), secrets)
@@ -75,7 +75,7 @@ def _called(item: t.Any, number: int) -> list[str]:
 
 
 def _variable(path: t.Sequence[str], taken: t.Container[str]) -> str:
-    """A name for a variable, which no other has."""
+    """A unique name for a variable."""
     words = [re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_") for word in path]
     name = VAULT_PREFIX + "_".join(word for word in words if word)
     number = 1

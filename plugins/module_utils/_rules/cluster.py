@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a cluster is made of: members, what they must have alike, who holds which shards, how it is. Pure.
+"""Members of a cluster: the settings that they must share, the shards on each, and the cluster's health. Pure.
 
 How CouchDB's clusters are set up: https://docs.couchdb.org/en/stable/setup/cluster.html
 """
@@ -16,12 +16,12 @@ from ..errors import CouchDBError, InvalidInput, Unreachable, listed
 from .names import check_node_name
 
 COPIES = 3
-"""How many copies of a shard CouchDB's cluster setup makes at most."""
+"""The number of copies of a shard that CouchDB's cluster setup makes at most."""
 
 HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
 
 ALIKE = (("couchdb", "uuid"), ("chttpd_auth", "secret"))
-"""The settings that every node of a cluster must have alike, so that sessions and replications outlive a change of node."""
+"""The settings that must be the same on every node of a cluster, so that sessions and replications survive a change of node."""
 
 ZONE = re.compile(r"[^\s,:]+\Z")
 """Names of zones that CouchDB's setting C(cluster/placement) can hold."""
@@ -32,7 +32,7 @@ Membership = t.Mapping[str, t.Sequence[str]]
 
 @dataclass(frozen=True)
 class Member:
-    """A node that is to be a member: its name, the address at which it answers, with credentials if need be, and its zone."""
+    """A desired member: its name, its URL, with credentials if it needs them, and its zone."""
 
     name: str
     url: str | None = None
@@ -43,7 +43,7 @@ class Member:
 class Placement:
     """Where the shards of a database are: range → names of nodes.
 
-    ``origin`` tells databases of one name apart that were created independently of one another.
+    ``origin`` differs between databases with the same name that were created independently of one another.
     """
 
     ranges: dict[str, list[str]]
@@ -55,9 +55,9 @@ Shards = t.Mapping[str, Placement]
 
 @dataclass(frozen=True)
 class Server:
-    """What a node tells of itself at its address: its name, its version, and when it was asked closely all else.
+    """What a node reports at its URL: its name, its version, and all else if it was read in full.
 
-    Without that, ``settings`` are those of the section C(cluster), and nothing is known of members and shards.
+    Otherwise ``settings`` has only the section C(cluster), and ``members`` and ``shards`` are empty.
     """
 
     node: str
@@ -74,13 +74,15 @@ def given_members(given: t.Sequence[t.Any]) -> list[Member]:
         row = entry if isinstance(entry, t.Mapping) else {"name": entry}
         unknown = sorted(str(key) for key in row if key not in ("name", "url", "zone"))
         if unknown:
-            raise InvalidInput("members", f"a member has a name, a url and a zone, and no {', '.join(unknown)}")
+            raise InvalidInput("members", f"a member has no {', '.join(unknown)}. Use name, url and zone")
         name, url = row.get("name"), row.get("url")
         if not isinstance(name, str):
-            raise InvalidInput("members", "must be names of nodes, or mappings with name and url")
+            raise InvalidInput(
+                "members", "has an entry without a name. Use names of nodes, or mappings with name and url"
+            )
         check_node_name(name, "members")
         if url is not None and not (isinstance(url, str) and url):
-            raise InvalidInput("members", f"the url of {name} is no address")
+            raise InvalidInput("members", f"the url of {name} is not a URL. Use a string such as http://HOST:5984")
         if any(member.name == name for member in members):
             raise InvalidInput("members", f"{name} is listed twice")
         zone = row.get("zone")
@@ -91,7 +93,7 @@ def given_members(given: t.Sequence[t.Any]) -> list[Member]:
             )
         members.append(Member(name, url, zone))
     if not members:
-        raise InvalidInput("members", "names no node")
+        raise InvalidInput("members", "is empty. Name at least one node")
     return members
 
 
@@ -103,13 +105,13 @@ def placement(document: t.Mapping[str, t.Any]) -> Placement:
     return Placement(ranges, "/".join([suffix, *(str(part) for part in first)]))
 
 
-def held_by(shards: Shards, node: str) -> list[str]:
+def databases_on(shards: Shards, node: str) -> list[str]:
     """The databases that have a copy of a shard on this node."""
     return [name for name, placed in shards.items() if any(node in nodes for nodes in placed.ranges.values())]
 
 
 def copies(shards: Shards) -> dict[str, int]:
-    """How many copies of shards each node holds; nodes that hold none are left out."""
+    """The number of copies of shards on each node; nodes without any are left out."""
     counted: dict[str, int] = {}
     for placed in shards.values():
         for nodes in placed.ranges.values():
@@ -119,12 +121,12 @@ def copies(shards: Shards) -> dict[str, int]:
 
 
 def clashes(ours: Shards, theirs: Shards) -> list[str]:
-    """The databases of one name that were created on both sides: of these CouchDB would keep one and lose the other."""
+    """The databases that both sides created under the same name: CouchDB would keep one and lose the other."""
     return [name for name, placed in theirs.items() if name in ours and ours[name].origin != placed.origin]
 
 
 def unlike(ours: Settings, theirs: Settings) -> list[str]:
-    """What two nodes must have alike and have not, in words that show no secret."""
+    """What differs between two nodes and must be the same, in words without secrets."""
     found = [
         f"the setting {section}/{key}"
         for section, key in ALIKE
@@ -134,17 +136,17 @@ def unlike(ours: Settings, theirs: Settings) -> list[str]:
     for name in sorted({*our_admins, *their_admins}):
         if our_admins.get(name) != their_admins.get(name):
             both = name in our_admins and name in their_admins
-            found.append(f"the password hash of the admin {name}" if both else f"the admin {name}, whom only one has")
+            found.append(f"the password hash of the admin {name}" if both else f"the admin {name}, which only one has")
     return found
 
 
 def problem(
     name: str, ours: Server, found: Server | CouchDBError, members: t.Collection[str], connected: bool
 ) -> str | None:
-    """Why a node can't be a member of our cluster, by what answered at its address, or None.
+    """Why a node can't be a member of our cluster, by what answered at its URL; None if it can.
 
-    ``members`` are those that there are and are to be. Of a member that is ``connected`` only its name is looked at: a
-    cluster that is upgraded node by node holds two versions for a while. That nothing answers is no problem here: see lack().
+    ``members`` are the current and the desired ones. Of a member that is ``connected`` only the name is checked: a
+    cluster that is upgraded node by node has two versions for a while. If nothing answers, that is no problem here: see lack().
     """
     if isinstance(found, CouchDBError):
         return None if isinstance(found, Unreachable) else str(found)
@@ -159,38 +161,38 @@ def problem(
 
 
 def lack(ours: Server, found: Server | CouchDBError) -> str | None:
-    """What a node lacks before it can join our cluster, which may still be brought to it, or None when it lacks nothing."""
+    """What a node lacks before it can join our cluster, and can still get; None if it lacks nothing."""
     if isinstance(found, CouchDBError):
         return str(found)
     different = unlike(ours.settings, found.settings)
     if different:
         return (
-            f"it differs from {ours.node} in what all members must have alike: {listed(different)}; set these with "
+            f"it differs from {ours.node} in what must be the same on all members: {listed(different)}. Set these with "
             "couchdb_config and couchdb_admin first"
         )
     clashing = clashes(ours.shards, found.shards)
     if clashing:
         return (
-            f"it has databases of its own that {ours.node} has too, of which CouchDB would lose one each: {listed(clashing)}; "
-            "move what is in them and delete them on one side first"
+            f"it has databases of its own that {ours.node} has too, and CouchDB would lose one of each: {listed(clashing)}. "
+            "Move their content and delete them on one side first"
         )
     return None
 
 
-def advice(name: str, held: t.Sequence[str]) -> str:
-    """What to do about a member that is not connected, by the databases of which it holds shards."""
-    if held:
-        return f"{name} holds shards of {listed(held)}: it is down, start it"
-    return f"{name} holds no shards: start it, or if there is no such node take it out with exclusive=true and without it in members"
+def advice(name: str, databases: t.Sequence[str]) -> str:
+    """What to do about a member that is not connected, by the databases with shards on it."""
+    if databases:
+        return f"{name} has shards of {listed(databases)} and is down. Start it"
+    return f"{name} has no shards. Start it. If the node does not exist, set exclusive: true and remove it from members"
 
 
-def disagreements(names: t.Collection[str], told: t.Mapping[str, Membership | str], *, exclusive: bool) -> list[str]:
-    """Where the nodes do not agree yet that these are the members, in words; empty once all do.
+def disagreements(names: t.Collection[str], answers: t.Mapping[str, Membership | str], *, exclusive: bool) -> list[str]:
+    """Where the nodes do not agree yet that these are the members, a sentence each; empty once they agree.
 
-    ``told``: who was asked → its membership, or why it gave none. ``exclusive``: nobody else may be a member.
+    ``answers``: node → its membership, or why it gave none. ``exclusive``: no other node may be a member.
     """
     found = []
-    for place, membership in told.items():
+    for place, membership in answers.items():
         if isinstance(membership, str):
             found.append(f"{place}: {membership}")
             continue
@@ -213,11 +215,9 @@ def given_replacements(given: t.Mapping[str, t.Any], members: t.Sequence[Member]
     for old, new in given.items():
         check_node_name(old, "replace")
         if not isinstance(new, str) or new not in names:
-            raise InvalidInput(
-                "replace", f"{old} is to be replaced by {new}, which is not one of members. Add it there"
-            )
+            raise InvalidInput("replace", f"{new} replaces {old}, and is missing from members. Add it there")
         if old != new and old in names:
-            raise InvalidInput("replace", f"{old} is also one of members. Remove it there, as it is gone for good")
+            raise InvalidInput("replace", f"{old} is also listed in members. Remove it there, as it is gone for good")
     if len(set(given.values())) < len(given):
         raise InvalidInput("replace", "gives several nodes the same replacement. Name another for each")
     return dict(given)
@@ -225,9 +225,9 @@ def given_replacements(given: t.Mapping[str, t.Any], members: t.Sequence[Member]
 
 @dataclass(frozen=True)
 class Node:
-    """What is known of a node. ``shards`` and ``maintenance_mode`` are None when they can't be known.
+    """The state of a node. ``shards`` and ``maintenance_mode`` are None if they are unknown.
 
-    ``problem`` says why a node that is connected could not be asked.
+    ``problem`` says why a connected node could not be read.
     """
 
     name: str
@@ -239,28 +239,28 @@ class Node:
 
     @property
     def in_maintenance(self) -> bool | None:
-        """Whether load balancers are told to leave it out; None when that can't be known."""
+        """Whether its C(_up) tells load balancers to leave it out; None if that is unknown."""
         return None if self.maintenance_mode is None else self.maintenance_mode in ("true", "nolb")
 
     @property
     def serves(self) -> bool:
-        """Whether its copies of shards are read and written; with C(nolb) they are."""
+        """Whether CouchDB reads and writes its copies of shards; with C(nolb) it does."""
         return self.connected and not self.problem and self.maintenance_mode != "true"
 
 
 @dataclass(frozen=True)
 class Health:
-    """A word for how a cluster is, C(healthy), C(degraded) or C(down), and what is wrong, a sentence each."""
+    """The health of a cluster, C(healthy), C(degraded) or C(down), and its problems, a sentence each."""
 
     word: str = HEALTHY
     problems: list[str] = field(default_factory=list)
 
 
 def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
-    """How a cluster is.
+    """The health of a cluster.
 
     Healthy: every member is connected and in service, and every copy of every shard is on one of them. Down: a shard
-    has no copy there, so that what is in it can be neither read nor written. Degraded: anything between.
+    has no copy on one of them, so that its documents can be neither read nor written. Degraded: anything between.
     """
     problems = []
     for node in nodes:

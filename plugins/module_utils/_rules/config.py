@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a setting of CouchDB can be: its spelling, what is refused, what needs a restart. Pure.
+"""Settings of CouchDB: which are refused, which are equal, which need a restart. Pure.
 
 See https://docs.couchdb.org/en/stable/config/intro.html and
 https://docs.couchdb.org/en/stable/api/server/configuration.html.
@@ -35,10 +35,10 @@ _REFUSED_OVER_HTTP = frozenset(
 LISTENERS = frozenset(["chttpd", "httpd", "ssl", "prometheus"])
 
 LISTENER_KEYS = ("backlog", "server_options", "bind_address", "port")
-"""The keys that open a listener anew, in the order in which to change them: what moves it goes last."""
+"""The keys that restart a listener, in the order in which to change them: those that move it come last."""
 
 LISTENER_CHANGES = 3
-"""How often a node opens its listener anew within ten seconds; with the fourth time it gives up and stops."""
+"""How often a node restarts its listener within ten seconds; the fourth time, it gives up and stops."""
 
 _AT_RESTART = frozenset(
     [
@@ -55,18 +55,18 @@ _AT_RESTART = frozenset(
 
 
 def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:
-    """Raise InvalidInput for a setting that can't, or must not, be written over HTTP.
+    """Raise InvalidInput for a setting that can't or must not be written over HTTP.
 
-    ``text`` is the value as setting_text gives it, None for one that is to be absent. ``options`` says
-    how errors call the C(section), the C(key) and the C(value).
+    ``text`` is the value that setting_text() returns, None to remove the setting. ``options`` has the names of
+    C(section), C(key) and C(value) in errors.
     """
     if section == "admins":
-        raise InvalidInput(options["section"], "server admins are managed with the module couchdb_admin, not here")
+        raise InvalidInput(options["section"], "is admins. Use couchdb_admin to manage server admins")
     if section in _REFUSED_OVER_HTTP:
-        raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP: use its files")
+        raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP. Use its files")
     for what, name, problem in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
         if problem:
-            raise InvalidInput(options[what], f"CouchDB can't hold the {what} {name!r}: it {problem}")
+            raise InvalidInput(options[what], f"CouchDB can't store the {what} {name!r}: it {problem}")
     if text is not None:
         _check_form(section, key, text, options["value"])
 
@@ -79,9 +79,9 @@ def _check_form(section: str, key: str, text: str, option: str) -> None:
 
 
 def ini_text(settings: t.Any) -> str:
-    """The text of an ini file with these settings (section → key → value), without keys whose value is None.
+    """The content of an ini file with these settings (section → key → value), without keys whose value is None.
 
-    Raises InvalidInput for what such a file can't hold, and for what would keep CouchDB from starting.
+    Raises InvalidInput for settings that such a file can't contain, and for those that would keep CouchDB from starting.
 
     https://docs.couchdb.org/en/stable/config/intro.html#configuration-files
     """
@@ -89,7 +89,7 @@ def ini_text(settings: t.Any) -> str:
     for section, keys in _sections(settings):
         problem = section_problem(section)
         if problem:
-            raise InvalidInput(section, f"a section's name {problem}, which an ini file can't hold")
+            raise InvalidInput(section, f"the name of the section {problem}, which an ini file can't contain")
         pairs = [_ini_line(section, key, value) for key, value in sorted(keys.items()) if value is not None]
         if pairs:
             lines += [f"[{section}]", *pairs, ""]
@@ -122,35 +122,35 @@ def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
 
 
 def is_listener(section: str, key: str) -> bool:
-    """Whether this setting says where or how the server listens, so that a change opens it anew at once."""
+    """Whether this setting says where or how the server listens, so that a change restarts the listener at once."""
     return section in LISTENERS and key in LISTENER_KEYS
 
 
-def same_setting(wanted: str | None, held: t.Any) -> bool:
-    """Whether the server holds what is wanted. ``held`` is what it answered, None when it has no such setting.
+def same_setting(desired: str | None, current: t.Any) -> bool:
+    """Whether a setting has the desired value. ``current`` is the server's, None if it has no such setting.
 
-    An empty text is kept until the next restart only, so there is no difference between it and none.
-    PouchDB Server answers with JSON values rather than texts.
+    CouchDB keeps an empty string only until its next restart, so it is equal to none.
+    PouchDB Server returns JSON values rather than strings.
     """
-    if held is None or held == "":
-        return not wanted
-    if wanted is None:
+    if current is None or current == "":
+        return not desired
+    if desired is None:
         return False
-    if isinstance(held, str):
-        return held.strip(" \t") == wanted
+    if isinstance(current, str):
+        return current.strip(" \t") == desired
     try:
-        return equal(json.loads(wanted), held)
+        return equal(json.loads(desired), current)
     except ValueError:
         return False
 
 
 def needs_restart(section: str, key: str) -> bool:
-    """Whether CouchDB takes a change of this setting only at its next start."""
+    """Whether a change of this setting takes effect only at CouchDB's next start."""
     return section == "ssl" or (section, key) in _AT_RESTART
 
 
 def comment_warning(section: str, key: str, text: str) -> str | None:
-    """The warning for a value that contains an ini comment: CouchDB has it in memory, and cuts it when it reads its file."""
+    """The warning for a value with an ini comment: CouchDB keeps it in memory, and cuts it when it reads its file."""
     if re.search(r"(?:^|[ \t]);", text):
         return f"the value of {section}/{key} contains a semicolon at the start or after a space. CouchDB cuts it there when it restarts"
     return None

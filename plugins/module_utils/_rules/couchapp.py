@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ..errors import InvalidInput
 
 MOST_BYTES = 128 * 1024 * 1024
-"""How many bytes the files of one source may have together: all of them are held in memory."""
+"""The number of bytes that the files of one source may have together: all of them are kept in memory."""
 
 _PACKED = "couchpy.couchdb documents"
 _PACKED_START = f'{{"{_PACKED}":'.encode()
@@ -44,7 +44,7 @@ _NO_ATTACHMENTS = frozenset(
 _MODULE = "is a JavaScript module, which would have to be run. Compile it with couchdb-compile, and use the JSON"
 _OF_DESIGNS = frozenset(["views", "lists", "shows", "updates", "filters", "validate_doc_update.js", "language"])
 
-# What JavaScript takes for space at the ends of a text: the peer tools trim files with it.
+# The characters that JavaScript trims at the ends of a string: the tools above trim files with it.
 _SPACE = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 # The types of attachments by the ending of their name. Python's own table differs between releases and hosts, and an
@@ -101,7 +101,7 @@ Load = t.Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Source:
-    """A document that was read: ``path`` is where, ``files`` tells for each field, such as C(views/by-date/map), its file."""
+    """A document that was read: ``path`` is its file or directory, ``files`` has the file of each field, such as C(views/by-date/map)."""
 
     document: dict[str, t.Any]
     path: str
@@ -111,13 +111,13 @@ class Source:
 def read(path: str, load: Load | None = None) -> list[Source]:
     """The documents of a JSON file or of a directory, in the order of their names.
 
-    A JSON file holds one document, a list of documents, or C({"docs": [...]}). A directory is one document
-    when it holds a file C(_id) or a directory C(_attachments), or stands in one called C(_design) or C(_local); every
-    other is a database. C(_design) and C(_local) themselves are the part of a database whose documents they hold.
+    A JSON file contains one document, a list of documents, or C({"docs": [...]}). A directory is one document
+    if it contains a file C(_id) or a directory C(_attachments), or is in a directory C(_design) or C(_local); every
+    other is a database. C(_design) and C(_local) themselves are the part of a database with these documents.
     ``load`` reads a file; by default as it is.
 
-    Raises InvalidInput, naming the file, and for JSON its line, for what is none of these, and for two
-    sources of one document or field.
+    Raises InvalidInput, naming the file and for JSON its line, for anything else, and for two sources of one document
+    or field.
     """
     if not path:
         raise InvalidInput("src", "is empty")
@@ -127,7 +127,7 @@ def read(path: str, load: Load | None = None) -> list[Source]:
     if os.path.isfile(path):
         found = reader.file(path)
     elif not os.path.isdir(path):
-        raise InvalidInput("src", f"there is no file or directory {path}")
+        raise InvalidInput("src", f"the file or directory {path} does not exist")
     elif os.path.basename(path) in _PREFIXES:
         found = reader.part(path, set())
     elif reader.is_document(path):
@@ -139,7 +139,7 @@ def read(path: str, load: Load | None = None) -> list[Source]:
 
 
 def _check_part(path: str) -> None:
-    """Raise InvalidInput for what is inside a document of C(_design): its files are fields, not documents."""
+    """Raise InvalidInput for a path inside a document of C(_design): its files are fields, not documents."""
     parent, name = os.path.split(os.path.dirname(path))
     while name:
         parent, above = os.path.split(parent)
@@ -150,7 +150,7 @@ def _check_part(path: str) -> None:
 
 
 def check_twice(documents: t.Iterable[tuple[t.Any, str]], option: str = "src") -> None:
-    """Raise InvalidInput, naming both, when two of the documents, given by their id and where they stand, are one."""
+    """Raise InvalidInput, naming both sources, if two of the documents, each an id and its source, have the same id."""
     seen: dict[t.Any, str] = {}
     for docid, where in documents:
         if docid in seen:
@@ -159,12 +159,12 @@ def check_twice(documents: t.Iterable[tuple[t.Any, str]], option: str = "src") -
 
 
 def pack(sources: t.Sequence[Source]) -> str:
-    """Documents that were read on one host as a JSON text, which read() takes on another."""
+    """Documents that were read on one host as a JSON string, which read() accepts on another."""
     return json.dumps({_PACKED: [vars(source) for source in sources]})
 
 
 class _Reader:
-    """Reads files, and keeps to a bounded number of bytes."""
+    """Reads files, up to a limit of bytes."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -181,11 +181,11 @@ class _Reader:
             return [self._of_json(path, value, _id_of(path))]
         for number, document in enumerate(value):
             if not isinstance(document, dict):
-                raise InvalidInput("src", f"{path}: number {number} of its list is no document")
+                raise InvalidInput("src", f"{path}: entry {number} of its list is not a document. Use JSON objects")
         return [Source(document, f"{path}[{number}]") for number, document in enumerate(value)]
 
     def is_document(self, path: str) -> bool:
-        """Whether a directory that was asked for is one document rather than a database."""
+        """Whether the directory of the option is one document rather than a database."""
         names = [name for name in os.listdir(path) if not _is_hidden(name)]
         if any(_key(name) == "_id" or name == "_attachments" for name in names):
             return True
@@ -196,7 +196,7 @@ class _Reader:
             raise InvalidInput(
                 "src",
                 f"{path} holds {looks[0]}, as design documents do, but no file _id, and is not in a directory _design: "
-                "add the one or put it in the other",
+                "add the file, or move it to such a directory",
             )
         return False
 
@@ -205,12 +205,15 @@ class _Reader:
         found: list[Source] = []
         for name, child in self._children(path, {os.path.realpath(path)}):
             if name in _SECURITY:
-                # The security object is no document; couchdb_database sets it.
+                # The security object is not a document; couchdb_database sets it.
                 continue
             if name in _PREFIXES and os.path.isdir(child):
                 found += self.part(child, {os.path.realpath(path)})
             elif name.startswith("_"):
-                raise InvalidInput("src", f"{child} is no document: names with an underscore are CouchDB's own")
+                raise InvalidInput(
+                    "src",
+                    f"{child} is not a document: names that begin with an underscore are CouchDB's own. Rename or remove it",
+                )
             else:
                 found += self._child(child, _stem(child, name))
         return found
@@ -235,25 +238,25 @@ class _Reader:
         )
 
     def document(self, path: str, docid: str) -> list[Source]:
-        """The document that a directory is; none when there are no files in it."""
+        """The document in a directory; none if it has no files."""
         above = {os.path.realpath(path)}
         attachments = os.path.join(path, "_attachments")
         files: dict[str, str] = {}
-        held = self._fields(path, "", files, above)
-        if "module.exports" in str(held.get("index")) and files["index"].endswith(".js"):
+        fields = self._fields(path, "", files, above)
+        if "module.exports" in str(fields.get("index")) and files["index"].endswith(".js"):
             raise InvalidInput("src", f"{files['index']} {_MODULE}")
         if os.path.isdir(attachments):
             content = self._attachments(attachments, "", above | {os.path.realpath(attachments)})
             if content:
-                held["_attachments"] = {**held.get("_attachments", {}), **content}
-        if not held:
+                fields["_attachments"] = {**fields.get("_attachments", {}), **content}
+        if not fields:
             return []
-        if not isinstance(held.get("_id", ""), str) or held.get("_id") == "":
-            raise InvalidInput("src", f"{files['_id']} holds no text, and must hold the id of the document")
-        return [Source({"_id": docid, **held}, path, files)]
+        if not isinstance(fields.get("_id", ""), str) or fields.get("_id") == "":
+            raise InvalidInput("src", f"{files['_id']} does not contain a string. Write the id of the document in it")
+        return [Source({"_id": docid, **fields}, path, files)]
 
     def _fields(self, path: str, prefix: str, files: dict[str, str], above: set[str]) -> dict[str, t.Any]:
-        """The fields in a directory; where each stands is noted in ``files``."""
+        """The fields in a directory; ``files`` gets the file of each."""
         fields: dict[str, t.Any] = {}
         sources: dict[str, str] = {}
         for name, child in self._children(path, above):
@@ -285,12 +288,12 @@ class _Reader:
 
     def _of_json(self, path: str, value: t.Any, docid: str) -> Source:
         if not isinstance(value, dict):
-            raise InvalidInput("src", f"{path} is no document: it must hold a JSON object")
+            raise InvalidInput("src", f"{path} is not a document. It must contain a JSON object")
         return Source({"_id": docid, **value}, path)
 
     def _json(self, path: str) -> t.Any:
         def refuse(name: str) -> t.NoReturn:
-            raise InvalidInput("src", f"{path} is no JSON: it holds {name}")
+            raise InvalidInput("src", f"{path} is not JSON: it contains {name}")
 
         try:
             text = self._text(path)
@@ -299,7 +302,7 @@ class _Reader:
             return json.loads(text, parse_constant=refuse)
         except json.JSONDecodeError as error:
             raise InvalidInput(
-                "src", f"{path} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+                "src", f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
             ) from None
         except RecursionError:
             raise InvalidInput("src", f"{path} is nested too deeply") from None
@@ -314,12 +317,12 @@ class _Reader:
 
     def _content(self, path: str) -> bytes:
         try:
-            # What was packed on another host was counted there, before its attachments were encoded.
+            # Packed documents were counted on the host that packed them, before their attachments were encoded.
             self._bytes += 0 if _is_packed(path) else os.path.getsize(path)
             if self._bytes > MOST_BYTES:
                 raise InvalidInput(
                     "src",
-                    f"with {path} there are more than {MOST_BYTES // 1024**2} MB, which is too much for one source",
+                    f"with {path} its files have more than {MOST_BYTES // 1024**2} MB, which is too much for one source. Use several tasks",
                 )
             return self._load(path)
         except OSError as error:
@@ -329,7 +332,7 @@ class _Reader:
     def _children(
         path: str, above: set[str], skip: t.Callable[[str], bool] | None = None
     ) -> t.Iterator[tuple[str, str]]:
-        """What is in a directory, by name, without what is skipped. ``above`` are the directories that it lies in."""
+        """The name and path of each entry of a directory, but for those to skip. ``above`` are the directories that contain it."""
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
@@ -342,9 +345,9 @@ class _Reader:
             child = os.path.join(path, name)
             if os.path.isdir(child):
                 if os.path.realpath(child) in above:
-                    raise InvalidInput("src", f"{child} is a link to a directory that it lies in")
+                    raise InvalidInput("src", f"{child} is a link to a directory that contains it. Remove the link")
             elif not os.path.exists(child):
-                raise InvalidInput("src", f"{child} is a link to nothing")
+                raise InvalidInput("src", f"{child} is a link to a file that does not exist. Remove the link")
             elif not stat.S_ISREG(os.stat(child).st_mode):
                 raise InvalidInput("src", f"{child} is neither a file nor a directory")
             yield name, child
@@ -356,7 +359,7 @@ def _load(path: str) -> bytes:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a file is the business of editors and version control: C(.git), C(map.js~)."""
+    """Whether a file belongs to an editor or version control: C(.git), C(map.js~)."""
     return name.startswith(".") or name.endswith("~")
 
 
@@ -370,7 +373,7 @@ def _is_packed(path: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """The field that a file is: its name without its last ending."""
+    """The field of a file: its name without its last extension."""
     stem, dot, _ending = name.rpartition(".")
     return stem if dot else name
 
@@ -380,7 +383,7 @@ def _stem(path: str, name: str) -> str:
 
 
 def _id_of(path: str) -> str:
-    """The id of the document that a file or directory is, by its name and that of the directory it lies in."""
+    """The id of the document in a file or directory, by its name and that of the directory that contains it."""
     parent, name = os.path.split(path)
     stem = _stem(path, name)
     above = os.path.basename(parent)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A database as it is declared: what can be set when it is created, what later, what never. Pure.
+"""A declared database: which options can be set at its creation, later, and never. Pure.
 
 https://docs.couchdb.org/en/stable/api/database/common.html
 """
@@ -17,7 +17,7 @@ from .dialect import Dialect
 from .names import check_database_name
 
 RING = 2**32
-"""How many values CouchDB's hash of document ids has, which the ranges of shards divide."""
+"""The number of values of CouchDB's hash of document ids, which the ranges of shards divide."""
 
 _AT_CREATION = ("shards", "replicas", "partitioned")
 
@@ -27,9 +27,9 @@ Record = t.Dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A database that is to be there, or not.
+    """A database that should exist, or not.
 
-    ``creation`` are the options that only a new one takes. ``where`` stands before the names of the options in errors.
+    ``creation`` has the options that only a new one takes. ``where`` is the prefix of the options' names in errors.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Wanted:
 
     @contextlib.contextmanager
     def named(self) -> t.Iterator[None]:
-        """Have errors of an option say which database it is of."""
+        """Add ``where`` to the option of an error."""
         try:
             yield
         except InvalidInput as error:
@@ -52,29 +52,29 @@ class Wanted:
 
 
 def checked(given: t.Mapping[str, t.Any], where: str) -> Wanted:
-    """What is given for a database, checked but for its security object. Raises InvalidInput."""
+    """The options of a database, checked but for its security object. Raises InvalidInput."""
     check_database_name(given["name"], f"{where}name")
     for option in ("shards", "replicas", "revs_limit"):
         if given[option] is not None and given[option] < 1:
-            raise InvalidInput(f"{where}{option}", f"is {given[option]}, and must be 1 or more")
+            raise InvalidInput(f"{where}{option}", f"is {given[option]}. Set 1 or more")
     creation = {option: given[option] for option in _AT_CREATION}
     reshard = bool(given.get("reshard"))
     if reshard and given["shards"] is None:
         raise InvalidInput(f"{where}reshard", "needs shards, the number of shards to split to")
     timeout = given.get("wait_timeout", 3600)
     if timeout < 1:
-        raise InvalidInput("wait_timeout", f"is {timeout}, and must be 1 or more")
+        raise InvalidInput("wait_timeout", f"is {timeout}. Set 1 or more")
     present = given["state"] == "present"
     return Wanted(given["name"], present, creation, None, given["revs_limit"], where, reshard, timeout)
 
 
 def record(name: str, info: t.Mapping[str, t.Any] | None) -> Record:
-    """A database of which nothing but this is known."""
+    """A database of which only its information is known."""
     return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
 
 
 def unsplit(ranges: t.Iterable[str], shards: int) -> list[str]:
-    """The ranges that must be split until there are so many shards; several times, if they are larger than twice that."""
+    """The ranges that must be split to get so many shards; some several times, if they are larger than twice that."""
     size = RING // shards
     return sorted(range_ for range_ in ranges if _size(range_) > size)
 
@@ -93,14 +93,14 @@ def split_problem(current: int, shards: int) -> str | None:
     return None
 
 
-def copies_matter(wanted: Wanted, held: Record) -> bool:
-    """Whether it takes the number of nodes to tell how many copies there can be: of a new one, or one that has others."""
-    number = _copies(held)
+def copies_matter(wanted: Wanted, current: Record) -> bool:
+    """Whether the number of nodes decides something: the copies of a new database, or of one with another number."""
+    number = _copies(current)
     return number is None or wanted.creation["replicas"] not in (None, number)
 
 
 def created(wanted: Wanted, dialect: Dialect, nodes: int, security: t.Mapping[str, t.Any]) -> Record:
-    """The database that creating one makes, on so many nodes: what is declared and can be set later has its defaults.
+    """The database right after its creation, on so many nodes: declared options that can be set later have their defaults.
 
     ``security`` is the security object that the server gives a new database.
     """
@@ -113,27 +113,27 @@ def created(wanted: Wanted, dialect: Dialect, nodes: int, security: t.Mapping[st
     }
 
 
-def unchangeable(wanted: Wanted, held: Record, nodes: int) -> list[str]:
-    """Raise InvalidInput where a database differs in what can't be changed, and give warnings for what it keeps."""
-    name, info, given = wanted.name, held["info"], wanted.creation
-    held_shards = info.get("cluster", {}).get("q")
-    if given["shards"] is not None and held_shards != given["shards"]:
-        problem = split_problem(held_shards, given["shards"]) if held_shards else "CouchDB 1.x has no shards"
+def unchangeable(wanted: Wanted, current: Record, nodes: int) -> list[str]:
+    """Raise InvalidInput if a database differs in what can't be changed. Return warnings for what it keeps."""
+    name, info, given = wanted.name, current["info"], wanted.creation
+    current_shards = info.get("cluster", {}).get("q")
+    if given["shards"] is not None and current_shards != given["shards"]:
+        problem = split_problem(current_shards, given["shards"]) if current_shards else "CouchDB 1.x has no shards"
         if problem:
-            raise InvalidInput(f"{wanted.where}shards", f"{name} has {held_shards}. {problem}")
+            raise InvalidInput(f"{wanted.where}shards", f"{name} has {current_shards}. {problem}")
         if not wanted.reshard:
             raise InvalidInput(
                 f"{wanted.where}shards",
-                f"{name} has {held_shards}, and they can only be split. Set reshard to true for that, or shards to {held_shards}",
+                f"{name} has {current_shards}, and they can only be split. Set reshard to true for that, or shards to {current_shards}",
             )
-    held_partitioned = bool(info.get("props", {}).get("partitioned"))
-    if given["partitioned"] is not None and held_partitioned != given["partitioned"]:
-        is_or_not = "is" if held_partitioned else "is not"
+    current_partitioned = bool(info.get("props", {}).get("partitioned"))
+    if given["partitioned"] is not None and current_partitioned != given["partitioned"]:
+        is_or_not = "is" if current_partitioned else "is not"
         raise InvalidInput(
             f"{wanted.where}partitioned",
             f"{name} {is_or_not} partitioned, and CouchDB can't change that after creation",
         )
-    number = _copies(held)
+    number = _copies(current)
     if None not in (given["replicas"], number) and number != min(given["replicas"], nodes):
         return [f"{name} keeps {number} copies of its shards: CouchDB doesn't change that number after creation"]
     return []

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From what a server holds to the options of couchdb_server that declare it, part by part. Pure.
+"""From the state of a server to the options of couchdb_server that declare it, part by part. Pure.
 
-Each function returns a part's entries as that module's own options spell them. What no option can declare goes to
+Each function returns the entries of a part as the options of its module spell them. What no option can declare goes to
 ``omitted``, with the reason. Applied to the same server, a declaration changes nothing.
 """
 
@@ -26,7 +26,7 @@ PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "re
 """The parts of a declaration: options of couchdb_server."""
 
 WHOLE_PART = "*"
-"""The name under which a whole part is omitted, because the login may not read it."""
+"""The name for a whole part that is omitted because the login may not read it."""
 
 SYSTEM_DESIGNS = frozenset([("_users", "_design/_auth"), ("_replicator", "_design/_replicator")])
 """Design documents that CouchDB writes by itself, in the databases with these names or endings."""
@@ -60,15 +60,15 @@ OF_INSTALLATION = {
 }
 
 OF_RELEASE = frozenset(["vendor", "couchdb_engines", "indexers", "feature_flags"])
-"""Sections that belong to the release: what is in them is never declared, and never listed as omitted."""
+"""Sections that belong to the release: their settings are never declared, and never listed as omitted."""
 
 Entry = t.Dict[str, t.Any]
 
 
 class Omitted:
-    """What a server holds and a declaration can't: a list of part, name and reason.
+    """What a server has and a declaration can't express: a list of part, name and reason.
 
-    ``removable`` are the names, by part, of those that could be declared absent all the same.
+    ``removable`` has the names, by part, of those that a declaration can still remove.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ def is_pattern(name: str) -> bool:
 
 
 def chosen(names: t.Iterable[str], patterns: t.Sequence[str] | None) -> list[str]:
-    """The names that match one of the shell patterns, in their order; all of them without patterns."""
+    """The names that match one of the shell patterns, in their order; all names without patterns."""
     if patterns is None:
         return list(names)
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
@@ -99,16 +99,18 @@ def settings(
 ) -> dict[str, dict[str, t.Any]]:
     """The settings that differ from the defaults of the version: section → key → value.
 
-    ``found`` are all settings by node. A setting that a file of the server has and a fresh one lacks is declared as it
-    is; one that a fresh server has and this one lacks is null. Settings that are not the same on all nodes are omitted.
+    ``found`` has all settings by node. A setting that this server has and a fresh one lacks is declared as it
+    is; one that a fresh server has and this one lacks is null. Settings that differ between nodes are omitted.
     """
     fresh = defaults.of_version(dialect.number)
     if fresh is None:
         omitted.add(
-            "settings", dialect.version, "the defaults of this version are unknown, so that all settings are declared"
+            "settings", dialect.version, "the defaults of this version are unknown, so all settings are declared"
         )
         fresh = {}
-    keys = {(section, key) for config in [*found.values(), fresh] for section, held in config.items() for key in held}
+    keys = {
+        (section, key) for config in [*found.values(), fresh] for section, entries in config.items() for key in entries
+    }
     declared: dict[str, dict[str, t.Any]] = {}
     for section, key in sorted(keys):
         if section == "admins" or section in OF_RELEASE:
@@ -144,10 +146,10 @@ def _problem_of_setting(section: str, key: str, value: t.Any) -> str | None:
 
 
 def admins(found: t.Mapping[str, t.Mapping[str, str]], omitted: Omitted, *, secrets: bool) -> list[Entry]:
-    """The server admins with the hashes of their passwords. ``found`` are name → hash by node."""
+    """The server admins with the hashes of their passwords. ``found`` has name → hash by node."""
     declared = []
-    for name in sorted({name for held in found.values() for name in held}):
-        hashes = {held.get(name) for held in found.values()}
+    for name in sorted({name for entries in found.values() for name in entries}):
+        hashes = {entries.get(name) for entries in found.values()}
         if len(hashes) > 1:
             omitted.add("admins", name, "not the same on all nodes", removable=True)
         elif passwords.parse_or_none(next(iter(hashes)) or "") is None:
@@ -166,7 +168,7 @@ def databases(
     dialect: Dialect,
     omitted: Omitted,
 ) -> list[Entry]:
-    """The databases: shards, replicas and partitioned as they are; security and revs_limit where not the default."""
+    """The databases: shards, replicas and partitioned as they are; security and revs_limit unless they are the default."""
     declared = []
     for name, info in infos.items():
         entry: Entry = {"name": name}
@@ -182,18 +184,18 @@ def databases(
     return declared
 
 
-def _security(name: str, held: t.Any, dialect: Dialect, omitted: Omitted) -> Entry:
+def _security(name: str, security: t.Any, dialect: Dialect, omitted: Omitted) -> Entry:
     try:
-        check_security(held)
+        check_security(security)
     except InvalidInput as error:
         omitted.add("databases", name, f"{error.option} {error.problem}")
         return {}
-    for field in sorted(set(held) - set(GROUPS)):
+    for field in sorted(set(security) - set(GROUPS)):
         omitted.add("databases", name, f"the field {field} of its security object belongs to others")
     for group in GROUPS:
-        for field in sorted(set(held.get(group, {})) - set(LISTS)):
+        for field in sorted(set(security.get(group, {})) - set(LISTS)):
             omitted.add("databases", name, f"the field {group}.{field} of its security object belongs to others")
-    lists, fresh = _lists(held), _lists(dialect.new_security())
+    lists, fresh = _lists(security), _lists(dialect.new_security())
     return {} if lists == fresh else {"security": lists}
 
 
@@ -208,11 +210,11 @@ def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) ->
         return None
     name = document.get("name")
     if docid != f"{users.PREFIX}{name}" or document.get("type") != "user":
-        omitted.add("users", docid, "no user: its _id, name and type do not fit")
+        omitted.add("users", docid, "not a user: its _id, name and type do not fit")
         return None
     stored = passwords.parse_user(document)
     if stored is None and users.has_password(document):
-        omitted.add("users", str(name), "the password is stored in a form that is unknown here", removable=True)
+        omitted.add("users", str(name), "the password is stored in an unknown form", removable=True)
         return None
     attributes = users.attributes(document)
     entry: Entry = {"name": name, "roles": document.get("roles", [])}
@@ -229,7 +231,7 @@ def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) ->
 
 
 def designs(database: str, documents: t.Iterable[t.Mapping[str, t.Any]], omitted: Omitted) -> list[Entry]:
-    """The design documents of a database that hold no Mango indexes, as couchdb_document declares them."""
+    """The design documents of a database without Mango indexes, as couchdb_document declares them."""
     declared = []
     for document in documents:
         if (database.rpartition("/")[2], document["_id"]) in SYSTEM_DESIGNS or document.get(
@@ -254,11 +256,11 @@ def mango(
 ) -> list[Entry]:
     """The Mango indexes of a database, as couchdb_index declares them."""
     listed = [document for document in documents if document.get("language") == indexes.MANGO]
-    found = indexes.held(listed, partitioned)
+    found = indexes.existing(listed, partitioned)
     for document in listed:
         stored = sum(len(document.get(section) or {}) for section in indexes.SECTIONS.values())
         if stored != sum(1 for index in found if indexes.DESIGN + str(index.ddoc) == document["_id"]):
-            omitted.add("indexes", f"{database}/{document['_id']}", "holds something that is no Mango index")
+            omitted.add("indexes", f"{database}/{document['_id']}", "contains something that is not a Mango index")
     return [indexes.declaration(database, index, partitioned) for index in found]
 
 
@@ -290,12 +292,12 @@ def replication(
 def extra_settings(
     found: t.Mapping[str, t.Mapping[str, t.Any]], declared: t.Container[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """The section and key of settings that differ from the defaults and are not declared."""
-    return [(section, key) for section, held in found.items() for key in held if (section, key) not in declared]
+    """The section and key of the settings that differ from the defaults and are not declared."""
+    return [(section, key) for section, entries in found.items() for key in entries if (section, key) not in declared]
 
 
 def extra_indexes(found: t.Sequence[Entry], declared: t.Sequence[indexes.Wanted]) -> list[Entry]:
-    """The indexes, as mango() lists them, that none of the declared ones means."""
+    """The indexes, as mango() lists them, that match none of the declared ones."""
     left = []
     for entry in found:
         one = indexes.wanted({**dict.fromkeys(indexes.OPTIONS), "state": "present", **entry})
@@ -306,7 +308,7 @@ def extra_indexes(found: t.Sequence[Entry], declared: t.Sequence[indexes.Wanted]
 
 
 def is_foreign(name: str) -> bool:
-    """Whether CouchDB itself would not create a database of this name, so that nothing can declare it."""
+    """Whether CouchDB would refuse to create a database of this name, so that nothing can declare it."""
     try:
         check_database_name(name)
     except InvalidInput:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The settings that a fresh CouchDB has before anybody changes one, by minor version. Pure data.
+"""The settings that a fresh CouchDB has before any change, by minor version. Pure data.
 
 Recorded with tests/tools/defaults.py from fresh servers of these versions, without the settings that
 belong to one installation (see declaration.py). Everything else is built into CouchDB and in no listing

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which path and which form serves a call on which CouchDB. Nothing else knows versions. Pure.
+"""Differences between versions of CouchDB: paths, limits, what a version lacks. Nothing else knows versions. Pure.
 
-There are two dialects. CouchDB 1.x, and PouchDB Server which speaks like it, is one node with its
-settings at the root. CouchDB 2 and 3 are clusters, of one node or more; settings, statistics and
+There are two dialects. CouchDB 1.x, and PouchDB Server, which has the same API, is one node with its
+settings at the root. CouchDB 2 and 3 are clusters of one or more nodes; settings, statistics and
 restart belong to a node. See https://docs.couchdb.org/en/stable/whatsnew/index.html for what each version brought.
 """
 
@@ -25,7 +25,7 @@ Path = t.Tuple[str, ...]
 
 
 class Hash(t.Protocol):
-    """What is asked here of a PasswordHash: most modules are sent without the module C(passwords)."""
+    """The part of a PasswordHash that is used here: most modules are sent without C(passwords)."""
 
     @property
     def scheme(self) -> str: ...
@@ -38,10 +38,10 @@ class Hash(t.Protocol):
 
 
 class Dialect:
-    """What the versions have in common, and what CouchDB 2 and 3 do.
+    """What all versions share, and what CouchDB 2 and 3 do.
 
-    ``product`` is C(CouchDB) or C(PouchDB Server), ``version`` the server's version as a text,
-    ``number`` the same as a tuple of three ints that compares.
+    ``product`` is C(CouchDB) or C(PouchDB Server), ``version`` the server's version as a string,
+    ``number`` the version as a tuple of three ints, for comparisons.
     """
 
     clustered = True
@@ -56,13 +56,13 @@ class Dialect:
         return f"<{type(self).__name__} {self.product} {self.version}>"
 
     def lacks(self, what: str) -> errors.Unsupported:
-        """The error for something that this server doesn't have."""
+        """The error for something that this server lacks."""
         return errors.Unsupported(f"{self.product} {self.version} has no {what}")
 
-    # Where things are
+    # Paths
 
     def node(self, node: str) -> Path:
-        """A node itself, which tells its name."""
+        """A node itself, which returns its name."""
         return ("_node", node)
 
     def settings(self, node: str, *names: str) -> Path:
@@ -74,11 +74,11 @@ class Dialect:
         return ("_node", node, "_stats", *names)
 
     def system(self, node: str) -> Path:
-        """What the Erlang machine of a node tells of itself."""
+        """The state of the Erlang virtual machine of a node."""
         return ("_node", node, "_system")
 
     def versions(self, node: str) -> Path:
-        """The versions of what a node is made of. Raises Unsupported before CouchDB 3.3, which brought them."""
+        """The versions of a node's components. Raises Unsupported before CouchDB 3.3, which brought them."""
         if self.number < (3, 3, 0):
             raise self.lacks("list of versions; it came with 3.3")
         return ("_node", node, "_versions")
@@ -111,7 +111,7 @@ class Dialect:
         return self.number >= (3, 0, 0)
 
     def check_cluster(self) -> None:
-        """Raise Unsupported when this server's members can't be managed at its usual port, as before 3.0."""
+        """Raise Unsupported if this server's members can't be managed at its usual port, as before 3.0."""
         if not self.has_shard_map:
             raise self.lacks("members that can be managed at this port; it came with 3.0")
 
@@ -119,7 +119,7 @@ class Dialect:
         """The log over HTTP. Raises Unsupported: CouchDB 2 and 3 have none."""
         raise self.lacks("log over HTTP")
 
-    # What there is
+    # Features
 
     @property
     def has_dbs_info(self) -> bool:
@@ -137,22 +137,22 @@ class Dialect:
         return self.number >= (2, 1, 0)
 
     lists_local_documents = True
-    """Whether _all_docs gives documents below C(_local/) when asked for them by their keys."""
+    """Whether _all_docs returns documents below C(_local/) by their keys."""
 
     tells_pending_updates = True
-    """Whether a design document's C(_info) tells how many updates its index has still to see."""
+    """Whether a design document's C(_info) has the number of updates that its index still lacks."""
 
     compiles_views = True
-    """Whether a design document is refused when a function of its views doesn't compile."""
+    """Whether CouchDB refuses a design document if a function of its views doesn't compile."""
 
     @property
     def max_document_size(self) -> int | None:
-        """The largest document, in bytes, that the server takes unless its settings say otherwise; since 3.0."""
+        """The largest document, in bytes, that the server accepts by default; since 3.0."""
         return 8_000_000 if self.number >= (3, 0, 0) else None
 
     @property
     def deletes_what_is_not_there(self) -> bool:
-        """Whether deleting a database that isn't there is answered as if it had been."""
+        """Whether the server reports success for the deletion of a database that does not exist."""
         return self.product != "CouchDB"
 
     @property
@@ -160,12 +160,12 @@ class Dialect:
         """Whether the server doesn't start without a server admin, since 3.0."""
         return self.number >= (3, 0, 0)
 
-    # How things are said
+    # Forms
 
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """The function (``prf``) and ``iterations`` with which this server hashes new passwords.
+        """The hash function (``prf``) and ``iterations`` that this server uses for new passwords.
 
-        ``settings`` are those of a node; what they don't say is this version's default. See
+        ``settings`` are those of a node; for missing ones, this version's default applies. See
         https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth/iterations
         """
         known = {**settings.get("couch_httpd_auth", {}), **settings.get("chttpd_auth", {})}
@@ -176,24 +176,24 @@ class Dialect:
         }
 
     def authentication_database(self, settings: t.Mapping[str, t.Any]) -> str:
-        """The database that this server's users are in; ``settings`` are those of a node.
+        """The database with this server's users; ``settings`` are those of a node.
 
         https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth/authentication_db
         """
         section = settings.get("chttpd_auth" if self.clustered else "couch_httpd_auth", {})
         return str(section.get("authentication_db") or "_users")
 
-    def hash_problem(self, wanted: Hash, held: t.Iterable[Hash] = ()) -> str | None:
-        """Why this version should not be given the hash where it holds these, or None when it can."""
+    def hash_problem(self, wanted: Hash, current: t.Iterable[Hash] = ()) -> str | None:
+        """Why this version must not get the hash if it has the ``current`` ones; None if it can."""
         if self.number < (3, 4, 0):
             if wanted.prf != "sha":
-                return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}; 3.4 brought them"
+                return f"{self.product} {self.version} does not support hashes with {wanted.prf}. They came with 3.4"
             return None
-        if any(stored.salt == wanted.salt and stored != wanted for stored in held):
-            # Its cache of passwords that were right goes by name and salt.
+        if any(stored.salt == wanted.salt and stored != wanted for stored in current):
+            # Its cache of correct passwords is keyed by name and salt.
             return (
-                "has the salt of the password that is there, and CouchDB 3.4 and later would go on taking the old "
-                "password until it restarts: hash each password with a salt of its own"
+                "has the salt of the current password, so CouchDB 3.4 and later would accept the old password until it "
+                "restarts. Hash each password with a salt of its own"
             )
         return None
 
@@ -206,19 +206,19 @@ class Dialect:
         partitioned: bool | None = None,
         revs_limit: int | None = None,
     ) -> None:
-        """Raise InvalidInput, naming the option, for what this version can't do with databases."""
+        """Raise InvalidInput, naming the option, for an option of databases that this version lacks."""
         if partitioned and self.number < (3, 0, 0):
             raise errors.InvalidInput("partitioned", f"{self.product} {self.version} has none; they came with 3.0")
 
     def creation_query(self, shards: int | None, replicas: int | None, partitioned: bool | None) -> dict[str, t.Any]:
-        """What ``PUT /db`` is asked with. Raises InvalidInput when this version has no such thing."""
+        """The query of ``PUT /db``. Raises InvalidInput if this version lacks an option."""
         self.check_databases(shards=shards, replicas=replicas, partitioned=partitioned)
         return {"q": shards, "n": replicas, "partitioned": partitioned or None}
 
     def new_database(
         self, name: str, nodes: int, shards: int | None, replicas: int | None, partitioned: bool | None
     ) -> dict[str, t.Any]:
-        """What ``GET /db`` will answer of a database that is still to be created, as far as it can be known."""
+        """What ``GET /db`` will return for a database that does not exist yet, as far as that is known."""
         q = shards or (2 if self.number >= (3, 0, 0) else 8)
         n = min(replicas or 3, nodes)
         majority = n // 2 + 1
@@ -242,7 +242,7 @@ class Dialect:
         return self.clustered and self.number >= (3, 0, 0)
 
     def new_security(self, setting: str = "admin_only") -> dict[str, t.Any]:
-        """The security object of a new database: since 3.0 it is for server admins only, unless a setting says otherwise.
+        """The security object of a new database: since 3.0 for server admins only, unless a setting says otherwise.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/default_security
         """
@@ -251,16 +251,16 @@ class Dialect:
         return {}
 
     new_revs_limit = 1000
-    """How many revisions a new database remembers."""
+    """The number of revisions that a new database keeps."""
 
     def check_indexes(self) -> None:
-        """Raise Unsupported when there are no Mango indexes."""
+        """Raise Unsupported if the server has no Mango indexes."""
 
     def index_problem(self, index: t.Mapping[str, t.Any], features: t.Collection[str]) -> tuple[str, str] | None:
-        """The option, and why this server can't have an index with it; None when it can.
+        """The option, and why this server can't have an index with it; None if it can.
 
-        ``index`` is what CouchDB is to be sent. ``features`` are those of its welcome object, which from 3.0 on tell
-        whether it has a full-text search.
+        ``index`` is the body of the request. ``features`` are those of the server's welcome object, which since 3.0 include
+        full-text search.
         """
         kind = index["type"]
         has = f"{self.product} {self.version} has no"
@@ -269,9 +269,9 @@ class Dialect:
         if kind == "nouveau" and self.number < (3, 4, 0):
             return "type", f"{has} indexes of the type nouveau; they came with 3.4"
         if kind == "nouveau" and "nouveau" not in features:
-            return "type", "this CouchDB has no indexes of the type nouveau: its setting nouveau/enable is not true"
+            return "type", "this CouchDB has no indexes of the type nouveau. Set nouveau/enable to true"
         if kind == "text" and "search" not in features and self.number >= (3, 0, 0):
-            return "type", "this CouchDB has no indexes of the type text: no Clouseau is connected with it"
+            return "type", "this CouchDB has no indexes of the type text. Connect it with Clouseau"
         return None
 
     @property
@@ -280,21 +280,21 @@ class Dialect:
         return ("hmac", "rsa", "ec") if self.number >= (3, 1, 0) else ()
 
     replaces_indexes = True
-    """Whether an index that is made again with another definition takes it."""
+    """Whether creating an index again with another definition changes it."""
 
     @property
     def takes_local_endpoints(self) -> bool:
-        """Whether a replication may name a database of this server without its address, as before 3.0."""
+        """Whether a replication may name a database of this server without its URL, as before 3.0."""
         return self.number < (3, 0, 0)
 
     @property
     def takes_endpoint_auth(self) -> bool:
-        """Whether a replication endpoint may hold ``auth``, since 3.2; before, it holds a header."""
+        """Whether a replication endpoint may have ``auth``, since 3.2; before, it has a header."""
         return self.number >= (3, 2, 0)
 
 
 class OneX(Dialect):
-    """CouchDB 1.x, and PouchDB Server: one node, and the settings at the root."""
+    """CouchDB 1.x and PouchDB Server: one node, with its settings at the root."""
 
     clustered = False
 
@@ -361,11 +361,11 @@ class OneX(Dialect):
     def hashing(self, settings: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {"prf": "sha", "iterations": _iterations(settings.get("couch_httpd_auth", {}), 10)}
 
-    def hash_problem(self, wanted: Hash, held: t.Iterable[Hash] = ()) -> str | None:
+    def hash_problem(self, wanted: Hash, current: t.Iterable[Hash] = ()) -> str | None:
         if wanted.prf != "sha":
-            return f"{self.product} {self.version} doesn't know hashes with {wanted.prf}"
+            return f"{self.product} {self.version} does not support hashes with {wanted.prf}"
         if self.product != "CouchDB" and (wanted.scheme != "pbkdf2" or not re.match(r"[0-9a-f]+\Z", wanted.salt)):
-            return f"{self.product} {self.version} knows only hashes with pbkdf2 and a salt of hex digits"
+            return f"{self.product} {self.version} supports only hashes with pbkdf2 and a salt of hex digits"
         return None
 
     def check_databases(
@@ -421,8 +421,8 @@ def _iterations(settings: t.Mapping[str, t.Any], default: int) -> int:
     return min(int(text), MOST_ITERATIONS) if re.match(r"[1-9][0-9]*\Z", text) else default
 
 
-def of_welcome(welcome: t.Any, address: str) -> Dialect:
-    """The dialect of the server that answered ``GET /`` with this object. Raises NotCouchDB when it is none."""
+def of_welcome(welcome: t.Any, url: str) -> Dialect:
+    """The dialect of the server that answered ``GET /`` with this object. Raises NotCouchDB for another server."""
     if isinstance(welcome, dict):
         version = welcome.get("version")
         if "couchdb" in welcome and isinstance(version, str):
@@ -431,6 +431,6 @@ def of_welcome(welcome: t.Any, address: str) -> Dialect:
         if any(name in welcome for name in ("express-pouchdb", "pouchdb-server")):
             return OneX("PouchDB Server", str(version or "of unknown version"))
     raise errors.NotCouchDB(
-        f"what answers at {address} is no CouchDB: its welcome object names neither couchdb nor a version",
-        url=address,
+        f"{url} is not a CouchDB server: its welcome object names neither couchdb nor a version",
+        url=url,
     )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What differs between a server and its declaration, by part, from the results of tasks in check mode. Pure."""
+"""The differences between a server and its declaration, by part, from the results of tasks in check mode. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import typing as t
 
 MISSING, EXTRA, DIFFERS = "missing", "not wanted", "differs"
-"""How a thing differs: the server lacks it, has it although it is declared absent, or has it otherwise."""
+"""How a thing differs: the server lacks it, has it although it is declared absent, or has it with other values."""
 
 _DEPTHS = {"settings": 3, "admins": 2, "databases": 1, "documents": 2, "indexes": 3}
 """How many levels of a diff name a thing; one in the other parts."""
@@ -24,7 +24,7 @@ Entry = t.Dict[str, t.Any]
 
 
 def of_result(result: t.Mapping[str, t.Any]) -> list[Entry]:
-    """What differs, from the result of couchdb_server in check and diff mode: a list of C(part), C(things) and C(lines).
+    """The differences in the result of couchdb_server in check and diff mode: a list of C(part), C(things) and C(lines).
 
     C(things) have a C(name), a C(change) (missing, not wanted, or differs) and the C(fields) that differ. C(lines) are the
     two sides, see lines(). A part that failed has its C(error), and no things.
@@ -41,7 +41,7 @@ def of_result(result: t.Mapping[str, t.Any]) -> list[Entry]:
 
 
 def of_cluster(result: t.Mapping[str, t.Any]) -> list[Entry]:
-    """What differs, from the result of couchdb_cluster in check and diff mode. The part is called C(members)."""
+    """The differences in the result of couchdb_cluster in check and diff mode. The part is called C(members)."""
     if not result.get("changed"):
         return []
     diff = result.get("diff") or {}
@@ -50,17 +50,17 @@ def of_cluster(result: t.Mapping[str, t.Any]) -> list[Entry]:
 
 def _part(part: str, before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> Entry:
     depth = _DEPTHS.get(part, 1)
-    held, wanted = dict(_leaves(before, depth)), dict(_leaves(after, depth))
+    current, desired = dict(_leaves(before, depth)), dict(_leaves(after, depth))
     things: dict[str, Entry] = {}
-    for path in sorted({*held, *wanted}):
+    for path in sorted({*current, *desired}):
         name = "/".join(path[1:] if part in _BY_NODE else path)
-        change = MISSING if path not in held else EXTRA if path not in wanted else DIFFERS
+        change = MISSING if path not in current else EXTRA if path not in desired else DIFFERS
         things.setdefault(
             name,
             {
                 "name": name,
                 "change": change,
-                "fields": _fields(held.get(path), wanted.get(path)) if change == DIFFERS else [],
+                "fields": _fields(current.get(path), desired.get(path)) if change == DIFFERS else [],
             },
         )
     return {"part": part, "things": list(things.values()), "lines": lines(before, after), "error": None}
@@ -74,17 +74,19 @@ def _leaves(tree: t.Any, depth: int, path: tuple[str, ...] = ()) -> t.Iterator[t
         yield path, tree
 
 
-def _fields(held: t.Any, wanted: t.Any) -> list[str]:
-    if not isinstance(held, t.Mapping) or not isinstance(wanted, t.Mapping):
+def _fields(current: t.Any, desired: t.Any) -> list[str]:
+    if not isinstance(current, t.Mapping) or not isinstance(desired, t.Mapping):
         return []
-    return sorted(str(name) for name in {*held, *wanted} if held.get(name) != wanted.get(name) and name != "_rev")
+    return sorted(
+        str(name) for name in {*current, *desired} if current.get(name) != desired.get(name) and name != "_rev"
+    )
 
 
 def lines(before: t.Any, after: t.Any) -> list[Entry]:
-    """Two values line by line, next to each other: a list of C(kind), C(before) and C(after).
+    """Two values line by line, in two columns: a list of C(kind), C(before) and C(after).
 
-    C(kind) is same, changed, removed, added or gap, which stands for equal lines that are left out. A side that has no
-    such line is null.
+    C(kind) is same, changed, removed, added or gap. A gap replaces equal lines that are left out. A side without such a
+    line is null.
     """
     left, right = _text(before), _text(after)
     found: list[Entry] = []

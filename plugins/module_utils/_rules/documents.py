@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Documents as they are declared: what is refused, what a write makes of them, when two are the same, how large they are. Pure.
+"""Declared documents: which are refused, what a write stores, when two are equal, how large they are. Pure.
 
 https://docs.couchdb.org/en/stable/api/document/common.html#special-fields
 """
@@ -27,7 +27,7 @@ LOCAL = "_local/"
 STAGED = "-staged"
 
 _SERVERS = frozenset(["_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"])
-"""What CouchDB adds to a document that is read; a document that was read may be given as it is."""
+"""The fields that CouchDB adds to a document that is read; a document can be declared with them."""
 
 _FUNCTIONS = ("filters", "updates", "shows", "lists")
 _GZIP_LEVEL, _GZIP_WINDOW = 8, 31
@@ -43,10 +43,10 @@ _Item = t.TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A document that is declared to be there, or not to be there; then only its C(_id) counts.
+    """A document that should exist, or not; then only its C(_id) counts.
 
-    ``where`` tells where that is said: an option or a file. ``files`` tells in which file a field of a design document stands.
-    ``left_over`` marks the document that an earlier task built views in and could not remove.
+    ``where`` is the option or file that declares it. ``files`` has the file of each field of a design document.
+    ``left_over`` marks a document in which an earlier task built views, and which it could not remove.
     """
 
     database: str
@@ -66,7 +66,7 @@ class Wanted:
 
     @property
     def key(self) -> Key:
-        """What nothing but this document has."""
+        """The unique key of the document."""
         return self.database, self.id
 
     @property
@@ -77,7 +77,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Compared:
-    """How the documents of a database are: the revisions of those as wanted, None for none, and those that differ, whole."""
+    """The documents of a database: revisions of those that are as declared, None for none; and those that differ, in full."""
 
     database: str
     missing: bool
@@ -86,14 +86,14 @@ class Compared:
 
 
 def declared(options: Document, where: str = "") -> t.Iterator[Wanted]:
-    """The documents that a task declares for one database, those of files too.
+    """The documents that a task declares for one database, including those in files.
 
-    ``where`` stands before the names of the options in an error. Raises InvalidInput for what can't work.
+    ``where`` is the prefix of the options' names in errors. Raises InvalidInput for options that can't work.
     """
     database, present = options["database"], options["state"] == "present"
     check_database_name(database, f"{where}database")
     if options["ids"] is not None and present:
-        raise InvalidInput(f"{where}ids", "is of no use without state=absent")
+        raise InvalidInput(f"{where}ids", "has no effect without state: absent")
     common = {name: options[name] for name in ("mode", "build", "staged")}
     given = [
         couchapp.Source(document, f"{where}documents[{number}]")
@@ -128,140 +128,143 @@ def reading(wanted: t.Iterable[Wanted]) -> list[tuple[str, list[str]]]:
 
 
 def compared(
-    wanted: t.Mapping[Key, Wanted], database: str, ids: t.Sequence[str], held: t.Mapping[str, t.Any] | None
+    wanted: t.Mapping[Key, Wanted], database: str, ids: t.Sequence[str], current: t.Mapping[str, t.Any] | None
 ) -> Compared:
-    """How documents of a database are, read by their ids; ``held`` is None when there is no such database."""
-    found = Compared(database, held is None)
+    """Compare the documents of a database, read by their ids; ``current`` is None if the database is missing."""
+    found = Compared(database, current is None)
     for docid in ids:
-        one, there = wanted[database, docid], (held or {}).get(docid)
-        if to_write(one, there) is there:
-            found.revs[one.key] = rev_of(there)
+        one, found_one = wanted[database, docid], (current or {}).get(docid)
+        if to_write(one, found_one) is found_one:
+            found.revs[one.key] = rev_of(found_one)
         else:
-            found.differing[one.key] = there
+            found.differing[one.key] = found_one
     return found
 
 
-def rev_of(held: Document | None) -> str | None:
+def rev_of(current: Document | None) -> str | None:
     """The revision of a document, None for none."""
-    return None if held is None else t.cast(str, held["_rev"])
+    return None if current is None else t.cast(str, current["_rev"])
 
 
-def deletions(held: Document) -> list[dict[str, t.Any]]:
-    """What is sent to delete a document, and with it those in conflict with it, of which one would be there next."""
-    revs = [held["_rev"], *held.get("_conflicts", [])]
-    return [{"_id": held["_id"], "_rev": rev, "_deleted": True} for rev in revs]
+def deletions(current: Document) -> list[dict[str, t.Any]]:
+    """The body that deletes a document and its conflicting revisions, of which CouchDB would show one next."""
+    revs = [current["_rev"], *current.get("_conflicts", [])]
+    return [{"_id": current["_id"], "_rev": rev, "_deleted": True} for rev in revs]
 
 
-def to_write(wanted: Wanted, held: Document | None, limit: int | None = None) -> Document | None:
-    """The document that there should be: what is held itself when nothing has to change, None for none.
+def to_write(wanted: Wanted, current: Document | None, limit: int | None = None) -> Document | None:
+    """The desired document: the current one itself if nothing has to change, None for none.
 
-    Raises InvalidInput when it has more than ``limit`` bytes.
+    Raises InvalidInput if it has more than ``limit`` bytes.
     """
     if not wanted.present:
         return None
-    document = merged(wanted.document, held, wanted.mode, wanted.database, wanted.where)
-    if same(document, held, wanted.database):
-        return held
+    document = merged(wanted.document, current, wanted.mode, wanted.database, wanted.where)
+    if same(document, current, wanted.database):
+        return current
     size = body_size(document)
     if limit is not None and size > limit:
         raise InvalidInput(
             wanted.where,
-            f"the document {wanted.id} has {size} bytes, and the server takes {limit} at most (its setting "
-            "couchdb/max_document_size)",
+            f"the document {wanted.id} has {size} bytes, and the server accepts {limit} at most. Make it smaller, or raise "
+            "couchdb/max_document_size",
         )
     return document
 
 
 def shown(document: Document | None) -> dict[str, t.Any] | None:
-    """A document as a diff shows it: without its revision, and of attachments only what they are."""
+    """A document as a diff shows it: without its revision, and without the content of attachments."""
     if document is None:
         return None
     fields = {name: value for name, value in document.items() if name not in _SERVERS}
     if "_attachments" in fields:
-        fields["_attachments"] = {name: _shown_attachment(held) for name, held in fields["_attachments"].items()}
+        fields["_attachments"] = {name: _shown_attachment(current) for name, current in fields["_attachments"].items()}
     return fields
 
 
 def check_id(docid: t.Any, option: str) -> None:
-    """Raise InvalidInput, naming ``option``, unless this is an id that CouchDB takes.
+    """Raise InvalidInput, naming ``option``, unless CouchDB accepts this id.
 
     https://docs.couchdb.org/en/stable/json-structure.html#couchdb-document
     """
     if docid is None or docid == "":
-        raise InvalidInput(option, "the document has no _id")
+        raise InvalidInput(option, "has a document without _id. Add one")
     if not isinstance(docid, str):
-        raise InvalidInput(option, f"the _id {docid!r} is no text: write it in quotes")
+        raise InvalidInput(option, f"the _id {docid!r} is not a string. Write it in quotes")
     if docid.startswith("_") and not (docid.startswith((DESIGN, LOCAL)) and docid.partition("/")[2]):
         raise InvalidInput(
-            option, f"{docid!r} is no id for a document: with an underscore begin only _design/NAME and _local/NAME"
+            option,
+            f"{docid!r} is not an id for a document. Only _design/NAME and _local/NAME may begin with an underscore",
         )
     check_json(docid, option, repr(docid))
 
 
 def check_document(document: t.Any, option: str, database: str) -> None:
-    """Raise InvalidInput, naming ``option``, for a document that CouchDB can't hold, or that is another module's."""
+    """Raise InvalidInput, naming ``option``, for a document that CouchDB can't store, or that another module manages."""
     if not isinstance(document, t.Mapping):
-        raise InvalidInput(option, "is no document: it must be a mapping")
+        raise InvalidInput(option, "is not a document. Use a mapping")
     check_id(document.get("_id"), option)
     docid: str = document["_id"]
     for name in document:
         known = name in _SERVERS or name in ("_id", "_attachments") or _is_replications(name, database)
         if name == "_deleted":
-            raise InvalidInput(option, f"{docid} holds _deleted: use state=absent")
+            raise InvalidInput(option, f"{docid} contains _deleted. Use state: absent instead")
         if str(name).startswith("_") and not known:
-            raise InvalidInput(option, f"{docid} holds {name}, and fields with an underscore are CouchDB's own")
+            raise InvalidInput(
+                option,
+                f"{docid} contains {name}, and fields that begin with an underscore are CouchDB's own. Rename it",
+            )
     if document.get("password") is not None and _is(database, "_users") and not docid.startswith(DESIGN):
-        raise InvalidInput(option, f"{docid} holds a password, which CouchDB would hash: use couchdb_user")
+        raise InvalidInput(option, f"{docid} contains a password, which CouchDB would hash. Use couchdb_user")
     check_json(document, option, docid)
     _check_attachments(document, option)
 
 
 def merged(
-    given: Document, held: Document | None, mode: str, database: str = "", where: str = "documents"
+    given: Document, current: Document | None, mode: str, database: str = "", where: str = "documents"
 ) -> dict[str, t.Any]:
-    """The document to write so that there is what is given.
+    """The document to write so that the server has the declared one.
 
-    With the mode C(merge), fields and attachments that aren't given stay as they are held; a field that is
-    given is replaced as a whole. Attachments that are the same become the stubs that are held, so that
-    they are not sent again.
+    With the mode C(merge), fields and attachments that aren't declared stay as they are; a declared field is
+    replaced as a whole. Equal attachments become the current stubs, so that they are not sent again.
 
-    Raises InvalidInput, naming ``where``, for the stub of an attachment that isn't held.
+    Raises InvalidInput, naming ``where``, for the stub of an attachment that the server lacks.
     """
     fields = _own(given, database)
     attachments = given.get("_attachments")
-    if held is None:
-        held = {}
+    if current is None:
+        current = {}
     elif mode == "merge":
-        fields = {**_own(held, database), **fields}
-        attachments = {**held.get("_attachments", {}), **(attachments or {})}
-    elif "owner" in held and _is(database, "_replicator"):
-        # CouchDB notes whose a replication is.
-        fields.setdefault("owner", held["owner"])
-    document = {"_id": given["_id"], **({"_rev": held["_rev"]} if "_rev" in held else {}), **fields}
+        fields = {**_own(current, database), **fields}
+        attachments = {**current.get("_attachments", {}), **(attachments or {})}
+    elif "owner" in current and _is(database, "_replicator"):
+        # CouchDB stores the owner of a replication.
+        fields.setdefault("owner", current["owner"])
+    document = {"_id": given["_id"], **({"_rev": current["_rev"]} if "_rev" in current else {}), **fields}
     if attachments:
         document["_attachments"] = {
-            name: _attachment(f"{given['_id']}/{name}", attachment, held.get("_attachments", {}).get(name), where)
+            name: _attachment(f"{given['_id']}/{name}", attachment, current.get("_attachments", {}).get(name), where)
             for name, attachment in attachments.items()
         }
     return document
 
 
-def same(document: Document, held: Document | None, database: str = "") -> bool:
-    """Whether writing this document, as merged() gives it, would change nothing of what is held."""
-    if held is None:
+def same(document: Document, current: Document | None, database: str = "") -> bool:
+    """Whether writing this document, as merged() returns it, would change nothing."""
+    if current is None:
         return False
-    return equal(_own(document, database), _own(held, database)) and equal(
-        document.get("_attachments") or {}, held.get("_attachments") or {}
+    return equal(_own(document, database), _own(current, database)) and equal(
+        document.get("_attachments") or {}, current.get("_attachments") or {}
     )
 
 
-def undecided(wanted: Wanted, held: Document | None) -> list[str]:
-    """The attachments of which a stub doesn't tell whether they are the same: their content must be read.
+def undecided(wanted: Wanted, current: Document | None) -> list[str]:
+    """The attachments whose stubs don't show whether they are equal: their content must be read.
 
-    CouchDB compresses what is text, and its digest is then that of the compressed content. Any other
-    library than its own may compress to the same length and other bytes.
+    CouchDB compresses content of textual types, and the digest is then that of the compressed content. Another
+    compression library may produce the same length and other bytes.
     """
-    stubs = (held or {}).get("_attachments", {})
+    stubs = (current or {}).get("_attachments", {})
     return [
         name
         for name, attachment in (wanted.document.get("_attachments") or {}).items()
@@ -275,24 +278,24 @@ def undecided(wanted: Wanted, held: Document | None) -> list[str]:
 
 
 def digest(content: bytes) -> str:
-    """The digest of an attachment that is stored as it is, as CouchDB writes it."""
+    """The digest of an attachment that CouchDB stores without compression."""
     return "md5-" + base64.b64encode(hashlib.md5(content).digest()).decode("ascii")
 
 
 def body_size(document: Document) -> int:
-    """Bytes of a document's own fields, as CouchDB counts them for its setting C(couchdb/max_document_size)."""
+    """The bytes of a document's own fields, as CouchDB counts them for its setting C(couchdb/max_document_size)."""
     own = {name: value for name, value in document.items() if not name.startswith("_")}
     return len(json.dumps(own, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def sent_size(document: Document) -> int:
-    """About how many bytes it takes to send a document, attachments included."""
+    """About how many bytes a request with the document has, attachments included."""
     attachments = (document.get("_attachments") or {}).values()
     return body_size(document) + sum(len(attachment.get("data", "")) for attachment in attachments)
 
 
 def portions(items: t.Sequence[_Item], size: t.Callable[[_Item], int]) -> t.Iterator[list[_Item]]:
-    """The items in portions of bounded number and bytes; an item that is larger than that stands alone."""
+    """The items in portions of limited number and bytes; a larger item gets a portion of its own."""
     portion: list[_Item] = []
     total = 0
     for item in items:
@@ -309,28 +312,28 @@ def portions(items: t.Sequence[_Item], size: t.Callable[[_Item], int]) -> t.Iter
 
 
 def views(document: Document) -> list[str]:
-    """The names of the views of a design document; what they share, C(lib), is none."""
-    held = document.get("views")
-    return [name for name in held if name != "lib"] if isinstance(held, t.Mapping) else []
+    """The names of the views of a design document; C(lib), the code that they share, is not a view."""
+    current = document.get("views")
+    return [name for name in current if name != "lib"] if isinstance(current, t.Mapping) else []
 
 
 def staging(document: Document) -> dict[str, t.Any]:
-    """The design document that is built beside this one: what its index goes by, and nothing that has an effect.
+    """The design document for building the index of this one in advance: its signed fields, and nothing that has an effect.
 
-    CouchDB keeps the index of views by their signature: that of their functions, options and language.
+    CouchDB identifies the index of views by their signature, which is that of their functions, options and language.
     """
     return {"_id": document["_id"] + STAGED, **_signed(document)}
 
 
-def needs_building(document: Document, held: Document | None) -> bool:
-    """Whether a design document has views that are not those of the one that is held."""
-    return bool(views(document)) and (held is None or not equal(_signed(document), _signed(held)))
+def needs_building(document: Document, current: Document | None) -> bool:
+    """Whether a design document has other views than the current one."""
+    return bool(views(document)) and (current is None or not equal(_signed(document), _signed(current)))
 
 
 def partitions(shards: t.Iterable[str]) -> list[str]:
-    """The name of a partition in each of the ``shards``, which are given by their ranges, such as C(00000000-7fffffff).
+    """The name of a partition in each of the ``shards``, named by their ranges, such as C(00000000-7fffffff).
 
-    CouchDB keeps a partition where the CRC of its name falls. https://docs.couchdb.org/en/stable/partitioned-dbs/index.html
+    CouchDB places a partition by the CRC of its name. https://docs.couchdb.org/en/stable/partitioned-dbs/index.html
     """
     ranges = [tuple(int(end, 16) for end in shard.split("-")) for shard in shards]
     found: dict[tuple[int, ...], str] = {}
@@ -345,13 +348,15 @@ def partitions(shards: t.Iterable[str]) -> list[str]:
 
 
 def functions(document: Document) -> dict[str, str]:
-    """Functions that CouchDB doesn't compile before it takes a design document, by where they stand in it."""
+    """Functions that CouchDB doesn't compile before it stores a design document, by their field."""
     if document.get("language", "javascript") != "javascript":
         return {}
     found = {"validate_doc_update": document.get("validate_doc_update")}
     for kind in _FUNCTIONS:
-        held = document.get(kind)
-        found.update({f"{kind}/{name}": code for name, code in held.items()} if isinstance(held, t.Mapping) else {})
+        current = document.get(kind)
+        found.update(
+            {f"{kind}/{name}": code for name, code in current.items()} if isinstance(current, t.Mapping) else {}
+        )
     return {name: code for name, code in found.items() if isinstance(code, str)}
 
 
@@ -359,13 +364,13 @@ _MAP, _REDUCE, _FAILED = "the map function in the '", "the reduce function in th
 
 
 def failed_function(reason: str, functions: t.Collection[str]) -> tuple[str | None, str]:
-    """Which of the functions, sent as views, CouchDB could not compile, and why; None if it was none of them."""
+    """The one of the functions, sent as views, that CouchDB could not compile, and why; None if it was none of them."""
     name, _failed, why = reason.partition(_MAP)[2].partition(_FAILED)
     return (name, why) if name in functions else (None, "")
 
 
 def failed_field(reason: str) -> str:
-    """The field of a design document, such as C(views/by-date/map), whose function CouchDB could not compile."""
+    """The field of a design document, such as C(views/by-date/map), with the function that CouchDB could not compile."""
     for found, function in ((_MAP, "map"), (_REDUCE, "reduce")):
         if found in reason:
             return f"views/{reason.partition(found)[2].partition(_FAILED)[0]}/{function}"
@@ -373,10 +378,10 @@ def failed_field(reason: str) -> str:
 
 
 def may_need_a_module(code: str, why: str) -> bool:
-    """Whether a function may have failed only because it had no modules when it was tried.
+    """Whether a function may have failed only because it was compiled without modules.
 
-    It may require them while it is compiled, and go on with what they export. A syntax error is one anyway: C(SyntaxError) of
-    QuickJS and newer versions of SpiderMonkey, C(Line N:) of the older one, whose code is parsed beforehand.
+    It may require them while it is compiled, and use what they export. A syntax error remains an error: C(SyntaxError) in
+    QuickJS and newer versions of SpiderMonkey, C(Line N:) in older ones, where the code is parsed beforehand.
     """
     if "ReferenceError" in why:
         return True
@@ -389,7 +394,7 @@ def _signed(document: Document) -> dict[str, t.Any]:
 
 
 def _own(document: Document, database: str) -> dict[str, t.Any]:
-    """A document's own fields, without what CouchDB adds and without its attachments."""
+    """The document's own fields, without those that CouchDB adds and without attachments."""
     return {
         name: value
         for name, value in document.items()
@@ -399,7 +404,7 @@ def _own(document: Document, database: str) -> dict[str, t.Any]:
 
 
 def _is_replications(name: str, database: str) -> bool:
-    """Whether a field is one in which CouchDB notes how a replication goes."""
+    """Whether CouchDB writes the state of a replication to this field."""
     return str(name).startswith("_replication_") and _is(database, "_replicator")
 
 
@@ -414,39 +419,41 @@ def _check_attachments(document: Document, option: str) -> None:
     attachments = document.get("_attachments")
     if attachments is None:
         return
-    where = f"{document['_id']} holds"
+    where = f"{document['_id']} contains"
     if not isinstance(attachments, t.Mapping):
-        raise InvalidInput(option, f"{where} _attachments that are no mapping of names")
+        raise InvalidInput(option, f"{where} _attachments that are not a mapping. Use names as keys")
     if attachments and document["_id"].startswith(LOCAL):
         raise InvalidInput(option, f"{where} _attachments, which CouchDB doesn't keep in _local documents")
     for name, attachment in attachments.items():
-        where = f"{document['_id']} holds the attachment {name}"
+        where = f"{document['_id']} contains the attachment {name}"
         if not name or name.startswith("_"):
-            raise InvalidInput(option, f"{where}, and the name must not be empty or begin with an underscore")
+            raise InvalidInput(option, f"{where}. The name must not be empty or begin with an underscore")
         if not isinstance(attachment, t.Mapping) or not (
             isinstance(attachment.get("data"), str) or "stub" in attachment
         ):
-            raise InvalidInput(option, f"{where} without data, its content in Base64")
+            raise InvalidInput(option, f"{where} without data. Add its content in Base64")
         if not isinstance(attachment.get("content_type", ""), str):
-            raise InvalidInput(option, f"{where} with a content_type that is no text")
+            raise InvalidInput(
+                option, f"{where} with a content_type that is not a string. Use a type such as image/png"
+            )
         try:
             _content(attachment)
         except (ValueError, binascii.Error):
-            raise InvalidInput(option, f"{where} whose data is no Base64") from None
+            raise InvalidInput(option, f"{where} with data that is not Base64. Encode its content") from None
 
 
-def _attachment(name: str, given: Document, held: Document | None, where: str) -> dict[str, t.Any]:
-    """An attachment as it is sent: the stub that is held when it is the same, else all of it."""
+def _attachment(name: str, given: Document, current: Document | None, where: str) -> dict[str, t.Any]:
+    """An attachment as it is sent: the current stub if it is equal, else in full."""
     if "data" not in given:
-        if held is None:
-            raise InvalidInput(where, f"the attachment {name} is given as a stub, and the server doesn't hold it")
-        return dict(held)
+        if current is None:
+            raise InvalidInput(where, f"the attachment {name} is a stub, and the server does not have it. Add its data")
+        return dict(current)
     if (
-        held is not None
-        and held.get("content_type") == _type(given)
-        and held.get("digest") in _digests(_content(given))
+        current is not None
+        and current.get("content_type") == _type(given)
+        and current.get("digest") in _digests(_content(given))
     ):
-        return dict(held)
+        return dict(current)
     return {"content_type": _type(given), "data": given["data"]}
 
 
@@ -468,6 +475,6 @@ def _length(attachment: Document) -> int:
 
 
 def _digests(content: bytes) -> set[str]:
-    """The digests that CouchDB may keep of a content: as it is, and as it compresses what is text."""
+    """The digests that CouchDB may store for a content: that of the plain and that of the compressed content."""
     compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     return {digest(content), digest(compressor.compress(content) + compressor.flush())}

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The settings whose wrong value stops CouchDB, and the form that their values must have. Pure.
+"""Settings that stop CouchDB if their value is wrong, and the form that it must have. Pure.
 
-Found by giving a CouchDB 3.5.0 and a 3.4.3 wrong values for each setting that they read (C(tests/trust/wrong_settings.py)), and
-by reading how their applications use them. ``Form.source`` is the file of CouchDB's source that stops; C(at once) tells that
-it stops with the change, otherwise with its next start.
+Found with wrong values for each setting that CouchDB 3.5.0 and 3.4.3 read (C(tests/trust/wrong_settings.py)), and
+by reading how their applications use them. ``Form.source`` is the file of CouchDB's source that stops; C(at once) means
+that it stops with the change, otherwise at its next start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import terms
 
 @dataclass(frozen=True)
 class Form:
-    """What a value must be: in words, as a function, and where CouchDB's source needs it."""
+    """The form of a value: in words, as a function, and where CouchDB's source needs it."""
 
     must_be: str
     fits: t.Callable[[str], bool]
@@ -118,7 +118,7 @@ _HANDLERS = {
 
 
 def _old_handlers(text: str) -> bool:
-    """Handlers of the port 5986, whose names CouchDB takes from the sixth word of their text."""
+    """Handlers of the port 5986, whose names CouchDB reads from the sixth word of the string."""
     return _handlers(text) and all(len(re.split(r"[\W_]", part)) > 5 for part in _SEPARATED.split(text))
 
 
@@ -128,7 +128,7 @@ def _handlers(text: str) -> bool:
         handlers = terms.parse(f"[{text}]")
     except terms.NotATerm:
         return False
-    # CouchDB separates them where a comma is between braces.
+    # CouchDB separates them at a comma between braces.
     if not handlers or len(_SEPARATED.split(text)) != len(handlers):
         return False
     for handler in handlers:

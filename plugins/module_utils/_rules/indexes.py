@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mango indexes: what can be declared, what design documents hold, which of them mean the same. Pure.
+"""Mango indexes: which can be declared, which are in design documents, and which are equal. Pure.
 
 https://docs.couchdb.org/en/stable/api/database/find.html#db-index
 """
@@ -19,14 +19,14 @@ from .values import equal
 
 DESIGN = "_design/"
 MANGO = "query"
-"""The language of design documents that hold Mango indexes."""
+"""The language of design documents with Mango indexes."""
 
 JSON, TEXT, NOUVEAU = TYPES = ("json", "text", "nouveau")
 
 _FIELD_TYPES = {TEXT: ("string", "number", "boolean"), NOUVEAU: ("text", "string", "number", "boolean")}
 _TEXT_DEFAULTS = {"default_analyzer": "keyword", "default_field": {}, "index_array_lengths": True}
 SECTIONS = {JSON: "views", TEXT: "indexes", NOUVEAU: "nouveau"}
-"""Where a design document holds the indexes of a type."""
+"""The field of a design document with the indexes of a type."""
 
 OPTIONS = ("name", "ddoc", "fields", "selector", "type", "partitioned", *_TEXT_DEFAULTS)
 """The options that define an index."""
@@ -36,10 +36,10 @@ Definition = t.Dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Index:
-    """An index that is there, or will be.
+    """An index that exists, or will exist.
 
-    ``ddoc`` is without C(_design/); it and ``name`` are None where CouchDB is still to make them up. ``partitioned``
-    is None where the design document leaves it to the database, and that one wasn't asked. ``definition`` is as
+    ``ddoc`` is without C(_design/); it and ``name`` are None if CouchDB will choose them. ``partitioned``
+    is None if the design document leaves it to the database, and the database was not read. ``definition`` is as
     CouchDB lists it.
     """
 
@@ -50,14 +50,14 @@ class Index:
     definition: Definition
 
     def shown(self) -> dict[str, t.Any]:
-        """What diff mode shows of it."""
+        """The index as diff mode shows it."""
         said = {} if self.partitioned is None else {"partitioned": self.partitioned}
         return {"type": self.type, **said, "def": self.definition}
 
 
 @dataclass(frozen=True)
 class Design:
-    """What matters of a design document that indexes may be added to: its language, and C(options.partitioned)."""
+    """A design document to which indexes may be added: its language, and C(options.partitioned)."""
 
     language: str
     partitioned: bool | None
@@ -65,10 +65,10 @@ class Design:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An index that is to be there, or not. ``where`` stands before its options in errors.
+    """An index that should exist, or not. ``where`` is the prefix of its options in errors.
 
-    ``definition`` is as CouchDB will list it, None when only named; ``sent`` is the object that CouchDB is to be sent
-    for it.
+    ``definition`` is as CouchDB will list it, None if the index is only named; ``sent`` is the object that is sent to
+    CouchDB.
     """
 
     where: str
@@ -83,11 +83,11 @@ class Wanted:
 
     @property
     def rank(self) -> int:
-        """How exactly it is named: who names an index best has it, where several of a task could mean it."""
+        """How exactly it is named: if several entries of a task match an index, the most exact one gets it."""
         return (self.name is None) * 2 + (self.ddoc is None)
 
     def means(self, index: Index) -> bool:
-        """Whether this is the index that is meant: by its names, and without a name by its definition."""
+        """Whether this entry matches the index: by its names, and without a name by its definition."""
         if self.ddoc is not None and self.ddoc != index.ddoc:
             return False
         if self.name is not None:
@@ -95,7 +95,7 @@ class Wanted:
         return self.matches(index)
 
     def matches(self, index: Index) -> bool:
-        """Whether an index is defined as this one is to be. What is not said of C(partitioned) doesn't matter."""
+        """Whether an index has the desired definition. An unset C(partitioned) matches both."""
         return (
             index.type == (self.type or JSON)
             and self.partitioned in (None, index.partitioned)
@@ -104,11 +104,11 @@ class Wanted:
         )
 
     def index(self, ddoc: str | None, name: str | None, partitioned: bool | None) -> Index:
-        """What it will be under these names."""
+        """The index that it will be under these names."""
         return Index(ddoc, name, self.type or JSON, partitioned, t.cast(Definition, self.definition))
 
     def path(self, index: Index) -> tuple[str, ...]:
-        """Where an index that is meant stands in the diff."""
+        """The path of a matching index in the diff."""
         return (self.database, *filter(None, [index.ddoc]), index.name or label(index.definition))
 
     def __str__(self) -> str:
@@ -116,17 +116,17 @@ class Wanted:
 
 
 def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
-    """One index from its options. Raises InvalidInput, naming the option, for what CouchDB doesn't take.
+    """One index from its options. Raises InvalidInput, naming the option, for an index that CouchDB refuses.
 
-    CouchDB itself takes an empty list of fields, and one that names a field twice; no query can use the first, and
-    the second is not kept as it was given.
+    CouchDB itself accepts an empty list of fields, and one that names a field twice; no query can use the first, and
+    CouchDB changes the second.
     """
     ddoc, name = given["ddoc"], given["name"]
     if ddoc is not None and ddoc.startswith(DESIGN):
         ddoc = ddoc[len(DESIGN) :]
     for option, text in (("ddoc", ddoc), ("name", name)):
         if text == "":
-            raise InvalidInput(f"{where}{option}", "is empty")
+            raise InvalidInput(f"{where}{option}", "is empty. Set a name, or remove the option")
     if name == "_all_docs" and ddoc is None:
         raise InvalidInput(f"{where}name", "_all_docs is CouchDB's own index, which can't be changed or removed")
     kind = given["type"] or JSON
@@ -134,9 +134,9 @@ def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
     present = given["state"] == "present"
     defined = given["fields"] is not None or (kind != JSON and (present or name is None))
     if present and not defined:
-        raise InvalidInput(f"{where}fields", "must be given")
+        raise InvalidInput(f"{where}fields", "is missing. List the fields of the index")
     if name is None and not defined:
-        raise InvalidInput(f"{where}name", "must be given, or fields: they tell which index is meant")
+        raise InvalidInput(f"{where}name", "is missing. Set name or fields to say which index to remove")
     return Wanted(
         where=where,
         database=given["database"],
@@ -151,7 +151,7 @@ def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
 
 
 def label(definition: Definition) -> str:
-    """An index without a name, in words: its fields, and which documents are in it."""
+    """An index without a name, in words: its fields, and the documents in it."""
     fields = ",".join(field for pair in definition["fields"] for field in pair) or "all fields"
     selector = definition.get("partial_filter_selector")
     return f"{fields} where {json.dumps(selector)}" if selector else fields
@@ -160,7 +160,9 @@ def label(definition: Definition) -> str:
 def _check_type_options(given: t.Mapping[str, t.Any], kind: str, where: str) -> None:
     for option in _TEXT_DEFAULTS:
         if kind == JSON and given[option] is not None:
-            raise InvalidInput(f"{where}{option}", f"is for the types {TEXT} and {NOUVEAU} only")
+            raise InvalidInput(
+                f"{where}{option}", f"is for the types {TEXT} and {NOUVEAU} only. Set type, or remove the option"
+            )
 
 
 def _definition(given: t.Mapping[str, t.Any], kind: str, where: str) -> Definition:
@@ -175,13 +177,13 @@ def _definition(given: t.Mapping[str, t.Any], kind: str, where: str) -> Definiti
     names = [name for pair in definition["fields"] for name in pair]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidInput(option, f"{name} is there twice")
+            raise InvalidInput(option, f"{name} is listed twice. Remove one")
     selector = normal(given["selector"] or {})
     return {**definition, "partial_filter_selector": selector} if selector else definition
 
 
 def _sent(given: t.Mapping[str, t.Any], kind: str) -> Definition:
-    """What CouchDB is sent as C(index): what was given, as it was given. It makes up names from the spelling."""
+    """The C(index) that CouchDB is sent: as declared, because CouchDB derives names from the spelling."""
     sent = {} if kind == JSON else _text_options(given)
     if given["fields"] is not None:
         sent["fields"] = given["fields"]
@@ -202,33 +204,39 @@ def _text_options(given: t.Mapping[str, t.Any]) -> Definition:
 def _sorting(fields: list[t.Any], option: str) -> list[dict[str, str]]:
     """The fields of a json index, each with its direction. C("a") is C({"a": "asc"})."""
     if not fields:
-        raise InvalidInput(option, "is empty: an index needs a field")
+        raise InvalidInput(option, "is empty. List at least one field")
     pairs = [{field: "asc"} if isinstance(field, str) else field for field in fields]
     for pair in pairs:
         pair_is_one = isinstance(pair, dict) and len(pair) == 1
         if not pair_is_one or not all(name and isinstance(name, str) for name in pair):
-            raise InvalidInput(option, f"{json.dumps(pair)} is neither a field's name nor one with its direction")
+            raise InvalidInput(
+                option, f"{json.dumps(pair)} is neither the name of a field nor a mapping of a field to its direction"
+            )
         for direction in pair.values():
             if direction not in ("asc", "desc"):
-                raise InvalidInput(option, f"{json.dumps(pair)} has a direction that is neither asc nor desc")
+                raise InvalidInput(
+                    option, f"{json.dumps(pair)} has a direction that is neither asc nor desc. Use one of them"
+                )
     if len({direction for pair in pairs for direction in pair.values()}) > 1:
-        raise InvalidInput(option, "are sorted in two directions; CouchDB's indexes have one for all fields")
+        raise InvalidInput(option, "are sorted in two directions. Use one direction for all fields of an index")
     return pairs
 
 
 def _typed(field: t.Any, kind: str, option: str) -> dict[str, str]:
     """A field of a text index, as CouchDB lists it: its name with its type."""
     if not isinstance(field, dict) or set(field) != {"name", "type"} or not isinstance(field["name"], str):
-        raise InvalidInput(option, f"{json.dumps(field)} is no mapping of name and type, as the type {kind} needs it")
+        raise InvalidInput(
+            option, f"{json.dumps(field)} is not a mapping of name and type, which the type {kind} needs"
+        )
     if not field["name"]:
-        raise InvalidInput(option, "has a field with an empty name")
+        raise InvalidInput(option, "has a field with an empty name. Name it")
     if field["type"] not in _FIELD_TYPES[kind]:
         known = ", ".join(_FIELD_TYPES[kind])
-        raise InvalidInput(option, f"{field['name']} has the type {field['type']}, which is none of {known}")
+        raise InvalidInput(option, f"{field['name']} has the type {field['type']}. Use one of {known}")
     return {field["name"]: field["type"]}
 
 
-# What design documents hold
+# Indexes in design documents
 
 
 def designs(documents: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, Design]:
@@ -241,8 +249,8 @@ def designs(documents: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, Design]:
     }
 
 
-def held(documents: t.Iterable[t.Mapping[str, t.Any]], partitioned: bool | None = None) -> list[Index]:
-    """The indexes in design documents, which other views and documents of other languages are not.
+def existing(documents: t.Iterable[t.Mapping[str, t.Any]], partitioned: bool | None = None) -> list[Index]:
+    """The Mango indexes in design documents, without other views and documents of other languages.
 
     ``partitioned`` is what the database is, if that is known.
     """
@@ -263,9 +271,9 @@ def held(documents: t.Iterable[t.Mapping[str, t.Any]], partitioned: bool | None 
 
 
 def without(document: t.Mapping[str, t.Any], kind: str, name: str) -> dict[str, t.Any] | None:
-    """A design document without one of its indexes, None when the index isn't there.
+    """A design document without one of its indexes, None if it does not have the index.
 
-    What then holds nothing any more is marked C(_deleted).
+    A document that is empty then is marked C(_deleted).
     """
     section = SECTIONS[kind]
     if name not in _object(document.get(section)):
@@ -280,13 +288,13 @@ def without(document: t.Mapping[str, t.Any], kind: str, name: str) -> dict[str, 
 
 
 def _stored_definition(kind: str, stored: t.Mapping[str, t.Any]) -> t.Iterator[Definition]:
-    """The definition as CouchDB lists it; none for what is no index."""
+    """The definition as CouchDB lists it; none for anything but an index."""
     if kind == JSON:
         mapped = stored.get("map")
         options = _object(stored.get("options")).get("def")
         if not isinstance(mapped, dict) or not isinstance(mapped.get("fields"), dict) or not isinstance(options, dict):
             return
-        # PouchDB keeps the selector only where the index is defined, and as it was given.
+        # PouchDB stores the selector only in the definition, and as it was sent.
         selector = mapped.get("partial_filter_selector") or normal(options.get("partial_filter_selector") or {})
         definition: Definition = {"fields": [{name: order} for name, order in mapped["fields"].items()]}
     else:
@@ -310,7 +318,7 @@ def _list(value: t.Any) -> list[t.Any]:
     return value if isinstance(value, list) else []
 
 
-# Which index is meant
+# Matching entries and indexes
 
 
 def check_once(items: t.Sequence[Wanted]) -> None:
@@ -325,79 +333,80 @@ def check_once(items: t.Sequence[Wanted]) -> None:
 
 
 def claimed(items: t.Sequence[Wanted], indexes: t.Mapping[str, t.Sequence[Index]]) -> list[list[Index]]:
-    """For each item the indexes, of those in its database, that it means. No index is two items'."""
-    free = {database: list(there) for database, there in indexes.items()}
-    mine: dict[int, list[Index]] = {}
+    """For each item the indexes in its database that it matches. An index belongs to one item only."""
+    free = {database: list(found) for database, found in indexes.items()}
+    matched: dict[int, list[Index]] = {}
     for number in sorted(range(len(items)), key=lambda number: items[number].rank):
         item = items[number]
-        mine[number] = [index for index in free[item.database] if item.means(index)]
-        free[item.database] = [index for index in free[item.database] if index not in mine[number]]
-    return [mine[number] for number in range(len(items))]
+        matched[number] = [index for index in free[item.database] if item.means(index)]
+        free[item.database] = [index for index in free[item.database] if index not in matched[number]]
+    return [matched[number] for number in range(len(items))]
 
 
 def undecided(items: t.Sequence[Wanted], indexes: t.Mapping[str, t.Sequence[Index]]) -> list[str]:
-    """The databases that must tell whether they are partitioned: design documents don't say it of what is meant."""
+    """The databases to read for whether they are partitioned: the design documents of matching indexes don't say it."""
     return list(
         dict.fromkeys(
             item.database
-            for item, mine in zip(items, claimed(items, indexes))
-            if item.partitioned is not None and not any(index.partitioned == item.partitioned for index in mine)
+            for item, matched in zip(items, claimed(items, indexes))
+            if item.partitioned is not None and not any(index.partitioned == item.partitioned for index in matched)
         )
     )
 
 
-def steps(item: Wanted, mine: t.Sequence[Index]) -> list[tuple[Index | None, Index | None]]:
-    """What must become of the indexes that an item means: each as it is and as it is to be, None for none.
+def steps(item: Wanted, matched: t.Sequence[Index]) -> list[tuple[Index | None, Index | None]]:
+    """The steps for the indexes that an item matches: each as it is and as it should be, None for none.
 
-    Raises InvalidInput when it can't be told which index is meant.
+    Raises InvalidInput if several indexes could be meant.
     """
     if not item.present:
-        return [(index, None) for index in mine]
-    if any(item.matches(index) for index in mine):
-        # Of two types under one name, the other one is what an earlier declaration left.
-        return [(index, None) for index in mine if item.ddoc is not None and not item.matches(index)]
-    if not mine:
+        return [(index, None) for index in matched]
+    if any(item.matches(index) for index in matched):
+        # If two types have the same name, the other one is left from an earlier declaration.
+        return [(index, None) for index in matched if item.ddoc is not None and not item.matches(index)]
+    if not matched:
         return [(None, item.index(item.ddoc, item.name, item.partitioned))]
-    places = sorted({index.ddoc or "" for index in mine})
+    places = sorted({index.ddoc or "" for index in matched})
     if len(places) > 1:
         raise InvalidInput(
             f"{item.where}name",
-            f"there are several indexes {item.name} in {item.database}, in the design documents {', '.join(places)}: "
-            "give ddoc as well",
+            f"{item.database} has several indexes {item.name}, in the design documents {', '.join(places)}. "
+            "Set ddoc as well",
         )
-    alike = [index for index in mine if index.type == item.type]
-    new = item.index(places[0], item.name, mine[0].partitioned if item.partitioned is None else item.partitioned)
-    # The new one first: should it be refused, the old one is still there.
-    return [(alike[0] if alike else None, new), *((index, None) for index in mine if index.type != item.type)]
+    alike = [index for index in matched if index.type == item.type]
+    new = item.index(places[0], item.name, matched[0].partitioned if item.partitioned is None else item.partitioned)
+    # The new one first: if CouchDB refuses it, the old one still exists.
+    return [(alike[0] if alike else None, new), *((index, None) for index in matched if index.type != item.type)]
 
 
 def check_place(item: Wanted, index: Index, design: Design | None, partitioned: bool | None) -> None:
-    """Raise InvalidInput where an index can't be: ``design`` is its design document, if there is one already.
+    """Raise InvalidInput if an index can't be created: ``design`` is its design document, if it exists already.
 
     ``partitioned`` is what the database is, if that is known.
     """
     if item.partitioned and partitioned is False:
-        raise InvalidInput(f"{item.where}partitioned", f"the database {item.database} is not partitioned")
+        raise InvalidInput(f"{item.where}partitioned", f"the database {item.database} is not partitioned. Set false")
     if design is None:
         return
     place = f"the design document {index.ddoc} of {item.database}"
     if design.language != MANGO:
         raise InvalidInput(
-            f"{item.where}ddoc", f"{place} has the language {design.language}, and can't hold Mango indexes as well"
+            f"{item.where}ddoc",
+            f"{place} has the language {design.language}, so it can't contain Mango indexes. Use another ddoc",
         )
-    held_partitioned = partitioned if design.partitioned is None else design.partitioned
-    if None not in (item.partitioned, held_partitioned) and item.partitioned != held_partitioned:
+    current_partitioned = partitioned if design.partitioned is None else design.partitioned
+    if None not in (item.partitioned, current_partitioned) and item.partitioned != current_partitioned:
         raise InvalidInput(
             f"{item.where}partitioned",
-            f"{place} {'is' if held_partitioned else 'is not'} partitioned, and CouchDB can't change that: give another "
+            f"{place} {'is' if current_partitioned else 'is not'} partitioned, and CouchDB can't change that. Use another "
             "ddoc, or remove its indexes first",
         )
 
 
-def shown(item: Wanted, mine: t.Sequence[Index]) -> dict[str, t.Any]:
+def shown(item: Wanted, matched: t.Sequence[Index]) -> dict[str, t.Any]:
     """The index as a module returns it."""
     empty = dict.fromkeys(("ddoc", "type", "partitioned", "def"))
-    found = [index for index in mine if item.matches(index)] or mine
+    found = [index for index in matched if item.matches(index)] or matched
     if not found:
         return {"database": item.database, "exists": False, "name": item.name, **empty}
     index = found[0]
@@ -429,11 +438,11 @@ def declaration(database: str, index: Index, partitioned: bool) -> dict[str, t.A
     return entry
 
 
-# Which definitions mean the same
+# Equal definitions
 
 
 def same(kind: str, one: Definition, other: Definition) -> bool:
-    """Whether two definitions of a type mean the same, however they are spelt."""
+    """Whether two definitions of a type mean the same, in any spelling."""
     return _meaning(kind, one) == _meaning(kind, other)
 
 

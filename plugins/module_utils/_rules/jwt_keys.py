@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys that verify JSON web tokens: what is refused, how CouchDB stores them, when two are the same. Pure.
+"""Keys that verify JSON web tokens: which are refused, how CouchDB stores them, when two are equal. Pure.
 
 https://docs.couchdb.org/en/stable/api/server/authn.html#jwt-authentication
 """
@@ -47,7 +47,7 @@ _CURVES = {"2a8648ce3d030107": "P-256", "2b81040022": "P-384", "2b81040023": "P-
 
 @dataclass(frozen=True)
 class Key:
-    """A key that verifies tokens: its type, and what it is. That is the secret, or the DER of a SubjectPublicKeyInfo."""
+    """A key that verifies tokens: its type, and the secret or the DER of a SubjectPublicKeyInfo."""
 
     type: str
     content: bytes
@@ -62,7 +62,7 @@ class Key:
 
 
 def check_kid(kid: str, option: str) -> None:
-    """Raise InvalidInput, naming ``option``, unless CouchDB can find a key by this id.
+    """Raise InvalidInput, naming ``option``, unless CouchDB can find a key by this key id.
 
     The setting is called TYPE:KID, and is a key of an ini file.
     """
@@ -82,7 +82,7 @@ def setting_key(kind: str, kid: str) -> str:
 def declared(kind: str, text: str, encoded: bool, option: str) -> Key:
     """The key that a task declares. ``encoded``: a secret in Base64.
 
-    Raises InvalidInput, naming ``option``, for what is not a key of this type. No message contains the key.
+    Raises InvalidInput, naming ``option``, for anything but a key of this type. No message contains the key.
     """
     if kind == "hmac":
         return Key(kind, _secret(text, encoded, option))
@@ -127,7 +127,7 @@ def _secret(text: str, encoded: bool, option: str) -> bytes:
         except (binascii.Error, ValueError):
             raise InvalidInput(option, "is not Base64. Encode it, or remove base64") from None
     if not secret:
-        raise InvalidInput(option, "is empty, so that anybody could sign tokens")
+        raise InvalidInput(option, "is empty, so anyone could sign tokens. Set a secret")
     return secret
 
 
@@ -175,7 +175,7 @@ def _element(tag: int, content: bytes) -> bytes:
 
 
 def _elements(content: bytes) -> list[tuple[int, bytes]]:
-    """The elements one after the other in some DER: tag and content. Raises ValueError for what is cut."""
+    """The elements of DER: tag and content. Raises ValueError if it is cut."""
     found = []
     while content:
         if len(content) < 2:
@@ -232,9 +232,9 @@ def _curve(der: bytes) -> str | None:
 
 
 def with_handler(handlers: str | None, wanted: bool) -> str | None:
-    """The setting with CouchDB's handlers of authentication, with the one of tokens in it, or without; all others stay.
+    """The setting of the authentication handlers, with or without the one for tokens; all others stay.
 
-    ``handlers`` is the setting as it is, None if it is not set. A token is read first: the others leave its header alone.
+    ``handlers`` is the current setting, None if it is not set. The one for tokens comes first: the others ignore its header.
     """
     current = DEFAULT_HANDLERS if handlers is None else handlers
     has = bool(_HANDLER_PATTERN.search(current))

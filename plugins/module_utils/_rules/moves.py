@@ -33,10 +33,10 @@ Target = t.Dict[Shard, t.FrozenSet[str]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where copies should be: on C(members) only, C(copies) of each range, or as C(placement) (zone → copies) has it.
+    """The desired placement: on C(members) only, C(copies) of each range, or by C(placement) (zone → copies).
 
     Without C(copies), each database keeps its number. With C(balance), copies also move to spread them evenly. C(instead) has the
-    nodes that take the place of others, by the name of the other.
+    nodes that replace others, by the name of the other.
     """
 
     members: frozenset[str]
@@ -170,7 +170,7 @@ def checked_placement(placement: t.Mapping[str, t.Any], copies: int | None) -> d
 
 
 def check_wanted(wanted: Wanted, members: t.Sequence[Member], maps: t.Iterable[Map]) -> None:
-    """Raise InvalidInput if the members can't have the copies that are wanted."""
+    """Raise InvalidInput if the members can't have the desired copies."""
     allowed = [member for member in members if member.name in wanted.members and not member.gone]
     if wanted.placement is not None:
         for zone, number in wanted.placement.items():
@@ -211,10 +211,10 @@ def lost_ranges(maps: t.Iterable[Map], members: t.Sequence[Member]) -> list[str]
 
 
 def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
-    """Where the copies should be: as wanted, with as few copies to make as possible, on balance within one copy a node.
+    """The desired placement of the copies: as few new copies as possible, balanced within one copy a node.
 
-    The balance is over all these databases, within each zone if there is a placement. Where there is a choice, the copies of each
-    database are spread as well. The members must be enough: see check_wanted().
+    The balance is over all these databases, within each zone if there is a placement. If there is a choice, the copies of each
+    database are spread as well. There must be enough members: see check_wanted().
     """
     allowed = [member for member in members if member.name in wanted.members and not member.gone]
     current = {
@@ -271,7 +271,7 @@ class _Zone:
                 self._take(shard, min(free, key=lambda node: (node in self.down, *self._weight(node, shard))))
         least, more = divmod(sum(self.load.values()), len(self.names) or 1)
         most = least + bool(more)
-        # Which nodes have one copy more than others follows from what costs nothing, so it is not settled before.
+        # The exchanges that cost nothing decide which nodes have one copy more than others, so it is not decided before.
         for above, below in ((most, least), (most, most), (least, least)):
             while self._exchange(above, below):
                 pass
@@ -295,7 +295,7 @@ class _Zone:
         self._count(shard[0], node, -1)
 
     def _goals(self) -> dict[str, int]:
-        """How many copies each node should have: all the same but for one, which those with most copies keep."""
+        """The number of copies that each node should have: the same, or one more on those that have the most."""
         share, more = divmod(sum(self.load.values()), len(self.names) or 1)
         fullest = sorted(self.names, key=lambda node: (-self.load[node], node))
         return {node: share + int(place < more) for place, node in enumerate(fullest)}
@@ -303,7 +303,7 @@ class _Zone:
     def _exchange(self, most: int, least: int) -> bool:
         """Move one copy from a node with more than ``most`` to one with less than ``least``, if no copy has to be made for that.
 
-        This may take several nodes in between. Whether there was one to move.
+        This may take several nodes in between. Returns whether there was one to move.
         """
         above = [node for node in self.names if self.load[node] > most]
         below = {node for node in self.names if self.load[node] < least}
@@ -338,7 +338,7 @@ class _Zone:
             node = before
 
     def _move(self, goals: t.Mapping[str, int]) -> None:
-        """Move copies from the nodes with too many to those with too few, those of databases with most of them there first."""
+        """Move copies from the nodes with too many to those with too few, first of the databases with most copies on the node."""
         for node in sorted(self.names, key=lambda name: (goals[name] - self.load[name], name)):
             for other in sorted(self.names, key=lambda name: (self.load[name] - goals[name], name)):
                 number = min(self.load[node] - goals[node], goals[other] - self.load[other])
@@ -346,7 +346,7 @@ class _Zone:
                     self._move_some(node, other, number)
 
     def _move_some(self, node: str, other: str, number: int) -> None:
-        """Move so many copies from a node to another; as it has that many more, there are as many that the other lacks."""
+        """Move so many copies from a node to another. As it has that many more, the other lacks at least as many."""
         shards: dict[str, list[Shard]] = {}
         for shard, nodes in self.target.items():
             if node in nodes and other not in nodes:
@@ -366,7 +366,7 @@ class _Zone:
 
 
 class Placement:
-    """Who has copies now, which of them are full, and what may be done next so that nothing is lost and all stays in service."""
+    """The current copies, which of them are full, and the steps that are allowed next so that nothing is lost or out of service."""
 
     def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member]) -> None:
         self.members = {member.name: member for member in members}
@@ -425,7 +425,7 @@ class Placement:
         return serving * 2 > len(full) or serving >= before
 
     def take(self, step: Step) -> Step:
-        """Take a step, and give it back."""
+        """Take a step, and return it."""
         if step.action == MAINTAIN:
             self.resting.add(step.node)
         elif step.action == SERVE:
@@ -462,10 +462,10 @@ def moves(
             filling.add((*shard, node))
     steps: list[Step] = []
     blocked: list[str] = []
-    # A node that a move put in maintenance mode has to leave it, whatever else is to be done.
+    # A node that a move put in maintenance mode has to leave it in any case.
     adds: dict[str, list[Shard]] = {member.name: [] for member in members if member.marked}
     for shard in sorted(state.holders):
-        # What is not to be placed stays where it is, and is filled where a move was interrupted.
+        # Databases that are not placed stay where they are; if a move was interrupted, their copies are filled.
         for node in sorted(target.get(shard, state.holders[shard])):
             if node not in state.holders[shard] or (*shard, node) in filling:
                 adds.setdefault(node, []).append(shard)

@@ -3,14 +3,14 @@
 
 """CouchDB's password hashes: parse, verify, derive. Pure.
 
-An admin's hash is one text in the section C(admins); a user's is a handful of fields in the user's
+An admin's hash is one string in the section C(admins); a user's is several fields of the user's
 document. The forms, and the version that brought each:
 
 * ``-hashed-SHA1,salt``: SHA-1 over password and salt (before 1.3);
 * ``-pbkdf2-KEY,salt,iterations``: PBKDF2 with SHA-1 (1.3);
 * ``-pbkdf2:PRF-KEY,salt,iterations``: PBKDF2 with the named function, SHA-256 by default (3.4).
 
-The salt goes into the derivation as the text it is, not as the bytes its hex digits stand for.
+The derivation uses the salt as a string, not as the bytes of its hex digits.
 
 See https://docs.couchdb.org/en/stable/config/auth.html#admins and
 https://docs.couchdb.org/en/stable/intro/security.html#authentication-database.
@@ -63,7 +63,7 @@ class PasswordHash:
     iterations: int | None = None
 
     def __str__(self) -> str:
-        """The text that the section C(admins) holds."""
+        """The string in the section C(admins)."""
         if self.scheme == SIMPLE:
             return f"-hashed-{self.key},{self.salt}"
         prf = "" if self.prf == "sha" else ":" + self.prf
@@ -73,7 +73,7 @@ class PasswordHash:
         return f"<PasswordHash {self.scheme} {self.prf} {self.iterations}>"
 
     def user_fields(self) -> dict[str, t.Any]:
-        """The fields that a user's document holds for this hash."""
+        """The fields of a user's document for this hash."""
         if self.scheme == SIMPLE:
             return {"password_scheme": SIMPLE, "password_sha": self.key, "salt": self.salt}
         fields = {
@@ -88,7 +88,7 @@ class PasswordHash:
 
 
 def parse(text: str) -> PasswordHash:
-    """Read a hash as the section C(admins) holds it. Raises ValueError when it is none that CouchDB knows."""
+    """Read a hash as the section C(admins) has it. Raises ValueError unless CouchDB knows its form."""
     found = _SIMPLE_TEXT.match(text)
     if found:
         return PasswordHash(SIMPLE, "sha", found.group("key").lower(), found.group("salt"))
@@ -99,7 +99,7 @@ def parse(text: str) -> PasswordHash:
     if int(found.group("iterations")) > MOST_ITERATIONS:
         raise ValueError("a password hash with more iterations than can be computed")
     if prf not in _HASHLIB_NAME:
-        raise ValueError(f"a password hash with the function {prf}, which CouchDB doesn't know")
+        raise ValueError(f"a password hash with the function {prf}, which CouchDB does not know")
     key = found.group("key").lower()
     if len(key) != 2 * hashlib.new(_HASHLIB_NAME[prf]).digest_size:
         raise ValueError(f"a password hash whose key has {len(key)} digits, which is not the length that {prf} gives")
@@ -107,7 +107,7 @@ def parse(text: str) -> PasswordHash:
 
 
 def parse_or_none(text: str) -> PasswordHash | None:
-    """Like parse, but None for what is no hash that CouchDB knows."""
+    """Like parse, but None for anything but a hash that CouchDB knows."""
     try:
         return parse(text)
     except ValueError:
@@ -115,7 +115,7 @@ def parse_or_none(text: str) -> PasswordHash | None:
 
 
 def parse_user(document: t.Mapping[str, t.Any]) -> PasswordHash | None:
-    """The hash in a user's document, or None when it holds none that can be checked here."""
+    """The hash in a user's document, None if it has none that can be verified here."""
     scheme = document.get("password_scheme", SIMPLE if "password_sha" in document else None)
     try:
         if scheme == SIMPLE:
@@ -133,7 +133,7 @@ def _pbkdf2(password: str, prf: str, salt: str, iterations: int) -> str:
 
 
 def verify(password: str, stored: PasswordHash) -> bool:
-    """Whether the password is the one that was hashed. Costs one derivation, and sends nothing."""
+    """Whether the hash is that of the password. Takes one derivation, and sends nothing."""
     if stored.scheme == SIMPLE:
         key = hashlib.sha1((password + stored.salt).encode()).hexdigest()
     else:
@@ -147,17 +147,17 @@ def new_salt() -> str:
 
 
 def derive(password: str, *, prf: str, iterations: int, salt: str | None = None) -> PasswordHash:
-    """Hash a password with PBKDF2. Without ``salt`` (a text) a random one of 128 bits is drawn.
+    """Hash a password with PBKDF2. Without ``salt`` (a string), a random one of 128 bits is used.
 
-    Raises InvalidInput when the password is empty, the function is not one CouchDB knows, or the
+    Raises InvalidInput if the password is empty, CouchDB does not know the function, or the
     iterations are below 1.
     """
     if not password:
-        raise InvalidInput("password", "is empty, and CouchDB takes no empty password")
+        raise InvalidInput("password", "is empty, which CouchDB refuses. Set a password")
     if prf not in _HASHLIB_NAME:
-        raise InvalidInput("prf", f"{prf} is none of {', '.join(_HASHLIB_NAME)}")
+        raise InvalidInput("prf", f"is {prf}. Use one of {', '.join(_HASHLIB_NAME)}")
     if not 1 <= iterations <= MOST_ITERATIONS:
-        raise InvalidInput("iterations", f"is {iterations}, and must be 1 to {MOST_ITERATIONS}")
+        raise InvalidInput("iterations", f"is {iterations}. Set 1 to {MOST_ITERATIONS}")
     if salt is None:
         salt = new_salt()
     if not salt or re.search(r"[,\s]", salt):
@@ -168,12 +168,12 @@ def derive(password: str, *, prf: str, iterations: int, salt: str | None = None)
     return PasswordHash(PBKDF2, prf, _pbkdf2(password, prf, salt, iterations), salt, iterations)
 
 
-def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
-    """Do work that derives keys for each item, as many at a time as there are cores; results in the order of the items."""
+def in_threads(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
+    """Do work that derives keys for each item, as many at the same time as the host has cores; results in the order of the items."""
     cores = os.cpu_count() or 1
     if len(items) < 2 or cores < 2:
         return [work(item) for item in items]
-    # Threads are enough: hashlib lets others run while it derives.
+    # Threads are enough: hashlib releases the interpreter's lock while it derives.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(cores) as pool:
@@ -181,12 +181,12 @@ def side_by_side(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -
 
 
 def check_given(given: t.Mapping[str, t.Any], where: str = "", *, in_settings: bool = False) -> None:
-    """Raise InvalidInput for a C(password) that is empty, or a C(password_hash) that is not a hash.
+    """Raise InvalidInput for an empty C(password), or a C(password_hash) that is not a hash.
 
     ``where`` is the prefix of the options in the error. ``in_settings``: the hash must fit into a setting, as an admin's.
     """
     if given["password"] == "":
-        raise InvalidInput(f"{where}password", "is empty, and CouchDB takes no empty password")
+        raise InvalidInput(f"{where}password", "is empty, which CouchDB refuses. Set a password")
     check_json(given["password"], f"{where}password")
     if given["password_hash"] is not None:
         try:
@@ -205,11 +205,11 @@ def settle(
     hashing: t.Mapping[str, t.Any],
     salt: str,
 ) -> PasswordHash:
-    """The hash that there should be for a password, or for a prepared hash, when these are ``stored``.
+    """The desired hash for a password or a prepared hash, if these are ``stored``.
 
-    A stored hash of the password is kept; otherwise a new one is made with ``salt``, as ``hashing`` says (C(prf),
+    A stored hash of the password is kept. Otherwise a new one is made with ``salt`` and ``hashing`` (C(prf),
     C(iterations)).
-    Costs a derivation for each stored hash until one fits, and one for a new one.
+    Takes a derivation for each stored hash until one fits, and one for a new hash.
     """
     if password_hash is not None:
         return parse(password_hash)

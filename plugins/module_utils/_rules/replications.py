@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replications: what is declared, as the document that CouchDB's version needs, what is the same, how it is told. Pure.
+"""Replications: declared ones, the documents that each version of CouchDB needs, equal ones, and their states. Pure.
 
 https://docs.couchdb.org/en/stable/json-structure.html#replication-settings
 """
@@ -26,10 +26,10 @@ from .urls import basic_authorization, split_url
 from .values import equal
 
 REPLICATOR = "_replicator"
-"""The database in which CouchDB looks for replications, and how the names of others end."""
+"""The database in which CouchDB looks for replications, and the ending of the names of others."""
 
 CHOICES = ("doc_ids", "selector", "filter")
-"""What chooses the documents to copy: one of them at most."""
+"""The options that choose the documents to copy: one of them at most."""
 
 FIELDS = (
     "continuous",
@@ -41,7 +41,7 @@ FIELDS = (
     "target_proxy",
     "user_ctx",
 )
-"""The options that go into the document under their own names."""
+"""The options that become fields of the document with the same names."""
 
 _ENDS = ("source", "target")
 _PROXIES = ("source_proxy", "target_proxy")
@@ -66,25 +66,25 @@ _SWITCHES = {
 _PORTS = {"http": 80, "https": 443}
 _PROXY = re.compile(r"(https?|socks5)://[^/\s]", re.IGNORECASE)
 NOTHING: dict[str, t.Any] = {"state": None, "info": None, "id": None, "start_time": None}
-"""The state of a replication that the server has not taken up, or that isn't there."""
+"""The state of a replication that the server has not started, or that does not exist."""
 
 GONE: dict[str, t.Any] = {
     **NOTHING,
     "state": "failed",
     "info": {
-        "error": "it runs no more, and of a replication without a document CouchDB keeps no reason but in its log"
+        "error": "it has stopped, and CouchDB keeps the reason for a replication without a document only in its log"
     },
 }
-"""The state of a replication without a document that was started and runs no more."""
+"""The state of a replication without a document that was started and has stopped."""
 
 BROKEN = frozenset(["crashing", "error", "failed"])
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One end of a replication, taken apart: a ``database`` of this server or a ``url``, and how to log in there.
+    """The parts of one end of a replication: a ``database`` of this server or a ``url``, and the login there.
 
-    ``username`` and ``password`` are None when nothing is said of them. ``others`` are fields of CouchDB's own object.
+    ``username`` and ``password`` are None if they are not declared. ``others`` are fields of CouchDB's own object.
     """
 
     database: str | None = None
@@ -95,17 +95,17 @@ class Endpoint:
     others: dict[str, t.Any] = field(default_factory=dict)
 
     @property
-    def says_who(self) -> bool:
-        """Whether it holds a login of its own."""
+    def has_login(self) -> bool:
+        """Whether it has a login of its own."""
         return self.username is not None or bool(self.headers or self.others)
 
 
 @dataclass(frozen=True)
 class Here:
-    """The server that replicates: how it is spoken to, at which ``url`` it reaches itself, who the task logs in as.
+    """The server that replicates: its dialect, the ``url`` at which it reaches itself, and the login of the task.
 
-    ``headers`` hold a login of another kind, such as a session's cookie. It may end, so a name and password are used instead
-    where there are both and the replication is to last.
+    ``headers`` have a login of another kind, such as a session's cookie. It may expire, so a name and password are used
+    instead if there are both and the replication should last.
     """
 
     dialect: Dialect
@@ -117,7 +117,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Replication:
-    """A declared replication. ``where`` stands before the names of its options in errors."""
+    """A declared replication. ``where`` is the prefix of its options' names in errors."""
 
     where: str
     name: str | None
@@ -132,8 +132,8 @@ class Replication:
 
     @property
     def label(self) -> str:
-        """What it is called: its name, or its ends."""
-        return self.name or " to ".join(_told(end) for end in self.ends if end)
+        """Its name, or its ends if it has none."""
+        return self.name or " to ".join(_label(end) for end in self.ends if end)
 
     @property
     def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
@@ -142,41 +142,41 @@ class Replication:
 
     @property
     def continuous(self) -> bool:
-        """Whether it goes on."""
+        """Whether it continues with later changes."""
         return bool(self.fields.get("continuous"))
 
     @property
     def databases(self) -> list[str]:
-        """The databases of this server that it begins with, or creates."""
+        """The databases of this server that it uses or creates."""
         return [end.database for end in self.ends if self.present and end and end.database]
 
     def unmet(self, missing: t.Container[str]) -> InvalidInput | None:
-        """The error when one of the databases that must be there is among the ``missing``."""
+        """The error if one of the databases that must exist is among the ``missing``."""
         for option, end in zip(_ENDS, self.ends):
             created = option == "target" and self.fields.get("create_target")
             if self.present and end and end.database in missing and not created:
-                advice = "create it before" if option == "source" else "create it before, or set create_target"
+                advice = "Create it first" if option == "source" else "Create it first, or set create_target: true"
                 return InvalidInput(
-                    f"{self.where}{option}", f"there is no database {end.database} on this server: {advice}"
+                    f"{self.where}{option}", f"the database {end.database} does not exist on this server. {advice}"
                 )
         return None
 
     def restarts(self, state: str | None) -> bool:
-        """Whether a replication that is as declared is to start again, given its state."""
+        """Whether a replication that is as declared should start again, by its state."""
         return self.restart or (self.restart_failed and state in BROKEN)
 
     @property
     def waits(self) -> bool:
-        """Whether there is something to wait for."""
+        """Whether the task waits for it."""
         return self.wait and self.present and (self.persistent or self.continuous)
 
     def stores_login(self, here: Here) -> bool:
-        """Whether its document holds the credentials of the task, as one of its databases is on this server and has none."""
+        """Whether its document contains the credentials of the task, as one of its databases is on this server and has none."""
         ends = [end for end in self.ends if end is not None and is_written_with_login(end, here)]
         return self.present and self.persistent and bool(ends) and bool(here.username or here.headers)
 
     def document(self, here: Here) -> dict[str, t.Any]:
-        """What CouchDB is to be given, without its id. Raises InvalidInput for what this version or login can't do."""
+        """The document for CouchDB, without its id. Raises InvalidInput for what this version or login can't do."""
         dialect = here.dialect
         written: dict[str, t.Any] = {}
         for option, end in zip(_ENDS, self.ends):
@@ -186,12 +186,13 @@ class Replication:
         for option in lacking:
             if option in self.fields:
                 raise InvalidInput(
-                    f"{self.where}{option}", f"{dialect.product} {dialect.version} has none, and would pass it over"
+                    f"{self.where}{option}",
+                    f"{dialect.product} {dialect.version} does not have it, and would ignore it. Remove it",
                 )
         return {**written, **copy.deepcopy(self.fields)}
 
 
-# What is declared
+# Declared replications
 
 
 def check_replicator(name: str, option: str = "replicator") -> None:
@@ -199,12 +200,12 @@ def check_replicator(name: str, option: str = "replicator") -> None:
     check_database_name(name, option)
     if name != REPLICATOR and not name.endswith(f"/{REPLICATOR}"):
         raise InvalidInput(
-            option, f"{name} is no replicator database: their names are {REPLICATOR} or end in /{REPLICATOR}"
+            option, f"{name} is not a replicator database. Their names are {REPLICATOR} or end in /{REPLICATOR}"
         )
 
 
 def check_dialect(replicator: str, dialect: Dialect) -> None:
-    """Raise InvalidInput for a replicator database at which this version doesn't look."""
+    """Raise InvalidInput for a replicator database that this version ignores."""
     if replicator != REPLICATOR and not dialect.clustered:
         raise InvalidInput(
             "replicator", f"{dialect.product} {dialect.version} has one replicator database, {REPLICATOR}"
@@ -212,18 +213,22 @@ def check_dialect(replicator: str, dialect: Dialect) -> None:
 
 
 def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
-    """A replication from its options, checked. Raises InvalidInput, naming the option, for what can't be one."""
+    """A replication from its options, checked. Raises InvalidInput, naming the option, for options that can't work."""
     name, present, persistent = given["name"], given["state"] != "absent", given["persistent"]
     if persistent and not name:
-        raise InvalidInput(f"{where}name", "must be given: it is the id of the replication's document")
+        raise InvalidInput(f"{where}name", "is missing. Set the id of the replication's document")
     if name and name.startswith("_"):
-        raise InvalidInput(f"{where}name", f"{name!r} begins with an underscore, which CouchDB keeps for itself")
+        raise InvalidInput(
+            f"{where}name", f"{name!r} begins with an underscore, which CouchDB reserves. Use another name"
+        )
     ends: list[Endpoint | None] = []
     for option in _ENDS:
         if given[option] is not None:
             ends.append(endpoint(given[option], f"{where}{option}"))
         elif present or not persistent:
-            raise InvalidInput(f"{where}{option}", "must be given")
+            raise InvalidInput(
+                f"{where}{option}", "is missing. Set a database name, a URL, or a mapping with one of them"
+            )
         else:
             ends.append(None)
     fields = _fields(given, where)
@@ -242,20 +247,20 @@ def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
 
 
 def endpoint(given: t.Any, option: str) -> Endpoint:
-    """One end taken apart: a database name, an address, or a mapping of C(_ENDPOINT).
+    """The parts of one end: a database name, a URL, or a mapping of C(_ENDPOINT).
 
-    Raises InvalidInput, naming ``option``, for what is neither.
+    Raises InvalidInput, naming ``option``, for anything else.
     """
     if isinstance(given, str):
         return _address(given, option) if "://" in given else _local(given, option)
     if not isinstance(given, t.Mapping):
-        raise InvalidInput(option, "must be a database name, an http(s) address, or a mapping with one of them")
+        raise InvalidInput(option, "must be a database name, an http(s) URL, or a mapping with one of them")
     for name in given:
         if name not in _ENDPOINT:
-            raise InvalidInput(option, f"has no {name}, only {', '.join(_ENDPOINT)}")
+            raise InvalidInput(option, f"has no {name}. Use {', '.join(_ENDPOINT)}")
     named = [name for name in ("url", "database") if given.get(name) is not None]
     if len(named) != 1 or not isinstance(given[named[0]], str):
-        raise InvalidInput(option, "must hold either a url or a database, as text")
+        raise InvalidInput(option, "must contain either a url or a database, as a string")
     where = given[named[0]]
     end = _address(where, option) if named == ["url"] and "://" in where else _local(where, option)
     return _with_login(end, given, option)
@@ -264,7 +269,7 @@ def endpoint(given: t.Any, option: str) -> Endpoint:
 def _address(given: str, option: str) -> Endpoint:
     url = split_url(given, option, "a database of this server, or ")
     if not url.path.strip("/"):
-        raise InvalidInput(option, f"{url.plain} names no database")
+        raise InvalidInput(option, f"{url.plain} has no database in its path. Add it")
     if not url.username:
         return Endpoint(url=url.plain)
     return Endpoint(url=url.plain, username=url.username, password=url.password or "")
@@ -274,20 +279,22 @@ def _local(given: str, option: str) -> Endpoint:
     try:
         check_database_name(given)
     except InvalidInput as error:
-        shown = InvalidInput("name", "it holds an @, as addresses with a login do") if "@" in given else error
-        raise InvalidInput(option, f"is neither a database name nor an http(s) address ({shown})") from None
+        shown = InvalidInput("name", "it contains an @, as URLs with a login do") if "@" in given else error
+        raise InvalidInput(option, f"is neither a database name nor an http(s) URL ({shown})") from None
     return Endpoint(database=given)
 
 
 def _with_login(end: Endpoint, given: t.Mapping[str, t.Any], option: str) -> Endpoint:
-    """The end with the login that its mapping holds, which is stronger than one in its address."""
+    """The end with the login of its mapping, which overrides one in its URL."""
     for name in ("headers", "auth"):
         if not isinstance(given.get(name) or {}, t.Mapping):
             raise InvalidInput(option, f"{name} must be a mapping")
     headers = {str(name): str(value) for name, value in (given.get("headers") or {}).items()}
     for name, value in headers.items():
         if not name.strip() or re.search(r"[\r\n\x00]", name + value):
-            raise InvalidInput(option, f"the header {name.strip()!r} can't be sent")
+            raise InvalidInput(
+                option, f"the header {name.strip()!r} can't be sent. Remove line ends and other control characters"
+            )
     others = copy.deepcopy(dict(given.get("auth") or {}))
     basic = others.pop("basic", None) or {}
     username, password = (
@@ -295,38 +302,40 @@ def _with_login(end: Endpoint, given: t.Mapping[str, t.Any], option: str) -> End
         for value in (given.get(name, basic.get(name)) for name in ("username", "password"))
     )
     if username is None and password is not None:
-        raise InvalidInput(option, "has a password and no username")
+        raise InvalidInput(option, "has a password and no username. Set both")
     if username is not None and password is None and end.username != username:
-        raise InvalidInput(option, "has a username and no password")
+        raise InvalidInput(option, "has a username and no password. Set both")
     if username is None or password is None:
         username, password = end.username, end.password
     if username is not None and ":" in username:
-        raise InvalidInput(option, "has a username with a colon, which Basic authentication can't carry")
+        raise InvalidInput(option, "has a username with a colon, which Basic authentication does not allow")
     if username is not None and "authorization" in {name.lower() for name in headers}:
-        raise InvalidInput(option, "has a username and a header Authorization: which of them is to be used?")
+        raise InvalidInput(option, "has a username and a header Authorization. Remove one of them")
     return Endpoint(end.database, end.url, username, password, headers, {"auth": others} if others else {})
 
 
 def _fields(given: t.Mapping[str, t.Any], where: str) -> dict[str, t.Any]:
-    """The fields of the document beside its ends, checked, without those that mean nothing."""
+    """The fields of the document besides its ends, checked, without those that have no effect."""
     options = given["options"] or {}
     for name in options:
         if str(name).startswith("_") or name in (*_ENDS, *FIELDS, "owner", "cancel"):
-            raise InvalidInput(f"{where}options", f"{name} is no field to give here: it is an option, or CouchDB's own")
+            raise InvalidInput(
+                f"{where}options", f"{name} can't be set here: it is an option of its own, or CouchDB's field"
+            )
     fields = {name: given[name] for name in FIELDS}
     fields.update(options)
     fields = {name: _field(name, value, where) for name, value in fields.items() if value is not None}
     fields = {name: value for name, value in fields.items() if value != _SWITCHES.get(name)}
     chosen = [name for name in CHOICES if name in fields]
     if len(chosen) > 1:
-        raise InvalidInput(
-            f"{where}{chosen[1]}", f"can't be given together with {chosen[0]}: CouchDB takes one of them"
-        )
+        raise InvalidInput(f"{where}{chosen[1]}", f"can't be used together with {chosen[0]}. Use one of them")
     if "proxy" in fields and any(name in fields for name in _PROXIES):
-        raise InvalidInput(f"{where}options", "proxy can't be given together with source_proxy or target_proxy")
+        raise InvalidInput(
+            f"{where}options", "proxy can't be used together with source_proxy or target_proxy. Use one of them"
+        )
     for name in (*_PROXIES, "proxy"):
         if name in fields and not (isinstance(fields[name], str) and _PROXY.match(fields[name])):
-            raise InvalidInput(f"{where}{name}", "must be an address that begins with http://, https:// or socks5://")
+            raise InvalidInput(f"{where}{name}", "must be a URL that begins with http://, https:// or socks5://")
     return fields
 
 
@@ -335,10 +344,10 @@ def _field(name: str, value: t.Any, where: str) -> t.Any:
         try:
             return int(str(value))
         except ValueError:
-            raise InvalidInput(f"{where}options", f"{name} is {value!r}, and must be a whole number") from None
+            raise InvalidInput(f"{where}options", f"{name} is {value!r}. Set a whole number") from None
     if name in _SWITCHES:
         if str(value).lower() not in ("true", "false", "yes", "no"):
-            raise InvalidInput(f"{where}options", f"{name} is {value!r}, and must be true or false")
+            raise InvalidInput(f"{where}options", f"{name} is {value!r}. Set true or false")
         return str(value).lower() in ("true", "yes")
     if name in ("query_params", "create_target_params"):
         return {str(key): _parameter(held) for key, held in value.items() if held is not None} or None
@@ -348,28 +357,28 @@ def _field(name: str, value: t.Any, where: str) -> t.Any:
 
 
 def _parameter(value: t.Any) -> str:
-    """A value of a query as text, spelt as CouchDB reads it."""
+    """A value of a query as a string, as CouchDB reads it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# What CouchDB is given
+# The document for CouchDB
 
 
 def is_written_with_login(end: Endpoint, here: Here) -> bool:
     """Whether an end is a database of this server that gets the credentials of the task."""
-    return end.url is None and not end.says_who and not here.dialect.takes_local_endpoints
+    return end.url is None and not end.has_login and not here.dialect.takes_local_endpoints
 
 
 def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -> t.Any:
-    """One end as this version of CouchDB needs it written: text where that says all, else an object.
+    """One end as this version of CouchDB needs it: a string if that is enough, else an object.
 
-    ``lasting`` is for a document, in which a session's cookie would end. Raises InvalidInput, naming ``option``, for a
+    ``lasting`` is for a document, in which a session's cookie would expire. Raises InvalidInput, naming ``option``, for a
     login that can't be written.
     """
     username, password, headers = end.username, end.password, dict(end.headers)
     if end.url is not None:
         url = end.url
-    elif here.dialect.takes_local_endpoints and not end.says_who:
+    elif here.dialect.takes_local_endpoints and not end.has_login:
         return t.cast(str, end.database)
     else:
         url = here.url + quote(t.cast(str, end.database), safe="")
@@ -381,8 +390,8 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
             if lasting and "Cookie" in headers:
                 raise InvalidInput(
                     option,
-                    "the task is logged in with a cookie, which ends one day, and can't be kept in a replication: "
-                    "give the task login_user and login_password, or give them here beside the database",
+                    "the task is logged in with a cookie, which expires, so a replication can't use it. "
+                    "Set login_user and login_password of the task, or username and password here",
                 )
     written: dict[str, t.Any] = {"url": url, **copy.deepcopy(end.others)}
     if username is not None:
@@ -397,9 +406,9 @@ def written_endpoint(end: Endpoint, here: Here, option: str, *, lasting: bool) -
 
 
 def declared_endpoint(value: t.Any, here: Here) -> t.Any:
-    """An end of a document that exists, as the options ``source`` and ``target`` declare it.
+    """An end of an existing document, as the options ``source`` and ``target`` declare it.
 
-    A database of this server that the task's own login opens is its name alone.
+    A database of this server with the task's own login becomes its name alone.
     """
     given = {"url": value} if isinstance(value, str) else value
     if not isinstance(given, t.Mapping) or not isinstance(given.get("url"), str):
@@ -424,7 +433,7 @@ def declared_endpoint(value: t.Any, here: Here) -> t.Any:
 
 
 def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str, t.Any], here: Here) -> str | None:
-    """Why these options don't declare a document that exists, None if they do."""
+    """Why these options don't declare an existing document, None if they do."""
     names = ("name", *_ENDS, *FIELDS, "options", "state", "persistent", "wait", "restart_failed")
     defaults = {"state": "present", "persistent": True, "wait": False, "restart_failed": False}
     try:
@@ -434,23 +443,23 @@ def problem_of_declaration(entry: t.Mapping[str, t.Any], document: t.Mapping[str
     if not same(written, document):
         return "the options of couchdb_replication would change it"
     if here.password and here.password in document_secrets(dict(entry)):
-        return "holds the password of this task's own login, which Ansible masks in results"
+        return "contains the password of this task's own login, which Ansible masks in results"
     return None
 
 
 def login_warning(names: t.Sequence[str], here: Here) -> str:
-    """The warning for replications whose documents hold the credentials of the task."""
+    """The warning for replications whose documents contain the credentials of the task."""
     one = len(names) == 1
     user = f", {here.username}," if here.username else ""
     return (
         f"the {'document' if one else 'documents'} of {'the replication' if one else 'the replications'} {listed(names)} "
-        f"{'holds' if one else 'hold'} the credentials of this task{user} in plain text, which every server admin can read. "
+        f"{'contains' if one else 'contain'} the credentials of this task{user} in plain text, which every server admin can read. "
         f"Create a user for {'it' if one else 'them'} that may only use these databases, and set its username and password "
         "in source and target"
     )
 
 
-# What is the same
+# Equal replications
 
 
 def same(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
@@ -459,9 +468,9 @@ def same(one: t.Mapping[str, t.Any], other: t.Mapping[str, t.Any]) -> bool:
 
 
 def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A document in a form in which equal ones are equal: whatever its spelling, and without what CouchDB adds.
+    """A document in normal form: the same for each spelling, and without the fields that CouchDB adds.
 
-    A field of a shape that CouchDB would not take stays as it is.
+    A field of a shape that CouchDB would refuse stays as it is.
     """
     found: dict[str, t.Any] = {}
     for name, value in declared_fields(document).items():
@@ -488,7 +497,7 @@ def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def declared_fields(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The fields of a document that somebody declared: all but its id, and what CouchDB adds to it."""
+    """The declared fields of a document: all but its id, and those that CouchDB adds."""
     added = ("_id", "_rev", "owner")
     return {
         name: value
@@ -520,7 +529,7 @@ def _normal_proxy(value: t.Any) -> t.Any:
 
 
 def normal_url(url: str) -> tuple[str, tuple[str, str] | None]:
-    """An address in one spelling, without the login in it, and that login. A bare name stays as it is."""
+    """A URL in normal form without its login, and that login. A bare name stays as it is."""
     try:
         parts = urlsplit(url.strip())
         host, port = (parts.hostname or "").lower(), parts.port
@@ -546,11 +555,11 @@ def _basic_login(header: str) -> tuple[str, str] | None:
     return (username, password) if colon else None
 
 
-# What runs
+# States
 
 
 def state(row: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What has become of a replication, from a row of C(_scheduler/docs) or, before CouchDB 2.1, from its document."""
+    """The state of a replication, from a row of C(_scheduler/docs) or, before CouchDB 2.1, from its document."""
     noted = row.get("_replication_state_reason")
     info = row.get("info", {"error": noted} if noted else row.get("_replication_stats"))
     told = row.get("state", row.get("_replication_state"))
@@ -558,34 +567,34 @@ def state(row: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def fits_job(document: t.Mapping[str, t.Any], job: t.Mapping[str, t.Any]) -> bool:
-    """Whether a job that no document asked for is that of these ends, and goes on as this does.
+    """Whether a job without a document has these ends, and is continuous if this is.
 
-    CouchDB tells no more of it.
+    CouchDB reports no more of it.
     """
     ends = all(normal_url(_url(document[end]))[0] == normal_url(str(job[end]))[0] for end in _ENDS)
     return ends and bool(document.get("continuous")) == bool(job["continuous"])
 
 
 def is_locked(document: t.Mapping[str, t.Any], dialect: Dialect) -> bool:
-    """Whether the document runs and can't be changed, as before CouchDB 2.1; it can be deleted."""
+    """Whether the document can't be changed as it runs, before CouchDB 2.1; it can be deleted."""
     return not dialect.has_scheduler and document.get("_replication_state") == "triggered"
 
 
 def new_job(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The job that a document which is sent will become, as far as it is known."""
+    """The job of a document that is sent to the server, as far as it is known."""
     ends = {end: _url(document[end]) for end in _ENDS}
     return {**NOTHING, **ends, "continuous": bool(document.get("continuous"))}
 
 
 def suffixes(job: t.Mapping[str, t.Any] | None) -> dict[str, bool]:
-    """The fields that a request to stop a job must hold, as the job's id tells of them."""
+    """The fields that a request to stop a job needs, from the job's id."""
     return {"create_target": "+create_target" in job["id"]} if job and job["id"] else {}
 
 
 def verdict(row: t.Mapping[str, t.Any], continuous: bool, started: t.Collection[str]) -> str:
-    """What to make of a state: C(done), C(broken), or C(open).
+    """The verdict on a state: C(done), C(broken), or C(open).
 
-    A replication is told to be running before it has reached its ends. ``started`` are the ids of those that have.
+    CouchDB reports a replication as running before it has reached its ends. ``started`` has the ids of those that have.
     """
     state = row["state"]
     if state in BROKEN:
@@ -606,9 +615,9 @@ def has_pending_changes(row: t.Mapping[str, t.Any]) -> bool:
 def problems(
     first: t.Sequence[t.Mapping[str, t.Any]], second: t.Sequence[t.Mapping[str, t.Any]] | None = None
 ) -> dict[str, list[dict[str, t.Any]]]:
-    """The replications that do not get on, by failed, crashing and stalled, from one look or two.
+    """The replications that make no progress, by failed, crashing and stalled, from one reading or two.
 
-    A stalled one had changes to copy at both looks and has read nothing in between.
+    A stalled one had changes to copy at both readings and has read none in between.
     """
     found: dict[str, list[dict[str, t.Any]]] = {"failed": [], "crashing": [], "stalled": []}
     before = {_identity(row): row for row in first}
@@ -639,53 +648,53 @@ def _text(value: t.Any) -> str:
 
 
 def copied(session: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a replication that is done has copied: the counts of its own session, all 0 when there was nothing new."""
+    """What a completed replication has copied: the counts of its own session, all 0 if there was nothing new."""
     names = ("docs_read", "docs_written", "doc_write_failures")
     own = {} if session.get("no_changes") else (session.get("history") or [session])[0]
     return {name: own.get(name) or 0 for name in names}
 
 
-# How it is told
+# Reports
 
 
-def told_end(value: t.Any) -> str | None:
-    """One end of a document as it may be shown: its address without a login, or the name of a database."""
+def shown_end(value: t.Any) -> str | None:
+    """One end of a document as it may be shown: its URL without a login, or the name of a database."""
     return None if value is None else mask_url(_url(value)).replace(f"{MASK}@", "")
 
 
-def told_info(info: t.Any) -> t.Any:
-    """What CouchDB tells of a state, without secrets."""
+def shown_info(info: t.Any) -> t.Any:
+    """The information of a state, without secrets."""
     return mask_document(info)
 
 
-def told_document(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A document as a diff begins with it: what is declared in it, secret headers hidden."""
+def shown_document(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A document for a diff: its declared fields, with secret headers masked."""
     found = copy.deepcopy(declared_fields(document))
     for end in _ENDS:
         headers = _mapping(_mapping(found.get(end)).get("headers"))
         for name in headers:
-            # Others are hidden by what makes the diff, which marks them where they differ.
+            # The diff masks the others, and marks those that differ.
             if is_secret_header(name) and mask_document({name: "x"}) == {name: "x"}:
                 headers[name] = MASK
     return found
 
 
 def problem(rows: t.Mapping[str, t.Mapping[str, t.Any]], seconds: float | None = None) -> CouchDBError:
-    """The error of replications that are broken, or that were not done after so many ``seconds``: name → state."""
+    """The error of replications that failed, or that were not done after so many ``seconds``: name → state."""
     said = []
     for name, row in rows.items():
-        reason, told = _reason(row["info"]), row["state"] or "not taken up by the server"
-        told = "in the state error" if told == "error" else told
-        said.append(f"the replication {name} is {told if seconds is None else f'still {told} after {seconds:g} s'}")
+        reason, state = _reason(row["info"]), row["state"] or "not started by the server"
+        state = "in the state error" if state == "error" else state
+        said.append(f"the replication {name} is {state if seconds is None else f'still {state} after {seconds:g} s'}")
         if reason:
             said[-1] += f": {reason}"
     first = next(iter(rows.values()))
-    advice = "" if seconds is None else "; if it is only slow, give it more time with wait_timeout"
+    advice = "" if seconds is None else ". If it is slow, set a longer wait_timeout"
     return CouchDBError("; ".join(said) + advice, error=first["state"], reason=_reason(first["info"]))
 
 
 def _reason(info: t.Any) -> str | None:
-    """CouchDB's own words for why a replication doesn't go on."""
+    """CouchDB's own reason why a replication fails."""
     reason = info.get("error") if isinstance(info, t.Mapping) else info
     if not reason:
         return None
@@ -693,7 +702,7 @@ def _reason(info: t.Any) -> str | None:
 
 
 def secrets(given: t.Mapping[str, t.Any]) -> set[str]:
-    """The texts to hide in the options of a replication, whatever their shape."""
+    """The strings to mask in the options of a replication, in any shape."""
     found = document_secrets([given.get(name) for name in ("query_params", "options", "selector")])
     for option in (*_ENDS, *_PROXIES):
         found |= _end_secrets(given.get(option))
@@ -715,7 +724,7 @@ def _end_secrets(value: t.Any) -> set[str]:
     return found - {""}
 
 
-def _told(end: Endpoint) -> str:
+def _label(end: Endpoint) -> str:
     return end.database or mask_url(t.cast(str, end.url))
 
 

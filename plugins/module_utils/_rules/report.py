@@ -18,14 +18,14 @@ VERSION = 1
 """The version of the schema."""
 
 FAILING = ("crashing", "failed", "error")
-"""The states of replications that do not copy: of CouchDB 2 and 3, and of 1.x."""
+"""The states of replications that fail: of CouchDB 2 and 3, and of 1.x."""
 
 UNREACHABLE, FAILED = "unreachable", "failed"
-"""What stands for the health of a server that Ansible or the module could not reach, and of one that refused to say more."""
+"""The health of a server that Ansible or the module could not reach, and of one that refused to show it."""
 
 _PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
 _LARGEST = 20
-"""How many databases of a server are listed with their sizes and their shards, the largest ones."""
+"""The number of databases of a server that are listed with their sizes and shards: the largest ones."""
 
 Entry = t.Dict[str, t.Any]
 Result = t.Mapping[str, t.Any]
@@ -227,6 +227,6 @@ def markdown(data: Result) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text in Markdown, with nothing in it that would be markup."""
+    """A string in Markdown, with nothing in it that would be markup."""
     escaped = "".join("\\" + sign if sign in "\\`*_{}[]<>|#~" else sign for sign in str(text))
     return " ".join(escaped.split())

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What proves that a node restarted, and what a cluster lacks to be whole. Pure.
+"""The proof that a node restarted, and what a cluster lacks to be in sync. Pure.
 
-CouchDB answers a request to restart before it goes down, and goes on answering for a moment; and a node
-that can be asked again through another does not yet listen itself. So no answer alone proves anything.
+CouchDB answers a request to restart before it goes down, and continues to answer for a moment; and a node
+that answers through another may not listen yet. So no answer alone proves anything.
 
 https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
 """
@@ -15,17 +15,17 @@ import typing as t
 from dataclasses import dataclass
 
 _LISTENERS = ("chttpd", "https")
-"""The processes of CouchDB that listen; a node tells of their message queues from the moment they do."""
+"""The processes of CouchDB that listen; a node reports their message queues as soon as they do."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a node told of itself at one moment.
+    """The state of a node at one moment.
 
-    ``uptime``: seconds since it started, cut to whole ones; None where that isn't told (CouchDB 1.x). ``requests``: how
-    many it answered since it started; CouchDB 1.x only. ``listens``: whether clients can reach it. ``connected``:
-    the other nodes that it is connected with; None where that isn't told. ``backlog``: how many of its shards
-    wait to be copied to other nodes.
+    ``uptime``: whole seconds since it started; None if the server does not report it (CouchDB 1.x). ``requests``: the
+    number that it answered since it started; CouchDB 1.x only. ``listens``: whether clients can reach it. ``connected``:
+    the other nodes that it is connected with; None if the server does not report them. ``backlog``: the number of its
+    shards that wait to be copied to other nodes.
     """
 
     uptime: int | None = None
@@ -36,7 +36,7 @@ class Sighting:
 
 
 def of_system(system: t.Mapping[str, t.Any]) -> Sighting:
-    """The sighting in an answer of ``GET /_node/NAME/_system``."""
+    """The state in an answer of ``GET /_node/NAME/_system``."""
     connected, queues = system.get("distribution"), system.get("message_queues")
     return Sighting(
         uptime=int(system["uptime"]),
@@ -47,7 +47,7 @@ def of_system(system: t.Mapping[str, t.Any]) -> Sighting:
 
 
 def of_statistics(statistics: t.Any) -> Sighting:
-    """The sighting in an answer of ``GET /_stats/httpd/requests`` of CouchDB 1.x."""
+    """The state in an answer of ``GET /_stats/httpd/requests`` of CouchDB 1.x."""
     try:
         count = statistics["httpd"]["requests"]["current"]
     except (KeyError, TypeError):
@@ -56,12 +56,12 @@ def of_statistics(statistics: t.Any) -> Sighting:
 
 
 def proves_restart(before: Sighting, now: Sighting, elapsed: float, refused: bool) -> bool:
-    """Whether a node that was seen before it was asked to restart, and is seen now, has restarted in between.
+    """Whether a node restarted between two sightings: before the request to restart, and now.
 
-    ``elapsed``: seconds from before the asking to before this sighting. ``refused``: whether it took no connection meanwhile.
+    ``elapsed``: seconds from before the request to before this sighting. ``refused``: whether it refused a connection in between.
     """
     if before.uptime is not None and now.uptime is not None:
-        # Cut to whole seconds, an uptime of 1 is anything below 2.
+        # Uptimes are whole seconds: an uptime of 1 is anything below 2.
         return now.uptime < before.uptime or now.uptime + 1 <= elapsed
     if before.requests is not None and now.requests is not None and now.requests < before.requests:
         return True
@@ -70,18 +70,18 @@ def proves_restart(before: Sighting, now: Sighting, elapsed: float, refused: boo
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as one of its nodes sees it: its members' names, and a sighting of each that is connected."""
+    """A cluster as one of its nodes sees it: the names of its members, and a sighting of each connected one."""
 
     members: tuple[str, ...]
     sightings: dict[str, Sighting]
 
     @property
     def down(self) -> list[str]:
-        """The members that the node which answers is not connected with."""
+        """The members that the answering node is not connected with."""
         return [name for name in self.members if name not in self.sightings]
 
     def gaps(self, without: t.Collection[str] = ()) -> list[str]:
-        """What the cluster lacks to be whole, in words. Members that it may be ``without`` don't matter."""
+        """What the cluster lacks to be in sync, a sentence each. Members in ``without`` may be down."""
         found = [f"{name} is down" for name in self.down if name not in without]
         needed = {name for name in self.members if name not in without and name in self.sightings}
         for name in sorted(needed):
@@ -97,7 +97,7 @@ class Cluster:
 
 
 def in_maintenance(mode: str | None) -> bool:
-    """Whether a value of ``couchdb/maintenance_mode`` takes the node out of service: its C(_up) answers 404 then.
+    """Whether a value of ``couchdb/maintenance_mode`` takes the node out of service, so that its C(_up) returns 404.
 
     https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
     """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What must not be shown: masks URLs, texts, documents, settings and diffs. Pure.
+"""Secrets: which values are secret, and how URLs, strings, documents, settings and diffs are masked. Pure.
 
 A setting is secret by its section and key (https://docs.couchdb.org/en/stable/config/index.html),
 a field of a document by its name. Everything else is shown as it is, but for credentials in URLs.
@@ -18,7 +18,7 @@ MASK = "********"
 CHANGED = " (changed)"
 
 _MESSAGES = frozenset(["msg", "reason", "exception", "warnings"])
-"""What a module returns for a person to read."""
+"""The return values that a person reads."""
 
 _SHORTEST = 4
 """Shorter secrets are not searched for in other strings: they would be found in every word."""
@@ -27,7 +27,7 @@ _SHORTEST_WORD = 16
 """A secret that is a word or a number is searched for in other strings only from this length on."""
 
 _HAND_TO_ANSIBLE = 50
-"""How many secrets Ansible is handed at most: it searches for each of them in each string of a result."""
+"""The number of secrets that Ansible gets at most: it searches for each of them in each string of a result."""
 
 _SECRET_SECTIONS = frozenset(["admins", "jwt_keys"])
 _NOT_SECRET = frozenset([("chttpd_auth", "x_auth_token"), ("couch_httpd_auth", "x_auth_token")])
@@ -52,7 +52,7 @@ _SETTING_LOGGED = re.compile(r"config: \[([^\[\]\n]*)\] ([^\n]*)")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name is secret: a field of a document, a key of a setting, in any spelling of its words."""
+    """Whether a field of a document, or a key of a setting, with this name is secret, in any spelling of its words."""
     words = _words(name)
     if not words or words[-2:] == ["use", "secret"]:
         return False
@@ -68,12 +68,12 @@ def _words(name: str) -> list[str]:
 
 
 def is_secret_setting(section: str, key: str) -> bool:
-    """Whether the value of a setting is one to hide: C(admins), C(jwt_keys), passwords, secrets, tokens."""
+    """Whether the value of a setting is secret: C(admins), C(jwt_keys), passwords, secrets, tokens."""
     return section in _SECRET_SECTIONS or (is_secret_name(key) and (section, key) not in _NOT_SECRET)
 
 
 def is_secret_header(name: str) -> bool:
-    """Whether the value of an HTTP header is one to hide: credentials, cookies, tokens, keys."""
+    """Whether the value of an HTTP header is secret: credentials, cookies, tokens, keys."""
     return bool(_SECRET_HEADER.search(name)) and not _PUBLIC_HEADER.match(name)
 
 
@@ -121,7 +121,7 @@ def _credentials(text: str) -> t.Iterator[tuple[int, int]]:
     while found >= 0:
         start = found + 3
         if start > limit:
-            # As far as no space or quotation mark ends the URL.
+            # A space or quotation mark ends the URL.
             after = _AFTER_URL.search(text, start)
             limit = after.start() if after else len(text)
             last = text.rfind("@", start, limit)
@@ -133,7 +133,7 @@ def _credentials(text: str) -> t.Iterator[tuple[int, int]]:
 
 
 def _end_of_credentials(text: str, start: int, limit: int, last: int) -> int | None:
-    """Where the credentials of the URL end whose host or credentials start there: after their @. None without any.
+    """The end of a URL's credentials, after their @; None if it has none. ``start`` is that of its credentials or host.
 
     They end before the path; if a password contains an unencoded slash, after the ``last`` @ of all, and if it contains an
     unencoded @, after the last one before another URL.
@@ -172,34 +172,34 @@ def mask_settings(settings: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, 
 
 
 def mask_document(value: t.Any) -> t.Any:
-    """A JSON value with every secret field hidden, however deep, and URLs without credentials."""
+    """A JSON value with every secret field masked, at any depth, and URLs without credentials."""
 
-    def shown(held: t.Any, name: t.Any) -> t.Any:
-        if isinstance(name, str) and held not in (None, "", {}, []) and is_secret_name(name):
+    def shown(item: t.Any, name: t.Any) -> t.Any:
+        if isinstance(name, str) and item not in (None, "", {}, []) and is_secret_name(name):
             return MASK
-        return mask_text(held) if isinstance(held, str) else held
+        return mask_text(item) if isinstance(item, str) else item
 
     return _mapped(value, shown)
 
 
 def _mapped(value: t.Any, shown: t.Callable[[t.Any, t.Any], t.Any]) -> t.Any:
-    """A JSON value with each value in it replaced by what is shown of it and its name, outer ones first.
+    """A JSON value with each value in it replaced by the result of ``shown``, outer ones first.
 
-    Items of a list have the name of the list. Goes as deep as a value may, as it does not call itself.
+    Items of a list have the name of the list. Works at any depth, as it does not call itself.
     """
     outermost: list[t.Any] = [None]
     waiting: list[tuple[t.Any, t.Any, t.Any, t.Any]] = [(value, None, outermost, 0)]
     while waiting:
-        held, name, place, at = waiting.pop()
-        held = shown(held, name)
-        if isinstance(held, Mapping):
-            place[at] = inner = dict.fromkeys(held)
-            waiting += [(each, key, inner, key) for key, each in held.items()]
-        elif isinstance(held, (list, tuple)):
-            place[at] = items = [None] * len(held)
-            waiting += [(each, name, items, number) for number, each in enumerate(held)]
+        item, name, place, at = waiting.pop()
+        item = shown(item, name)
+        if isinstance(item, Mapping):
+            place[at] = inner = dict.fromkeys(item)
+            waiting += [(each, key, inner, key) for key, each in item.items()]
+        elif isinstance(item, (list, tuple)):
+            place[at] = items = [None] * len(item)
+            waiting += [(each, name, items, number) for number, each in enumerate(item)]
         else:
-            place[at] = held
+            place[at] = item
     return outermost[0]
 
 
@@ -207,8 +207,8 @@ def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -
     """Both sides of a difference as they may be shown.
 
     ``what`` is the kind of thing; for a C(setting) the last two parts of ``path`` are its section and
-    key. A secret that changes is shown as hidden and changed, so that the difference can be seen and
-    the secret can't.
+    key. A secret that changes is shown as masked and changed, so that the difference is visible and
+    the secret isn't.
     """
     if what == "setting":
         section, key = path[-2:]
@@ -219,7 +219,7 @@ def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -
 
 
 def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after: t.Any) -> t.Any:
-    """``shown_after``, with a mark at each hidden text that is another than before."""
+    """``shown_after``, with a mark at each masked string that changed."""
     if isinstance(shown_after, dict) and isinstance(shown_before, dict):
         return {
             name: _mark_changed(before[name], after[name], shown_before[name], value) if name in shown_before else value
@@ -247,7 +247,7 @@ def text_secrets(text: str) -> set[str]:
 
 
 def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
-    """The secrets in declared settings (section → key → value), whatever their shape.
+    """The secrets in declared settings (section → key → value), in any shape.
 
     These are the values of secret keys, and the passwords in URLs.
     """
@@ -261,23 +261,23 @@ def setting_secrets(settings: t.Mapping[t.Any, t.Any]) -> set[str]:
 
 
 def document_secrets(value: t.Any) -> set[str]:
-    """The secrets in a declared document: what mask_document hides of it."""
+    """The secrets in a declared document: the values that mask_document() masks."""
     found: set[str] = set()
 
-    def look(held: t.Any, name: t.Any) -> t.Any:
+    def look(item: t.Any, name: t.Any) -> t.Any:
         if isinstance(name, str) and is_secret_name(name):
-            found.update(_texts(held))
+            found.update(_texts(item))
             return None
-        if isinstance(held, str):
-            found.update(text_secrets(held))
-        return held
+        if isinstance(item, str):
+            found.update(text_secrets(item))
+        return item
 
     _mapped(value, look)
     return found
 
 
 class Secrets:
-    """The secrets of a task, and how they are hidden in what it returns.
+    """The secrets of a task, which mask what it returns.
 
     A secret is hidden where it is the whole value of an option, however short and common it is. In any other string it is
     searched for only if it is distinct: at least four characters, and no mere word or number of fewer than 16. Otherwise a
@@ -333,22 +333,22 @@ class Secrets:
     def mask_result(self, value: t.Any) -> t.Any:
         """What a module returns, without secrets: the same keys, booleans and numbers."""
 
-        def shown(held: t.Any, name: t.Any) -> t.Any:
-            if not isinstance(held, str):
-                return held
-            return self.mask_message(held) if name in _MESSAGES else self.mask(held)
+        def shown(item: t.Any, name: t.Any) -> t.Any:
+            if not isinstance(item, str):
+                return item
+            return self.mask_message(item) if name in _MESSAGES else self.mask(item)
 
         return _mapped(value, shown) if self._all else value
 
     def mask_options(self, value: t.Any) -> t.Any:
         """The options of a task: whatever is a secret as a whole is hidden, numbers too, and the distinct ones in strings."""
 
-        def shown(held: t.Any, name: t.Any) -> t.Any:
-            if held is None or isinstance(held, (bool, Mapping, list, tuple)):
-                return held
-            if str(held) in self._all:
+        def shown(item: t.Any, name: t.Any) -> t.Any:
+            if item is None or isinstance(item, (bool, Mapping, list, tuple)):
+                return item
+            if str(item) in self._all:
                 return MASK
-            return self.mask(held) if isinstance(held, str) else held
+            return self.mask(item) if isinstance(item, str) else item
 
         return _mapped(value, shown)
 
@@ -362,10 +362,10 @@ def _texts(value: t.Any) -> set[str]:
     """The strings and numbers in a value, however deep, as strings."""
     found: set[str] = set()
 
-    def look(held: t.Any, name: t.Any) -> t.Any:
-        if held is not None and not isinstance(held, (bool, Mapping, list, tuple)):
-            found.add(str(held))
-        return held
+    def look(item: t.Any, name: t.Any) -> t.Any:
+        if item is not None and not isinstance(item, (bool, Mapping, list, tuple)):
+            found.add(str(item))
+        return item
 
     _mapped(value, look)
     return found

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A database's security object: what can be declared, and what is merged into what there is. Pure."""
+"""A database's security object: what can be declared, and the merge with the current object. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTS = ("names", "roles")
 
 
 def check_security(security: t.Any, option: str = "security") -> None:
-    """Raise InvalidInput, naming ``option``, unless it is an object whose admins and members hold lists of texts."""
+    """Raise InvalidInput, naming ``option``, unless it is an object whose admins and members have lists of strings."""
     if not isinstance(security, t.Mapping):
         raise InvalidInput(option, "must be a mapping with admins and members")
     for group in GROUPS:
@@ -25,24 +25,24 @@ def check_security(security: t.Any, option: str = "security") -> None:
         for kind in LISTS:
             listed = lists.get(kind, [])
             if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-                raise InvalidInput(f"{option}.{group}.{kind}", "must be a list of texts")
+                raise InvalidInput(f"{option}.{group}.{kind}", "must be a list of strings")
 
 
 def given_security(security: t.Mapping[str, t.Any], option: str = "security") -> dict[str, dict[str, list[str]]]:
-    """What is given for a security object, without what is None.
+    """The declared security object, without values that are None.
 
-    Raises InvalidInput, naming ``option``, for anything but lists of texts called names and roles, in
+    Raises InvalidInput, naming ``option``, for anything but lists of strings in names and roles, in
     admins and members.
     """
     given = {group: lists for group, lists in security.items() if lists is not None}
     for group, lists in given.items():
         if group not in GROUPS:
-            raise InvalidInput(option, f"has no {group}, only {' and '.join(GROUPS)}")
+            raise InvalidInput(option, f"has no {group}. Use {' and '.join(GROUPS)}")
         if isinstance(lists, t.Mapping):
             given[group] = {kind: listed for kind, listed in lists.items() if listed is not None}
             for kind in given[group]:
                 if kind not in LISTS:
-                    raise InvalidInput(f"{option}.{group}", f"has no {kind}, only {' and '.join(LISTS)}")
+                    raise InvalidInput(f"{option}.{group}", f"has no {kind}. Use {' and '.join(LISTS)}")
     check_security(given, option)
     return given
 
@@ -50,14 +50,14 @@ def given_security(security: t.Mapping[str, t.Any], option: str = "security") ->
 def merged_security(
     security: t.Mapping[str, t.Any], given: t.Mapping[str, t.Mapping[str, list[str]]]
 ) -> dict[str, t.Any]:
-    """A security object with what is given set in it, and all else as it was.
+    """A security object with the declared lists, and all else as it was.
 
-    A list that holds the same in another order is the same, and stays as it was.
+    A list with the same items in another order is equal, and stays as it was.
     """
     merged = copy.deepcopy(dict(security))
     for group, lists in given.items():
         for kind, wanted in lists.items():
-            held = merged.get(group, {}).get(kind, [])
-            if sorted(set(held)) != sorted(set(wanted)):
+            current = merged.get(group, {}).get(kind, [])
+            if sorted(set(current)) != sorted(set(wanted)):
                 merged.setdefault(group, {})[kind] = list(dict.fromkeys(wanted))
     return merged

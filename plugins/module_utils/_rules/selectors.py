@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mango selectors: their normal form, and whether two mean the same. Pure.
+"""Mango selectors: their normal form, and whether two are equal. Pure.
 
 https://docs.couchdb.org/en/stable/api/database/find.html#selector-syntax
 """
@@ -21,14 +21,14 @@ _Node = t.Dict[str, t.Any]
 
 
 def meaning(selector: t.Mapping[str, t.Any]) -> str:
-    """A text that is the same for selectors that mean the same, in whatever order and spelling."""
+    """A string that is the same for selectors with the same meaning, in any order and spelling."""
     return json.dumps(_ordered(normal(selector)))
 
 
 def normal(selector: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """A selector as CouchDB keeps it: operators spelt out, fields pushed down to them, negations resolved.
+    """A selector as CouchDB stores it: operators spelt out, fields pushed down to them, negations resolved.
 
-    C({"a": 1, "b": {"c": 2}}) is C({"$and": [{"a": {"$eq": 1}}, {"b.c": {"$eq": 2}}]}). An operator that isn't known
+    C({"a": 1, "b": {"c": 2}}) is C({"$and": [{"a": {"$eq": 1}}, {"b.c": {"$eq": 2}}]}). An unknown operator
     stays as it is.
 
     https://docs.couchdb.org/en/stable/api/database/find.html#selector-syntax
@@ -37,7 +37,7 @@ def normal(selector: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _spelt_out(condition: t.Any) -> _Node:
-    """With $eq and $and where they are only implied. Each object has one key then."""
+    """With the implied $eq and $and. Each object has one key then."""
     if not isinstance(condition, dict) or not condition:
         return {"$eq": condition}
     if len(condition) > 1:
@@ -69,7 +69,7 @@ def _pushed_down(node: _Node, path: tuple[str, ...]) -> _Node:
 
 
 def _resolved(node: _Node) -> _Node:
-    """Without $nor, and with $not only where there is no other operator for it."""
+    """Without $nor, and with $not only if no other operator can express it."""
     ((name, value),) = node.items()
     if name == "$not" and isinstance(value, dict):
         return _negated(value)
@@ -96,7 +96,7 @@ def _negated(node: _Node) -> _Node:
 
 
 def _ordered(node: t.Any) -> t.Any:
-    """A selector in normal form, with what may stand in any order in one, and what is said twice once."""
+    """A selector in normal form, with one order for whatever may have any order, and without duplicates."""
     if not isinstance(node, dict) or len(node) != 1:
         return _number(node)
     ((name, value),) = node.items()

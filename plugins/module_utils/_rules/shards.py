@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..errors import listed
 
 MARK = "couchpy_move"
-"""The field of a shard map that holds what a move under way needs to be resumed; CouchDB keeps it and ignores it.
+"""The field of a shard map with what a move needs to be resumed; CouchDB keeps and ignores it.
 
 C(copies) is the number of copies that each range had, C(filling) lists by range the nodes whose copies are not known to be full.
 """
@@ -27,7 +27,7 @@ class Member:
     """A node that can have copies. C(up) is whether it is connected.
 
     C(mode) is its setting C(couchdb/maintenance_mode). C(marked) is whether a move put it in maintenance mode.
-    C(gone) is whether it is gone for good, with all its copies.
+    C(gone) is whether it is lost for good, with all its copies.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Map:
 
 
 def shard_map(document: Document) -> Map:
-    """The shard map that a document of C(_dbs) holds."""
+    """The shard map in a document of C(_dbs)."""
     ranges = {name: tuple(nodes) for name, nodes in sorted((document.get("by_range") or {}).items())}
     mark = document.get(MARK) or {}
     last: dict[tuple[str, str], str] = {}
@@ -94,7 +94,7 @@ def sync_gaps(maps: t.Mapping[str, Map], members: t.Sequence[Member], stuck: t.M
     for name, map_ in maps.items():
         for node in sorted({node for nodes in map_.ranges.values() for node in nodes}.difference(names)):
             strange.setdefault(node, []).append(name)
-    found += [f"{node} is no member, and has shards of {listed(held)}" for node, held in sorted(strange.items())]
+    found += [f"{node} is not a member, and has shards of {listed(names)}" for node, names in sorted(strange.items())]
     found += [f"{member.name} is in maintenance mode" for member in members if member.in_maintenance]
     moving = sorted(name for name, map_ in maps.items() if map_.filling)
     if moving:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Erlang terms, as some settings of CouchDB hold them: tuples, lists, atoms, numbers and strings. Pure.
+"""Erlang terms, which some settings of CouchDB contain: tuples, lists, atoms, numbers and strings. Pure.
 
 https://www.erlang.org/doc/system/data_types.html
 """
@@ -58,7 +58,7 @@ def _term(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[t.Any, in
     if kind == "string":
         return text[1:-1].encode(), at + 1
     if text not in ("[", "{"):
-        raise NotATerm(f"{text!r} stands where a value belongs")
+        raise NotATerm(f"{text!r} is not a value")
     closing = ("sign", "]" if text == "[" else "}")
     items: list[t.Any] = []
     at += 1

@@ -18,7 +18,7 @@ _UNSAFE = re.compile(r"[\s\x00-\x1f]")
 
 
 class Url(t.NamedTuple):
-    """A URL taken apart: ``plain`` is without credentials and otherwise as given; ``host`` is in lower case."""
+    """The parts of a URL: ``plain`` is the URL without credentials; ``host`` is in lower case."""
 
     plain: str
     host: str
@@ -28,10 +28,10 @@ class Url(t.NamedTuple):
 
 
 def split_url(url: str, option: str = "url", other: str = "") -> Url:
-    """Take an http or https URL apart.
+    """Split an http or https URL into its parts.
 
-    Raises InvalidInput, naming ``option``, unless it is the URL of a server, or of something on it. ``other`` says what
-    else the option takes.
+    Raises InvalidInput, naming ``option``, unless it is the URL of a server, or of a path on it. ``other`` says what
+    else the option accepts.
     """
     shown = mask_url(url)
     try:
@@ -45,7 +45,7 @@ def split_url(url: str, option: str = "url", other: str = "") -> Url:
     if parts.scheme not in ("http", "https"):
         problem = f"must be {other}a URL that begins with http:// or https://"
     elif not parts.hostname:
-        problem = "names no host"
+        problem = "has no host. Use http://HOST:PORT"
     elif port == 0:
         problem = "has port 0, which is not a port"
     elif parts.query or parts.fragment:
@@ -53,7 +53,7 @@ def split_url(url: str, option: str = "url", other: str = "") -> Url:
     elif "@" in parts.netloc and "@" in parts.path:
         problem = "has an @ in its path. A slash or an @ in a password must be percent-encoded, as %2F and %40"
     elif _UNSAFE.search(parts.netloc + parts.path):
-        problem = "holds a space or a control character"
+        problem = "contains a space or a control character"
     if problem:
         raise InvalidInput(option, f"{shown} {problem}")
     return Url(
@@ -72,7 +72,7 @@ def server_url(url: str, option: str = "url") -> Url:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what is sent to this host stays on this machine."""
+    """Whether requests to this host stay on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A user's document: what is CouchDB's in it, what is its owner's, how a declaration changes it. Pure.
+"""A user's document: CouchDB's own fields, the others, and how a declaration changes it. Pure.
 
 https://docs.couchdb.org/en/stable/intro/security.html#users-documents
 """
@@ -23,35 +23,36 @@ _OWN_FIELDS = frozenset(["name", "type", "roles", "password"]) | _HASH_FIELDS
 
 
 def check_fields(user: t.Mapping[str, t.Any], where: str = "") -> None:
-    """Raise InvalidInput for roles and attributes that CouchDB doesn't take, or that are other options' work.
+    """Raise InvalidInput for roles and attributes that CouchDB refuses, or that another option sets.
 
-    ``where`` stands before the names of the options in the error.
+    ``where`` is the prefix of the options' names in errors.
     """
     for option in ("roles", "attributes"):
         check_json(user[option], where + option)
     for role in user["roles"] or []:
         if not role or role.startswith("_"):
             raise InvalidInput(
-                f"{where}roles", f"{role!r} is no role for a user: those with an underscore are CouchDB's"
+                f"{where}roles",
+                f"{role!r} is not a role for a user: CouchDB reserves those that begin with an underscore",
             )
     for name in user["attributes"] or {}:
         if str(name).startswith("_") or name in _OWN_FIELDS:
-            raise InvalidInput(f"{where}attributes", f"{name} is not an attribute, but CouchDB's own field")
+            raise InvalidInput(f"{where}attributes", f"{name} is not an attribute, but CouchDB's own field. Remove it")
 
 
-def merged(user: t.Mapping[str, t.Any], held: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """The user's document with the given roles and attributes in it, and all else as it was."""
+def merged(user: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """The user's document with the declared roles and attributes, and all else as it was."""
     name = user["name"]
-    document = {"_id": PREFIX + name, "name": name, "type": "user", "roles": []} if held is None else dict(held)
+    document = {"_id": PREFIX + name, "name": name, "type": "user", "roles": []} if current is None else dict(current)
     if user["roles"] is not None and set(user["roles"]) != set(document.get("roles", [])):
         document["roles"] = list(dict.fromkeys(user["roles"]))
     document.update(copy.deepcopy(user["attributes"] or {}))
     return document
 
 
-def deletions(held: t.Mapping[str, t.Any], conflicts: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:
-    """What deletes a user: a deletion of each revision, as a conflicting one that stayed would be the user then, password and all."""
-    return [{"_id": held["_id"], "_rev": rev, "_deleted": True} for rev in (held["_rev"], *conflicts)]
+def deletions(current: t.Mapping[str, t.Any], conflicts: t.Iterable[str] = ()) -> list[dict[str, t.Any]]:
+    """The deletions of all revisions of a user: a conflicting one that stayed would become the user, with its password."""
+    return [{"_id": current["_id"], "_rev": rev, "_deleted": True} for rev in (current["_rev"], *conflicts)]
 
 
 def with_hash(document: t.Mapping[str, t.Any], wanted: PasswordHash) -> dict[str, t.Any]:
@@ -61,12 +62,12 @@ def with_hash(document: t.Mapping[str, t.Any], wanted: PasswordHash) -> dict[str
 
 
 def attributes(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The fields of a user's document that are neither CouchDB's nor the password's."""
+    """The fields of a user's document that belong neither to CouchDB nor to the password."""
     return {field: value for field, value in document.items() if field not in _OWN_FIELDS and field[:1] != "_"}
 
 
 def has_password(document: t.Mapping[str, t.Any]) -> bool:
-    """Whether a user's document holds any part of a password or its hash."""
+    """Whether a user's document has any field of a password or its hash."""
     return bool({"password", *_HASH_FIELDS} & set(document))
 
 

@@ -101,7 +101,7 @@ def test_an_invalid_source_is_left_to_the_module(folder: Path, arguments: dict[s
 
 def test_an_unreadable_file_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "files" / "a.json").write_text("{")
-    with pytest.raises(InvalidInput, match=r"src: .*files/a\.json is no JSON: line 1, column 2"):
+    with pytest.raises(InvalidInput, match=r"src: .*files/a\.json is not JSON: line 1, column 2"):
         Action({}, folder)._with_documents({"src": "a.json"})
 
 

@@ -34,7 +34,7 @@ def test_an_ini_file_holds_the_settings_in_one_order() -> None:
     [
         ("text", "settings: must be a mapping"),
         ({"log": "level"}, "log: must be a mapping"),
-        ({"a]\n[b": {"x": 1}}, "a]\n[b: a section's name"),
+        ({"a]\n[b": {"x": 1}}, "a]\n[b: the name of the section"),
         ({"log": {"le = vel": "x"}}, "log/le = vel: the key"),
         ({"log": {"level": "info\nadmin = plain"}}, "log/level: "),
         ({"log": {"level": ["info"]}}, "log/level: is a list"),

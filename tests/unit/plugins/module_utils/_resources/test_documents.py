@@ -160,7 +160,9 @@ def test_large_documents_are_written_in_portions_of_bounded_size(wire: Wire) -> 
 def test_a_document_over_the_limit_of_the_server_is_refused_before_anything_is_written(wire: Wire) -> None:
     Shelf(wire, db={})
     wire[LIMIT] = {"max_document_size": "100"}
-    with pytest.raises(InvalidInput, match=r"^documents\[1\]: the document b has 108 bytes, and the server takes 100"):
+    with pytest.raises(
+        InvalidInput, match=r"^documents\[1\]: the document b has 108 bytes, and the server accepts 100"
+    ):
         carry_out(documents=[{"_id": "a"}, {"_id": "b", "x": "y" * 100}])
     assert not wire.written
 

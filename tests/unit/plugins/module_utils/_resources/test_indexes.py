@@ -75,7 +75,7 @@ def observed(
 ) -> Observed:
     """One database with these design documents, as observe() gives it."""
     known = {} if partitioned is None else {"db": partitioned}
-    held = {"db": rules.held(designs, partitioned)}
+    held = {"db": rules.existing(designs, partitioned)}
     return Observed(held, {"db": rules.designs(designs)}, known, [], dialect, list(features))
 
 
@@ -206,7 +206,7 @@ def test_who_names_an_index_best_has_it() -> None:
 def test_a_name_that_several_have_is_not_guessed_at() -> None:
     other = design("other", views={"by-a": view(b="asc")})
     assert not planned(observed(APP, other), name="by-a", fields=["b"]).changes
-    with pytest.raises(InvalidInput, match=r"^indexes\[0\]\.name: .*app, other: give ddoc"):
+    with pytest.raises(InvalidInput, match=r"^indexes\[0\]\.name: .*app, other. Set ddoc"):
         planned(observed(APP, other), indexes=[{"name": "by-a", "fields": ["c"]}])
 
 
@@ -309,7 +309,7 @@ def test_the_indexes_of_a_new_design_document_say_the_same_of_partitions() -> No
             "ddoc: the design document app of db has the language javascript",
         ),
         (observed(), {"type": "text", "fields": None}, "type: this CouchDB has no indexes of the type text"),
-        (observed(), {"type": "nouveau", "fields": None}, "type: .* nouveau: its setting nouveau/enable is not true"),
+        (observed(), {"type": "nouveau", "fields": None}, "type: .* nouveau. Set nouveau/enable to true"),
         (
             observed(dialect=Dialect("CouchDB", "3.3.3"), features=("nouveau",)),
             {"type": "nouveau", "fields": None},

@@ -220,7 +220,7 @@ MAP = {"_id": "orders", "by_range": {"00000000-ffffffff": ["a@h", "b@h"]}}
         (
             "MAP",
             {**MAP, "by_range": {"00000000-ffffffff": ["a@h", "gone@h"]}},
-            "gone@h is no member, and has shards of orders",
+            "gone@h is not a member, and has shards of orders",
         ),
         (
             "MAP",

@@ -130,7 +130,7 @@ def test_a_document_with_the_credentials_of_the_task_is_a_warning(given: t.Any, 
     assert plan.warnings == again.warnings
     assert bool(plan.warnings) == warned
     for warning in plan.warnings:
-        assert warning.startswith("the document of the replication r holds the credentials of this task")
+        assert warning.startswith("the document of the replication r contains the credentials of this task")
         assert "secret" not in warning
         assert "h1dden" not in warning
         assert "Bearer" not in warning
@@ -141,7 +141,7 @@ def test_one_warning_names_all_documents_with_the_credentials_of_the_task() -> N
     desired = resource.desire({**PARAMS, **dict.fromkeys(BARE), **DEFAULTS, "replications": several})
     (warning,) = resource.plan(desired, Observed(HERE, {"r": HELD, "s": None})).warnings
     assert warning.startswith(
-        "the documents of the replications r, s hold the credentials of this task, admin, in plain text"
+        "the documents of the replications r, s contain the credentials of this task, admin, in plain text"
     )
 
 
@@ -302,7 +302,7 @@ def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None
 def test_what_1x_would_pass_over_is_refused(option: str) -> None:
     given = {"selector": {"a": 1}, "source_proxy": "http://p"}
     desired = resource.desire({**PARAMS, option: given[option]})
-    with pytest.raises(InvalidInput, match=f"^{option}: CouchDB 1.7.2 has none"):
+    with pytest.raises(InvalidInput, match=f"^{option}: CouchDB 1.7.2 does not have it"):
         resource.plan(desired, Observed(Here(OneX("CouchDB", "1.7.2"), URL), {"r": None}))
 
 
@@ -373,7 +373,7 @@ def test_a_source_that_is_not_there_stops_all_before_anything_is_sent(wire: Wire
         [{"key": key, "info": {}} if key != "c" else {"key": key, "error": "not_found"} for key in body["keys"]],
     )
     given = {"replications": [REPLICATION, {**REPLICATION, "name": "s", "source": "c"}]}
-    with pytest.raises(InvalidInput, match=r"^replications\[1\]\.source: there is no database c"):
+    with pytest.raises(InvalidInput, match=r"^replications\[1\]\.source: the database c does not exist"):
         carry_out(given)
     assert wire.written == []
     outcome = carry_out(given, check_mode=True)
@@ -525,7 +525,7 @@ def test_a_job_that_vanishes_has_failed(wire: Wire, clock: Clock) -> None:
     wire[JOBS] = {"total_rows": 0, "jobs": []}
     wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
     wire["POST /_replicate"] = 202, {"ok": True, "_local_id": "j+continuous"}
-    with pytest.raises(module.Interrupted, match="the replication a to b is failed: it runs no more"):
+    with pytest.raises(module.Interrupted, match="the replication a to b is failed: it has stopped"):
         carry_out({**ON, "wait": True})
 
 

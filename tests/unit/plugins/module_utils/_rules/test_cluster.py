@@ -55,22 +55,22 @@ def test_members(given: list[t.Any], members: list[Member]) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ([], "names no node"),
-        (["couchdb"], "no node's name"),
-        (["@10.0.0.1"], "no node's name"),
-        (["couchdb@"], "no node's name"),
-        (["a@b@c"], "no node's name"),
-        (["couchdb@10.0.0.1\n"], "no node's name"),
-        (["é@10.0.0.1"], "no node's name"),
-        (["_local"], "no node's name"),
-        (["_x@10.0.0.1"], "no node's name"),
+        ([], "Name at least one node"),
+        (["couchdb"], "not the name of a node"),
+        (["@10.0.0.1"], "not the name of a node"),
+        (["couchdb@"], "not the name of a node"),
+        (["a@b@c"], "not the name of a node"),
+        (["couchdb@10.0.0.1\n"], "not the name of a node"),
+        (["é@10.0.0.1"], "not the name of a node"),
+        (["_local"], "not the name of a node"),
+        (["_x@10.0.0.1"], "not the name of a node"),
         (["nonode@nohost"], "without a name"),
         ([ONE, {"name": ONE, "url": "http://a/"}], "listed twice"),
         ([{"url": "http://a/"}], "names of nodes"),
         ([5], "names of nodes"),
         ([{"name": ONE, "port": 5984}], "no port"),
-        ([{"name": ONE, "url": ""}], "no address"),
-        ([{"name": ONE, "url": ["http://a/"]}], "no address"),
+        ([{"name": ONE, "url": ""}], "not a URL"),
+        ([{"name": ONE, "url": ["http://a/"]}], "not a URL"),
     ],
 )
 def test_members_that_can_not_be(given: list[t.Any], says: str) -> None:
@@ -83,9 +83,9 @@ def test_who_holds_what() -> None:
         "a": rules.placement(document("a", ONE, TWO)),
         "b": rules.placement(document("b", TWO)),
     }
-    assert rules.held_by(shards, ONE) == ["a"]
-    assert rules.held_by(shards, TWO) == ["a", "b"]
-    assert rules.held_by(shards, THREE) == []
+    assert rules.databases_on(shards, ONE) == ["a"]
+    assert rules.databases_on(shards, TWO) == ["a", "b"]
+    assert rules.databases_on(shards, THREE) == []
     assert rules.copies(shards) == {ONE: 2, TWO: 4}
 
 
@@ -140,9 +140,9 @@ def test_who_can_never_join(found: Server | errors.CouchDBError, says: str | Non
         (server(settings={**ALIKE, "couchdb": {"uuid": "c4n4ry"}}), "couchdb/uuid"),
         (server(settings={**ALIKE, "chttpd_auth": {}}), "chttpd_auth/secret"),
         (server(settings={**ALIKE, "admins": {"admin": "c4n4ry"}}), "password hash of the admin admin"),
-        (server(settings={**ALIKE, "admins": {"admin": "hash", "bob": "c4n4ry"}}), "the admin bob, whom only one has"),
-        (server(settings={**ALIKE, "admins": {}}), "the admin admin, whom only one has"),
-        (server(shards={"a": Placement({"0-f": [TWO]}, "at two")}), "databases of its own .*: a;"),
+        (server(settings={**ALIKE, "admins": {"admin": "hash", "bob": "c4n4ry"}}), "the admin bob, which only one has"),
+        (server(settings={**ALIKE, "admins": {}}), "the admin admin, which only one has"),
+        (server(shards={"a": Placement({"0-f": [TWO]}, "at two")}), r"databases of its own .*: a\."),
     ],
 )
 def test_what_a_node_lacks_before_it_can_join(found: Server | errors.CouchDBError, says: str | None) -> None:

@@ -127,13 +127,13 @@ def test_a_source_that_is_one_document_or_a_file(
 @pytest.mark.parametrize(
     ("tree", "says"),
     [
-        ({"a.json": "{", "b.json": "{}"}, r"/a\.json is no JSON: line 1, column 2: "),
-        ({"a.json": '{\n "x": 1\n"'}, r"/a\.json is no JSON: line 3, column 1: "),
-        ({"a.json": '{"x": NaN}'}, r"/a\.json is no JSON: it holds NaN"),
+        ({"a.json": "{", "b.json": "{}"}, r"/a\.json is not JSON: line 1, column 2: "),
+        ({"a.json": '{\n "x": 1\n"'}, r"/a\.json is not JSON: line 3, column 1: "),
+        ({"a.json": '{"x": NaN}'}, r"/a\.json is not JSON: it contains NaN"),
         ({"a.json": "[" * 100000}, r"/a\.json is nested too deeply"),
-        ({"a.json": "[]"}, r"/a\.json is no document"),
-        ({"a.json": ""}, r"/a\.json is no JSON: line 1, column 1"),
-        ({"a/x.json": "1 2"}, r"/a/x\.json is no JSON: line 1, column 3"),
+        ({"a.json": "[]"}, r"/a\.json is not a document"),
+        ({"a.json": ""}, r"/a\.json is not JSON: line 1, column 1"),
+        ({"a/x.json": "1 2"}, r"/a/x\.json is not JSON: line 1, column 3"),
         ({"a/x.txt": b"1\n\xff"}, r"/a/x\.txt is not UTF-8 text: line 2"),
         ({"a/x.js": "1", "a/x.json": "2"}, r"field x has two sources: .*/a/x\.js and .*/a/x\.json"),
         ({"a/v/b.json": "{}", "a/v/b/c": "2"}, r"field v/b has two sources: .*/a/v/b and .*/a/v/b\.json"),
@@ -147,10 +147,10 @@ def test_a_source_that_is_one_document_or_a_file(
         ({"a.js": "module.exports = {}"}, r"/a\.js is a JavaScript module, .*couchdb-compile"),
         ({"a/index.js": "module.exports = {}"}, r"/a/index\.js is a JavaScript module"),
         ({"a/\udcff": "1"}, r"/a contains b'\\xff', and this name is not UTF-8"),
-        ({"_desing/a/x": "1"}, r"/_desing is no document: names with an underscore"),
-        ({"_design.json": "{}"}, r"/_design\.json is no document"),
-        ({"a/_id": " \n"}, r"/a/_id holds no text"),
-        ({"a/_id.json": "1"}, r"/a/_id\.json holds no text"),
+        ({"_desing/a/x": "1"}, r"/_desing is not a document: names that begin with an underscore"),
+        ({"_design.json": "{}"}, r"/_design\.json is not a document"),
+        ({"a/_id": " \n"}, r"/a/_id does not contain a string"),
+        ({"a/_id.json": "1"}, r"/a/_id\.json does not contain a string"),
         ({"views/a/map.js": MAP}, r"holds views, as design documents do"),
     ],
 )
@@ -193,20 +193,20 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (view / "more").symlink_to(tmp_path / "shared")
     assert documents(tmp_path / "db")[0]["views"]["a"]["more"] == {"map": MAP}
     (view / "round").symlink_to(tmp_path / "db/_design/app")
-    with pytest.raises(InvalidInput, match="/round is a link to a directory that it lies in"):
+    with pytest.raises(InvalidInput, match="/round is a link to a directory that contains it"):
         documents(tmp_path / "db")
     (view / "round").unlink()
     (view / "gone").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InvalidInput, match="/gone is a link to nothing"):
+    with pytest.raises(InvalidInput, match="/gone is a link to a file that does not exist"):
         documents(tmp_path / "db")
 
 
 def test_what_is_no_file_or_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInput, match="there is no file or directory .*/nowhere"):
+    with pytest.raises(InvalidInput, match="the file or directory .*/nowhere"):
         documents(tmp_path / "nowhere")
     grow(tmp_path, {"a.json": '{"x": "' + "y" * 60 + '"}', "b.json": '{"x": "' + "y" * 60 + '"}'})
     monkeypatch.setattr(rules, "MOST_BYTES", 100)
-    with pytest.raises(InvalidInput, match=r"with .*/b\.json there are more than"):
+    with pytest.raises(InvalidInput, match=r"with .*/b\.json its files have more than"):
         documents(tmp_path)
     os.mkfifo(tmp_path / "a.fifo")
     with pytest.raises(InvalidInput, match=r"/a\.fifo is neither a file nor a directory"):

@@ -102,7 +102,7 @@ def test_what_couchdb_notes_of_a_replication_is_no_difference() -> None:
 
 
 def test_a_stub_of_what_is_not_held_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"^here: the attachment x/a\.txt is given as a stub"):
+    with pytest.raises(InvalidInput, match=r"^here: the attachment x/a\.txt is a stub"):
         rules.to_write(Wanted("db", {"_id": "x", "_attachments": stub()}, True, where="here"), None)
 
 
@@ -137,25 +137,31 @@ OPTIONS: dict[str, t.Any] = {
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({}, "no _id"),
-        ({"_id": None}, "no _id"),
-        ({"_id": ""}, "no _id"),
-        ({"_id": 1}, "the _id 1 is no text"),
-        ({"_id": "_x"}, "'_x' is no id"),
-        ({"_id": "_design/"}, "'_design/' is no id"),
+        ({}, "without _id"),
+        ({"_id": None}, "without _id"),
+        ({"_id": ""}, "without _id"),
+        ({"_id": 1}, "the _id 1 is not a string"),
+        ({"_id": "_x"}, "'_x' is not an id"),
+        ({"_id": "_design/"}, "'_design/' is not an id"),
         ({"_id": "\ud800"}, "surrogate"),
-        ({"_id": "x", "_deleted": True}, "x holds _deleted: use state=absent"),
-        ({"_id": "x", "_mine": 1}, "x holds _mine"),
-        ({"_id": "x", "_replication_state": 1}, "x holds _replication_state"),
+        ({"_id": "x", "_deleted": True}, "x contains _deleted. Use state: absent"),
+        ({"_id": "x", "_mine": 1}, "x contains _mine"),
+        ({"_id": "x", "_replication_state": 1}, "x contains _replication_state"),
         ({"_id": "x", "a": float("nan")}, "x contains something that JSON cannot express"),
         ({"_id": "x", "a": "\ud800"}, "x contains half of a surrogate pair"),
         ({"_id": "x", "a": [{"b": -5e-324}]}, "x contains the number 5e-324, which CouchDB stores as 0.0"),
-        ({"_id": "x", "_attachments": []}, "x holds _attachments that are no mapping"),
-        ({"_id": "x", "_attachments": {"a": {}}}, "x holds the attachment a without data"),
-        ({"_id": "x", "_attachments": {"a": {"data": "é"}}}, "x holds the attachment a whose data is no Base64"),
-        ({"_id": "x", "_attachments": {"a": {"data": "YQ"}}}, "x holds the attachment a whose data is no Base64"),
-        ({"_id": "x", "_attachments": {"_a": {"data": ""}}}, "x holds the attachment _a, and the name"),
-        ({"_id": "x", "_attachments": {"a": {"data": "", "content_type": 1}}}, "content_type that is no text"),
+        ({"_id": "x", "_attachments": []}, "x contains _attachments that are not a mapping"),
+        ({"_id": "x", "_attachments": {"a": {}}}, "x contains the attachment a without data"),
+        (
+            {"_id": "x", "_attachments": {"a": {"data": "é"}}},
+            "x contains the attachment a with data that is not Base64",
+        ),
+        (
+            {"_id": "x", "_attachments": {"a": {"data": "YQ"}}},
+            "x contains the attachment a with data that is not Base64",
+        ),
+        ({"_id": "x", "_attachments": {"_a": {"data": ""}}}, "x contains the attachment _a. The name"),
+        ({"_id": "x", "_attachments": {"a": {"data": "", "content_type": 1}}}, "content_type that is not a string"),
         ({"_id": "_local/x", "_attachments": {"a": {"data": ""}}}, "doesn't keep in _local"),
     ],
 )
@@ -168,7 +174,7 @@ def test_bad_documents_are_named(document: t.Any, says: str) -> None:
 
 def test_a_password_of_a_user_is_another_modules() -> None:
     for database in ("_users", "tenant/_users"):
-        with pytest.raises(InvalidInput, match="use couchdb_user"):
+        with pytest.raises(InvalidInput, match="Use couchdb_user"):
             list(rules.declared({**OPTIONS, "database": database, "documents": [{"_id": "x", "password": "p"}]}))
     list(rules.declared({**OPTIONS, "documents": [{"_id": "x", "password": "p"}]}))
 
@@ -193,7 +199,7 @@ def test_a_document_over_the_limit_is_refused_with_its_size() -> None:
     fits = {"_id": "x", "_attachments": GIVEN, "x": "é" * 10 + "a" * (limit - 28)}
     assert rules.body_size(fits) == limit
     assert rules.to_write(Wanted("db", fits, True), None, limit) == fits
-    with pytest.raises(InvalidInput, match="^here: the document x has 8000001 bytes, and the server takes 8000000"):
+    with pytest.raises(InvalidInput, match="^here: the document x has 8000001 bytes, and the server accepts 8000000"):
         rules.to_write(Wanted("db", {**fits, "x": fits["x"] + "a"}, True, where="here"), None, limit)
 
 

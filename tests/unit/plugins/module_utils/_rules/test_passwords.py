@@ -106,5 +106,5 @@ def test_a_salt_that_no_setting_can_have_is_refused(salt: str) -> None:
 def test_a_hash_for_an_admin_must_fit_into_a_setting() -> None:
     given = {"password": None, "password_hash": "-pbkdf2:sha256-" + "0" * 64 + ",☃,1"}
     rules.check_given(given)
-    with pytest.raises(InvalidInput, match=r"^admins\[0\].password_hash: holds '☃', which can't be spelt in Latin-1"):
+    with pytest.raises(InvalidInput, match=r"^admins\[0\].password_hash: contains '☃', which Latin-1 does not have"):
         rules.check_given(given, "admins[0].", in_settings=True)

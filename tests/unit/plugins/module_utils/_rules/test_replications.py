@@ -115,11 +115,11 @@ def test_a_server_without_a_login_is_given_none() -> None:
         ("ann:secret@far.example/x", "neither a database name nor"),
         ("ftp://far.example/x", "http"),
         ("file:///x", "http"),
-        ("http:///x", "names no host"),
+        ("http:///x", "has no host"),
         ("http://far.example:0/x", "has port 0"),
         ("http://far.example:x/x", "is not a URL"),
-        ("http://far.example/", "names no database"),
-        ("http://far.example", "names no database"),
+        ("http://far.example/", "has no database in its path"),
+        ("http://far.example", "has no database in its path"),
         ("http://far.example/a b", "space"),
         ("http://far.example/x?y=1", "query"),
         (1, "must be a database name"),
@@ -133,7 +133,7 @@ def test_a_server_without_a_login_is_given_none() -> None:
         ({"database": "a", "username": "ann"}, "no password"),
         ({"database": "a", "password": "x"}, "no username"),
         ({"database": "a", "username": "a:b", "password": "x"}, "colon"),
-        ({"database": "a", "username": "a", "password": "x", "headers": {"authorization": "y"}}, "which of them"),
+        ({"database": "a", "username": "a", "password": "x", "headers": {"authorization": "y"}}, "Remove one of them"),
         ({"database": "a", "headers": []}, None),
         ({"database": "a", "headers": ["x"]}, "headers must be a mapping"),
         ({"database": "a", "headers": {"x": "y\nz"}}, "can't be sent"),
@@ -282,7 +282,7 @@ def test_a_problem_says_why_without_a_login() -> None:
     assert str(error) == "the replication a is crashing: no way to http://********@a/b; the replication b is failed"
     assert (error.error, error.reason) == ("crashing", "no way to http://********@a/b")
     late = rules.problem({"a": {"state": None, "info": None}}, 5)
-    assert "a is still not taken up by the server after 5 s" in str(late)
+    assert "a is still not started by the server after 5 s" in str(late)
     assert "wait_timeout" in str(late)
 
 
@@ -295,10 +295,10 @@ def test_nothing_secret_is_shown() -> None:
         },
         "target": "http://ann:hidden@a/y",
     }
-    assert rules.told_end(document["source"]) == "http://a/x"
-    assert rules.told_end(document["target"]) == "http://a/y"
-    assert rules.told_end("orders") == "orders"
-    told = rules.told_document(document)
+    assert rules.shown_end(document["source"]) == "http://a/x"
+    assert rules.shown_end(document["target"]) == "http://a/y"
+    assert rules.shown_end("orders") == "orders"
+    told = rules.shown_document(document)
     assert told["source"]["headers"]["X-Session"] == "********"
     assert told["source"]["headers"]["X"] == "y"
     assert document["source"]["headers"]["X-Session"] == "hidden"
