@@ -49,6 +49,7 @@ options:
   nodes:
     description:
       - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the node that answers.
+      - Beside other names, V(_local) is replaced by the name of its node, and each node is managed once.
       - CouchDB 1.x is one node, V(_local).
       - If a member of the cluster is down, the others are managed. The task then fails and lists what the node that is down missed.
     type: list
@@ -57,7 +58,10 @@ options:
 notes:
   - The task is refused if C(module_defaults) of the action group sets C(password), as it would become the password of managed accounts.
     Set O(login_user) and O(login_password) there.
-  - A task can change the password of the admin that it logs in as. It continues with the new one.
+  - A task can change the password of the admin that it logs in as. It continues with the new one. The node that answers changes last.
+  - In a play for several nodes of one cluster, set C(run_once=true) on such a task, as it changes all nodes. Without it, each host that
+    begins after the password has changed sends one failed login with the old one, and CouchDB 3.4 and later locks an account for five minutes
+    after five failed logins from one IP address.
 seealso:
   - name: Server administrators
     description: How CouchDB stores them.
@@ -82,6 +86,7 @@ EXAMPLES = r"""
     login_password: "{{ couchdb_old_password }}"
     name: admin
     password: "{{ couchdb_new_password }}"
+  run_once: true
 
 - name: Create an admin from a hash
   couchpy.couchdb.couchdb_admin:

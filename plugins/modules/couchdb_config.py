@@ -54,6 +54,7 @@ options:
   nodes:
     description:
       - Names of the nodes to manage, such as V(couchdb@10.0.0.1). V(all) means each node of the cluster, V(_local) the node that answers.
+      - Beside other names, V(_local) is replaced by the name of its node, and each node is managed once.
       - CouchDB 1.x is one node, V(_local).
       - If a member of the cluster is down, the others are managed. The task then fails and lists what the node that is down missed.
     type: list

@@ -9,6 +9,7 @@ lost.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -55,6 +56,26 @@ def test_ten_runs_at_once_end_as_declared(case: Case, couch: Couch, whole: bool)
     after = couch.snapshot()
     unnamed = {place for place in before if not place.startswith(case.named)}
     assert {place: after.get(place) for place in unnamed} == {place: before[place] for place in unnamed}
+
+
+@pytest.mark.timeout(300)
+def test_six_runs_at_once_change_the_password_that_they_log_in_with(couch: Couch) -> None:
+    """CouchDB 3.4 and later locks an account after five failed logins."""
+    name, passwords = f"{PREFIX}_own", [f"own password {number}" for number in range(4)]
+    assert not modules.run(
+        "couchdb_admin", {**couch.login, "url": couch.url, "name": name, "password": passwords[0]}
+    ).failed
+    for before, after in itertools.pairwise(passwords):
+        options = {"url": couch.url, "login_user": name, "login_password": before, "name": name, "password": after}
+        with modules.processes(6, "couchdb_admin", options) as started:
+            for process in started:
+                modules.begin(process)
+            ended = [modules.ended(process, SECONDS) for process in started]
+        assert [run.message or run.crash for run in ended if run.failed or run.crash] == []
+        assert couch.ask("GET", "_session", login=(name, after))[0] == 200
+        TRIED["runs at the same time"] += 6
+    hashes = {node: couch.ask("GET", "_node", node, "_config", "admins", name)[1] for node in couch.nodes}
+    assert len(set(hashes.values())) == 1
 
 
 DOCUMENTS = 200

@@ -6,18 +6,84 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
+import threading
 import typing as t
 
+from .. import errors
 from .._rules import passwords
 from .._rules.dialect import LOCAL
 from .._rules.names import check_admin_name
-from .answers import session_cookie
+from .answers import Answer, session_cookie
 from .server import Headers, Server
 
 
 class Admins(Server):
     """The part of Client for server admins and sessions."""
+
+    _following: _Following | None = None
+
+    def follow_password(self, password: str) -> None:
+        """Continue with this password if another client changes that of this client's login to it.
+
+        CouchDB 3.4 and later locks an account after five failed logins. So until the password changes, requests are sent one
+        after the other, and with a session, whose end does not count as a failed login. If nobody can log in with a session here,
+        they are sent with the password as before.
+        """
+        if (self._http.username is not None and self._http.password != password) or self._http.cookie:
+            self._following = _Following(password, has_session=bool(self._http.cookie))
+
+    def request(self, method: str, path: t.Sequence[str] = (), **options: t.Any) -> Answer:
+        following = self._following
+        if following is None or options.get("anonymous"):
+            return super().request(method, path, **options)
+        with following.lock:
+            if following.refused is not None:
+                raise following.refused
+            if self._following is None:
+                return super().request(method, path, **options)
+            if not following.has_session:
+                self._begin_session(following)
+            try:
+                return super().request(method, path, **options)
+            except errors.Unauthorized as error:
+                if self._following is None or not self._has_ended():
+                    raise
+                following.refused = error
+                self._continue_with(following.password)
+                with contextlib.suppress(errors.Unauthorized):
+                    answer = super().request(method, path, **options)
+                    following.refused = None
+                    return answer
+                raise error from None
+
+    def _begin_session(self, following: _Following) -> None:
+        """Log in once, with the password of before or, if that fails, the one that follows it."""
+        following.has_session = True
+        name, before = t.cast(str, self._http.username), self._http.password
+        with contextlib.suppress(errors.NotFound, errors.BadRequest, errors.NotCouchDB, errors.ServerError):
+            status, _headers, _body = self.login(name, before or "")
+            if status == 401:
+                self._continue_with(following.password)
+            elif not self._has_session():
+                self._http.cookie = None
+
+    def _has_ended(self) -> bool:
+        """Whether the login that a request was refused with is one no more, rather than not an admin's."""
+        return self._http.cookie is None or not self._has_session()
+
+    def _has_session(self) -> bool:
+        try:
+            body = super().request("GET", ("_session",)).body
+        except errors.Unauthorized:
+            return False
+        return isinstance(body, dict) and bool((body.get("userCtx") or {}).get("name"))
+
+    def _continue_with(self, password: str) -> None:
+        """Log in with this password, and no session, from now on."""
+        self._http.username = (self._http.cookie and _cookie_name(self._http.cookie)) or self._http.username
+        self._http.password, self._http.cookie, self._following = password, None, None
 
     def admins(self, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, str]:
         """The server admins of a node and their password hashes.
@@ -50,11 +116,13 @@ class Admins(Server):
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
-        own, session = self.logs_in_as(name), self._http.cookie
+        own, session, following = self.logs_in_as(name), self._http.cookie, self._following is not None
         self.config("admins", name, value=hashed, hthdrs=hthdrs, node=node)
         if password is None:
             return
-        if own and session:
+        if own and following:
+            self._continue_with(password)
+        elif own and session:
             self.login(name, password)
         elif own or self.is_anonymous:
             self._http.username, self._http.password = name, password
@@ -70,7 +138,9 @@ class Admins(Server):
     @property
     def is_anonymous(self) -> bool:
         """Whether this client's requests log in with nothing."""
-        return self._http.username is None and not self._http.cookie
+        return not self._http.has_credentials and not any(
+            name.lower().startswith("x-auth-") for name in self._http.headers
+        )
 
     def logs_in_as(self, name: str) -> bool:
         """Whether this client's requests log in with this name, by their cookie or their password."""
@@ -120,6 +190,16 @@ class Admins(Server):
         https://docs.couchdb.org/en/stable/api/server/authn.html#get--session
         """
         return t.cast("dict[str, t.Any]", self.request("GET", ("_session",), hthdrs=hthdrs).body)
+
+
+class _Following:
+    """A password that may become that of a client's login while it works."""
+
+    def __init__(self, password: str, has_session: bool) -> None:
+        self.password = password
+        self.has_session = has_session
+        self.lock = threading.Lock()
+        self.refused: errors.Unauthorized | None = None
 
 
 def _cookie_name(cookie: str) -> str | None:

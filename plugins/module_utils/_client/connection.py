@@ -25,7 +25,7 @@ from urllib.parse import quote
 from .. import errors
 from .._rules.names import check_json
 from .._rules.secrets import Secrets, is_secret_header, mask_text
-from .._rules.urls import basic_authorization, server_url
+from .._rules.urls import basic_authorization, basic_credentials, server_url
 from .answers import Answer, Received, error_of, not_as_expected, parsed, retry_after, session_cookie
 from .parallel import AT_ONCE
 from .wait import seconds_left
@@ -56,6 +56,7 @@ _LONGEST_PAUSE = 5.0
 _CHUNK = 65536
 _CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, RemoteDisconnected)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_ONE_SESSION = re.compile(r"AuthSession=[^;,\s]+\Z")
 _HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
 
 if REQUESTS_IMPORT_ERROR is None:
@@ -160,10 +161,23 @@ class Connection:
         self.timeout = options.timeout
         self.retries = options.retries
         self.headers = dict(options.headers)
+        self._take_login_from_headers()
         self.last_asked = "none"
         self.validates = options.validate_certs
         self._check(options)
         self._session = self._make_session(options)
+
+    def _take_login_from_headers(self) -> None:
+        """Log in as headers do that hold a name and a password, or a session: then it can be seen as whom, and changed."""
+        for header, value in list(self.headers.items()) if not self.cookie else ():
+            login = basic_credentials(str(value)) if header.lower() == "authorization" else None
+            if login is not None:
+                self.username, self.password = login
+            elif header.lower() == "cookie" and _ONE_SESSION.match(str(value)):
+                self.cookie = str(value)
+            else:
+                continue
+            del self.headers[header]
 
     def _check(self, options: Options) -> None:
         if self.username is not None and ":" in self.username:

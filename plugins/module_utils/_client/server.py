@@ -110,6 +110,16 @@ class Server:
         return self._http.username
 
     @property
+    def has_only_session(self) -> bool:
+        """Whether requests log in with the cookie of a session, and there is no password to log in with once it ends."""
+        return bool(self._http.cookie) and self._http.password is None
+
+    def prefer_password(self) -> None:
+        """Log in with the name and the password from now on, if there are both, and no cookie."""
+        if self._http.username is not None and self._http.password is not None:
+            self._http.cookie = None
+
+    @property
     def last_asked(self) -> str:
         """The method and address of the last request, for errors."""
         return self._http.last_asked
@@ -200,15 +210,26 @@ class Server:
         return t.cast("dict[str, list[str]]", answer.body)
 
     def nodes(self, names: t.Sequence[str]) -> list[str]:
-        """The nodes that a list of names means: C(all) stands for each member of the cluster.
+        """The nodes that a list of names means: C(all) stands for each member of the cluster, C(_local) for the one that answers.
 
-        Raises InvalidInput for an empty list.
+        Each is named once: C(_local) beside other names becomes the node's own name. Raises InvalidInput for an empty list.
         """
         if not names:
             raise errors.InvalidInput("nodes", "names no node")
         if "all" in names:
             return self.membership()["cluster_nodes"]
-        return list(dict.fromkeys(names))
+        named = list(dict.fromkeys(names))
+        if LOCAL not in named or len(named) == 1:
+            return named
+        own = self.local_node()
+        return list(dict.fromkeys(own if name == LOCAL else name for name in named))
+
+    def answering(self, names: t.Collection[str]) -> str | None:
+        """Which of these names of nodes is that of the node that answers; None if it is none of them."""
+        if LOCAL in names:
+            return LOCAL
+        own = self.local_node()
+        return own if own in names else None
 
     def local_node(self, hthdrs: Headers = None) -> str:
         """The name of the node that answers; C(_local) on CouchDB 1.x.

@@ -98,6 +98,9 @@ def run_all(composition: Composition) -> None:
         composition.check(module.params)
         desired = {name: composition.parts[name].desired(options) for name, options in given.items()}
         client = module.client(composition.client)
+        # A later part may change the password that the requests of an earlier one log in with.
+        for name, wanted in desired.items():
+            composition.parts[name].resource.begin(client, wanted)
         extra = _extra(composition, desired, client, module.params)
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))

@@ -29,7 +29,7 @@ from .._client.connection import REQUESTS_IMPORT_ERROR
 from .._client.parallel import attempt_in_parallel
 from .._client.server import DEFAULT_URL, Server
 from .._rules.secrets import MASK, Secrets, is_secret_header, url_secrets
-from .._rules.urls import server_url
+from .._rules.urls import basic_credentials, server_url
 from .._rules.values import equal
 from .plan import DONT, TRY, Change, Plan, diff, units
 
@@ -82,6 +82,10 @@ def _no_secrets(params: Params) -> t.Iterable[str]:
     return ()
 
 
+def _no_beginning(client: Server, desired: t.Any) -> None:
+    pass
+
+
 def _no_waiting(client: Server, desired: t.Any, first: t.Any, observed: t.Any) -> t.Any:
     return observed
 
@@ -96,6 +100,8 @@ class Resource:
     * ``plan(desired, observed)`` gives the Plan. Pure. A module that only reads has none.
     * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
       changes, or in check mode from what was predicted. Pure.
+
+    ``begin(client, desired)`` is called before the first request, with what the client should know of the desired state.
 
     ``wait(client, desired, first, observed)``, of modules that can wait, is called in a real run once the server is as
     desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
@@ -122,6 +128,7 @@ class Resource:
     secrets: t.Callable[[Params], t.Iterable[str]] = _no_secrets
     client: type[Server] = Server
     confidential: str | None = None
+    begin: t.Callable[[t.Any, t.Any], None] = _no_beginning
     options: Params = field(default_factory=dict)
     constraints: Params = field(default_factory=dict)
 
@@ -250,6 +257,7 @@ def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode:
 
 def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode: bool, done: list[Change]) -> Outcome:
     """What carry_out() does; ``done`` becomes the changes that are made, whatever happens after them."""
+    resource.begin(client, desired)
     # First of all, and with one request: is this a CouchDB, and does it let us in?
     client.welcome()
     make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
@@ -522,5 +530,8 @@ class Module(AnsibleModule):
         # Addresses are given in the place of nodes' names, too.
         for address in (self.params["url"] or "", *(self.params.get("nodes") or [])):
             yield from url_secrets(address)
-        yield from (str(value) for name, value in self.params["headers"].items() if is_secret_header(name))
+        for name, value in self.params["headers"].items():
+            if is_secret_header(name):
+                yield str(value)
+                yield from (basic_credentials(str(value)) or ())[1:]
         yield from self._secrets(self.params)

@@ -78,16 +78,33 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(desired, params["nodes"], params["name"])
 
 
+def begin(client: Admins, desired: Desired) -> None:
+    """Let the client survive that another task, such as this one on another host, changes its password to the same one."""
+    for name, admin in desired.admins.items():
+        if admin["password"] and admin["update_password"] == "always" and client.logs_in_as(name):
+            client.follow_password(admin["password"])
+
+
 def observe(client: Admins, desired: Desired) -> Observed:
     """The admins of each node."""
     found = client.config_of_nodes(desired.nodes)
     settings = {node: sections for node, sections in found.items() if sections is not None}
     admins = {node: dict(sections.get("admins", {})) for node, sections in settings.items()}
     down = [node for node in found if node not in settings]
-    own = next((name for name in desired.admins if client.is_anonymous or client.logs_in_as(name)), None)
-    own_node = client.local_node() if own and len(found) > 1 else next(iter(found))
+    own = _first_admin(desired) if client.is_anonymous else next(filter(client.logs_in_as, desired.admins), None)
+    own_node = client.answering(found) if own else None
     hashing = client.dialect.hashing(next(iter(settings.values()), {}))
-    return Observed(admins, hashing, client.dialect, (own_node, own) if own else None, client.is_anonymous, down)
+    return Observed(
+        admins, hashing, client.dialect, (own_node, own) if own_node and own else None, client.is_anonymous, down
+    )
+
+
+def _first_admin(desired: Desired) -> str | None:
+    """The admin with whom an admin party ends, and the task continues: one with a password, if there is one."""
+    present = [name for name, admin in desired.admins.items() if admin["state"] == "present"]
+    return next(
+        (name for name in present if desired.admins[name]["password"] is not None), present[0] if present else None
+    )
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -112,6 +129,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             )
     own_admin = desired.admins[observed.own[1]] if observed.own else {}
     locked_out = own_admin.get("password") is None and any(change.path == observed.own for change in changes)
+    if observed.party and locked_out and len(changes) > 1:
+        raise InvalidInput(
+            "admins",
+            "end an admin party, and none of them has a password with which the task could create the others. Give "
+            "password instead of password_hash for one of them",
+        )
     missed = [
         f"the {'removal' if wanted is None else 'hash'} of {name}" for name, wanted in zip(desired.admins, hashes)
     ]
@@ -119,6 +142,11 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         tuple(changes),
         replace(observed, admins=predicted),
         afterwards=DONT if locked_out else ASK,
+        # Who changes the same password at the same time may have sent another hash of it to some nodes.
+        again=observed.own is not None
+        and not (locked_out or observed.party)
+        and any(change.path[1] == observed.own[1] for change in changes)
+        and not any(change.may_be_void for change in changes),
         shortfall=node_shortfall(observed.down, missed),
     )
 
@@ -174,6 +202,7 @@ RESOURCE = Resource(
     observe,
     report,
     plan,
+    begin=begin,
     client=Admins,
     options=ARGUMENT_SPEC,
     constraints={

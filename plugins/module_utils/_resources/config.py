@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._client.server import IN_MEMORY, Server
 from .._engine.module import Resource
@@ -41,6 +41,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 _PLACE = ("bind_address", "port")
 
+_SESSION_SECRETS = (("chttpd_auth", "secret"), ("couch_httpd_auth", "secret"))
+"""The settings whose change ends all sessions."""
+
 
 @dataclass(frozen=True)
 class Desired:
@@ -49,6 +52,25 @@ class Desired:
     settings: dict[tuple[str, str], str | None]
     nodes: list[str]
     persist: bool = True
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All settings of each node: node → section → key → value; None for a node that is down.
+
+    ``own`` is the node that answers, if it is one of them and that matters. ``only_session``: the task can log in with nothing but
+    the session that it was given.
+    """
+
+    nodes: dict[str, t.Any]
+    own: str | None = None
+    only_session: bool = False
+
+
+def begin(client: Server, desired: Desired) -> None:
+    """Log in with the password, if there is one, rather than with a session that the task ends."""
+    if any(name in desired.settings for name in _SESSION_SECRETS):
+        client.prefer_password()
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -64,16 +86,21 @@ def desire(params: dict[str, t.Any]) -> Desired:
     return Desired(wanted, params["nodes"], params["persist"])
 
 
-def observe(client: Server, desired: Desired) -> dict[str, t.Any]:
-    """All settings of each node: node → section → key → value; None for a node that is down."""
-    return client.config_of_nodes(desired.nodes)
+def observe(client: Server, desired: Desired) -> Observed:
+    """All settings of each node, and which of them answers if the task may move or end its own connection."""
+    nodes = client.config_of_nodes(desired.nodes)
+    matters = any(
+        (is_listener(*name) and len(nodes) > 1) or (name in _SESSION_SECRETS and client.has_only_session)
+        for name in desired.settings
+    )
+    return Observed(nodes, client.answering(nodes) if matters else None, client.has_only_session)
 
 
-def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
-    """What must be set and deleted on which node."""
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """What must be set and deleted on which node. Raises InvalidInput for what would end the task's own login."""
     changes: list[Change] = []
     predicted: dict[str, t.Any] = {}
-    for node, held_settings in observed.items():
+    for node, held_settings in observed.nodes.items():
         if held_settings is None:
             predicted[node] = None
             continue
@@ -82,7 +109,13 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
         for (section, key), text in desired.settings.items():
             held = held_settings.get(section, {}).get(key)
             if not same_setting(text, held):
-                changes.append(_change(node, section, key, held, text, desired.persist))
+                if node == observed.own and observed.only_session and (section, key) in _SESSION_SECRETS:
+                    raise InvalidInput(
+                        "cookie",
+                        f"is of a session that a new {section}/{key} ends, before the task is done. Log in with login_user and "
+                        "login_password instead",
+                    )
+                changes.append(_change(node, section, key, held, text, desired.persist, node == observed.own))
                 predicted[node].setdefault(section, {})[key] = text
         if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
             raise InvalidInput(
@@ -92,12 +125,12 @@ def plan(desired: Desired, observed: dict[str, t.Any]) -> Plan:
             )
     return Plan(
         tuple(changes),
-        predicted,
+        replace(observed, nodes=predicted),
         tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
         afterwards=TRY if any(change.path[1] in LISTENERS and change.path[2] in _PLACE for change in changes) else ASK,
         unanswered=_unanswered(changes),
         moved_to=_moved_to(changes),
-        shortfall=node_shortfall(_down(observed), ["/".join(name) for name in desired.settings]),
+        shortfall=node_shortfall(_down(observed.nodes), ["/".join(name) for name in desired.settings]),
     )
 
 
@@ -124,11 +157,11 @@ def _unanswered(changes: t.Sequence[Change]) -> str:
     )
 
 
-def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
+def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The named settings of each node, as they are and as they were, and whether a restart is needed."""
     settings: dict[str, dict[str, dict[str, t.Any]]] = {}
     settings_before: dict[str, dict[str, dict[str, t.Any]]] = {}
-    for node, held_settings in observed.items():
+    for node, held_settings in observed.nodes.items():
         if held_settings is not None:
             shown = {
                 name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings
@@ -141,7 +174,7 @@ def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) 
     return {
         "settings": settings,
         "settings_before": settings_before,
-        "nodes_down": _down(observed),
+        "nodes_down": _down(observed.nodes),
         "restart_required": any(needs_restart(*change.path[1:]) for change in changes),
     }
 
@@ -154,8 +187,8 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
     return setting_secrets(settings)
 
 
-def _down(observed: dict[str, t.Any]) -> list[str]:
-    return [node for node, held_settings in observed.items() if held_settings is None]
+def _down(nodes: dict[str, t.Any]) -> list[str]:
+    return [node for node, held_settings in nodes.items() if held_settings is None]
 
 
 def _by_section(values: dict[tuple[str, str], t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -178,8 +211,12 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[s
             yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
 
 
-def _change(node: str, section: str, key: str, held: t.Any, text: str | None, persist: bool) -> Change:
-    # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there.
+def _change(node: str, section: str, key: str, held: t.Any, text: str | None, persist: bool, own: bool) -> Change:
+    # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there. That of the
+    # node that answers is the very last, as the others are asked through it.
+    stage = int((section, key) == _LOG_LEVEL)
+    if is_listener(section, key):
+        stage = 1 + LISTENER_KEYS.index(key) + (len(LISTENER_KEYS) if own else 0)
     wanted: dict[str, t.Any] = {"delete": True} if text is None else {"value": text}
     if not persist:
         wanted["hthdrs"] = IN_MEMORY
@@ -191,7 +228,7 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None, pe
         after=text,
         call=Server.config,
         arguments={"node": node, "section": section, "key": key, **wanted},
-        stage=1 + LISTENER_KEYS.index(key) if is_listener(section, key) else int((section, key) == _LOG_LEVEL),
+        stage=stage,
         may_be_void=text is None,
     )
 
@@ -201,6 +238,7 @@ RESOURCE = Resource(
     observe,
     report,
     plan,
+    begin=begin,
     secrets=secrets,
     options=ARGUMENT_SPEC,
     constraints={

@@ -82,3 +82,15 @@ def is_loopback(host: str) -> bool:
 def basic_authorization(username: str | None, password: str | None) -> str:
     """The value of the header Authorization for a name and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")
+
+
+def basic_credentials(authorization: str) -> tuple[str, str] | None:
+    """The name and the password in a value of the header Authorization, None if it is of another kind."""
+    kind, _space, text = authorization.strip().partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return (name, password) if colon else None

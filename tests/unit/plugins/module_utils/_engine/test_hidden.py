@@ -13,6 +13,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import Resource, register_secrets, run
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
 
 GIVEN: dict[str, t.Any] = {"url": URL, "login_user": "ann", "login_password": "hidden words"}
@@ -30,10 +31,14 @@ def show(told: t.Any) -> Resource:
 
 
 def outcome(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], resource: Resource, token: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    resource: Resource,
+    token: str,
+    **login: t.Any,
 ) -> dict[str, t.Any]:
     """Run a module as Ansible does, with an option that has a secret inside; return its result."""
-    given = {**GIVEN, "notes": {"token": token}}
+    given = {**(login or GIVEN), "url": URL, "notes": {"token": token}}
     # From ansible-core 2.21 on, a result has the invocation only where that is asked for.
     if "inject_invocation" in PASS_VARS:
         given["_ansible_inject_invocation"] = True
@@ -83,3 +88,14 @@ def test_options_that_are_refused_are_not_shown(
     assert result["failed"]
     assert result["msg"].startswith("notes: must be other ones")
     assert result["invocation"] == {"module_args": "********"}
+
+
+def test_the_password_in_a_header_is_hidden(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wire["GET /"] = (401, {"error": "unauthorized", "reason": "not with hidden words"})
+    headers = {"Authorization": basic_authorization("ann", "hidden words")}
+    result = outcome(monkeypatch, capsys, show(None), "hidden pear", headers=headers)
+    assert wire.headers[0]["Authorization"] == headers["Authorization"]
+    assert result["reason"] == "not with ********"
+    assert "hidden" not in json.dumps({**result, "_ansible_new_secrets": None})

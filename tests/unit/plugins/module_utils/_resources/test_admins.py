@@ -17,7 +17,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.admins 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
-from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import CouchDBError, InvalidInput, Unauthorized
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
@@ -238,13 +238,174 @@ def test_an_own_password_is_changed_and_used_from_then_on(wire: Wire) -> None:
         wire[f"PUT /_node/{node}/_config/admins/admin"] = ""
     desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
     outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
-    assert wire.written == [f"PUT /_node/{node}/_config/admins/admin" for node in ("n1", "n2")]
-    used = [headers["Authorization"] for headers in wire.headers]
+    assert wire.written == ["POST /_session", *(f"PUT /_node/{node}/_config/admins/admin" for node in ("n1", "n2"))]
+    # Nobody has a session here, so that the password is sent.
+    used = [headers.get("Authorization", basic("admin", "secret")) for headers in wire.headers]
     changed = wire.asked.index(wire.written[-1]) + 1
     assert set(used[:changed]) == {basic("admin", "secret")}
     assert set(used[changed:]) == {basic("admin", "new")}
     assert len(set(filter(None, (body for body in wire.bodies if isinstance(body, str))))) == 1
     assert outcome.returned["admin"]["nodes"] == ["n1", "n2"]
+
+
+class Cluster:
+    """Two nodes with the admin C(admin), who logs in at n1 with a password or a session, and how many logins failed."""
+
+    def __init__(self, wire: Wire, password: str, changes_at: str = "") -> None:
+        self.wire = wire
+        self.failed_logins = 0
+        self.passwords = {"n1": password, "n2": password}
+        self.hashes = {node: hashed(password) for node in self.passwords}
+        self.changes_at = changes_at
+        for line, answer in {
+            "GET /": {"couchdb": "Welcome", "version": "3.4.3"},
+            "GET /_membership": {"all_nodes": ["n1", "n2"], "cluster_nodes": ["n1", "n2"]},
+            "GET /_node/_local": {"name": "n1"},
+        }.items():
+            self._serve(line, lambda _body, answer=answer: (200, answer))
+        self._serve("GET /_session", self._session, login=False)
+        wire["POST /_session"] = self._login
+        for node in self.hashes:
+            self._serve(f"GET /_node/{node}/_config", lambda _body, node=node: (200, self._config(node)))
+            self._serve(
+                f"PUT /_node/{node}/_config/admins/admin", lambda body, node=node: (200, self._write(node, body))
+            )
+
+    def change(self) -> None:
+        """What another task does: the same password, with another salt."""
+        self.hashes = dict.fromkeys(self.hashes, hashed("new"))
+
+    def _serve(self, line: str, answer: t.Callable[[t.Any], t.Any], login: bool = True) -> None:
+        def serve(body: t.Any) -> t.Any:
+            if line == self.changes_at:
+                self.changes_at = ""
+                self.change()
+            if self._who(self.wire.headers[-1]) is None and "Authorization" in self.wire.headers[-1]:
+                self.failed_logins += 1
+                return 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
+            if login and line != "GET /" and self._who(self.wire.headers[-1]) is None:
+                return 401, {"error": "unauthorized", "reason": "You are not a server admin."}
+            return answer(body)
+
+        self.wire[line] = serve
+
+    def _fits(self, password: str) -> bool:
+        return passwords.verify(password, passwords.parse(self.hashes["n1"]))
+
+    def _cookie(self) -> str:
+        return (
+            base64.urlsafe_b64encode(f"admin:1:{passwords.parse(self.hashes['n1']).salt}".encode()).decode().rstrip("=")
+        )
+
+    def _who(self, headers: dict[str, str]) -> str | None:
+        if "Cookie" in headers:
+            return "admin" if headers["Cookie"] == f"AuthSession={self._cookie()}" else None
+        name, _colon, password = (
+            base64.b64decode(headers.get("Authorization", "Basic Og==")[6:]).decode().partition(":")
+        )
+        return name if name == "admin" and self._fits(password) else None
+
+    def _login(self, body: t.Any) -> t.Any:
+        if not self._fits(body["password"]):
+            self.failed_logins += 1
+            return 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
+        return 200, {"ok": True, "name": "admin"}, {"Set-Cookie": f"AuthSession={self._cookie()}; Path=/"}
+
+    def _session(self, _body: t.Any) -> t.Any:
+        return 200, {"ok": True, "userCtx": {"name": self._who(self.wire.headers[-1]), "roles": []}}
+
+    def _config(self, node: str) -> t.Any:
+        return {"admins": {"admin": self.hashes[node]}, "chttpd_auth": {"iterations": "1"}}
+
+    def _write(self, node: str, hash_: str) -> str:
+        self.hashes[node] = hash_
+        return ""
+
+
+OWN_PUT = "PUT /_node/n1/_config/admins/admin"
+
+
+@pytest.mark.parametrize(
+    "changes_at",
+    ["", "GET /", "GET /_membership", "GET /_node/n2/_config", "PUT /_node/n2/_config/admins/admin", OWN_PUT],
+)
+def test_a_password_that_another_task_changes_to_the_same_costs_no_failed_login(wire: Wire, changes_at: str) -> None:
+    cluster = Cluster(wire, "secret", changes_at)
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert cluster.failed_logins == 0
+    assert len(set(cluster.hashes.values())) == 1
+    assert passwords.verify("new", passwords.parse(cluster.hashes["n1"]))
+
+
+@pytest.mark.parametrize("login", ["password", "header", "cookie", "cookie header"])
+def test_an_own_password_that_holds_already_costs_one_failed_login_at_most(wire: Wire, login: str) -> None:
+    cluster = Cluster(wire, "secret")
+    cookie = f"AuthSession={cluster._cookie()}"
+    cluster.change()
+    couch = {
+        "password": lambda: client(),
+        "header": lambda: client(username=None, password=None, headers={"authorization": basic("admin", "secret")}),
+        "cookie": lambda: client(username=None, password=None, cookie=cookie),
+        "cookie header": lambda: client(username=None, password=None, headers={"Cookie": cookie}),
+    }[login]()
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    assert not module.carry_out(RESOURCE, desired, couch, check_mode=False).changes
+    assert cluster.failed_logins == (0 if "cookie" in login else 1)
+
+
+@pytest.mark.parametrize("login", ["header", "cookie", "cookie header"])
+def test_the_own_password_is_changed_however_the_task_logs_in(wire: Wire, login: str) -> None:
+    cluster = Cluster(wire, "secret")
+    cookie = f"AuthSession={cluster._cookie()}"
+    headers = {"header": {"Authorization": basic("admin", "secret")}, "cookie header": {"Cookie": cookie}}.get(
+        login, {}
+    )
+    couch = client(username=None, password=None, headers=headers, cookie=cookie if login == "cookie" else None)
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    assert len(module.carry_out(RESOURCE, desired, couch, check_mode=False).changes) == 2
+    assert cluster.failed_logins == 0
+    assert wire.written[-2:] == ["PUT /_node/n2/_config/admins/admin", OWN_PUT]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "written"),
+    [
+        (["n2"], ["n2"]),
+        (["_local"], ["_local"]),
+        (["_local", "n1"], ["n1"]),
+        (["n1", "_local", "n2"], ["n2", "n1"]),
+        (["n1", "n2"], ["n2", "n1"]),
+    ],
+)
+def test_the_node_that_answers_is_recognised_under_each_of_its_names(
+    wire: Wire, nodes: list[str], written: list[str]
+) -> None:
+    cluster = Cluster(wire, "secret")
+    for line in ("GET /_node/{}/_config", "PUT /_node/{}/_config/admins/admin"):
+        wire[line.format("_local")] = wire.answers[line.format("n1")]
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new", "nodes": nodes})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert [line.split("/")[2] for line in wire.written if line.startswith("PUT")] == written
+    assert sorted(outcome.returned["nodes"]) == sorted(written)
+    assert cluster.failed_logins == 0
+
+
+def test_a_wrong_password_is_an_error_after_one_login_with_each(wire: Wire) -> None:
+    cluster = Cluster(wire, "quite another")
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    with pytest.raises(Unauthorized):
+        module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert cluster.failed_logins == 2
+
+
+def test_an_account_that_is_no_admin_is_refused_without_another_login(wire: Wire) -> None:
+    cluster = Cluster(wire, "secret")
+    wire["GET /_membership"] = 401, {"error": "unauthorized", "reason": "You are not a server admin."}
+    desired = RESOURCE.desire({**PARAMS, "name": "admin", "password": "new"})
+    with pytest.raises(Unauthorized, match="You are not a server admin"):
+        module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert cluster.failed_logins == 0
 
 
 @pytest.mark.parametrize("given", [{"password": "pw"}, {"password_hash": PW}, {"name": "old", "state": "absent"}])
@@ -365,3 +526,28 @@ def test_at_an_admin_party_the_first_of_several_goes_first_and_the_rest_as_that(
     module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
     assert wire.written == ["PUT /_config/admins/bob", "PUT /_config/admins/ann"]
     assert wire.headers[wire.asked.index("PUT /_config/admins/ann")]["Authorization"] == basic("bob", "pw")
+
+
+def test_at_an_admin_party_one_with_a_password_goes_first_whatever_is_absent(wire: Wire) -> None:
+    wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
+    wire["GET /_config"] = InTurn([{}, {"admins": {"bob": PW, "ann": ROOT}}])
+    wire["PUT /_config/admins/bob"] = wire["PUT /_config/admins/ann"] = ""
+    admins = [item("gone", state="absent"), item("ann", password_hash=ROOT), item("bob", password="pw")]
+    desired = RESOURCE.desire({**PARAMS, "name": None, "admins": admins})
+    module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
+    assert wire.written == ["PUT /_config/admins/bob", "PUT /_config/admins/ann"]
+    assert wire.headers[wire.asked.index("PUT /_config/admins/ann")]["Authorization"] == basic("bob", "pw")
+
+
+def test_an_admin_party_does_not_end_half_way() -> None:
+    admins = [item("ann", password_hash=ROOT), item("bob", password_hash=ROOT)]
+    desired = RESOURCE.desire({**PARAMS, "name": None, "admins": admins})
+    party = Observed({"_local": {}}, QUICK, OneX("CouchDB", "1.7.2"), ("_local", "ann"), party=True)
+    with pytest.raises(InvalidInput, match="^admins: "):
+        resource.plan(desired, party)
+
+
+def test_who_logs_in_with_a_token_is_at_no_party(wire: Wire) -> None:
+    for headers in ({"Authorization": "Bearer any"}, {"X-Auth-CouchDB-UserName": "ann"}):
+        assert not client(username=None, password=None, headers=headers).is_anonymous
+    assert client(username=None, password=None, headers={"X-Trace": "1"}).is_anonymous

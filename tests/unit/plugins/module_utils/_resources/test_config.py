@@ -13,6 +13,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._client.server imp
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import ASK, TRY
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import config as resource
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.config import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput, Unreachable
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
@@ -51,7 +52,7 @@ PARAMS: dict[str, t.Any] = {
 )
 def test_plan(held: t.Any, settings: t.Any, state: str, changes: list[str]) -> None:
     desired = resource.desire({**PARAMS, "settings": settings, "state": state})
-    plan = resource.plan(desired, {NODE: held})
+    plan = resource.plan(desired, Observed({NODE: held}))
     assert [
         f"{change.action} {'/'.join(change.path[1:])}: {change.before} → {change.after}" for change in plan.changes
     ] == changes
@@ -60,13 +61,13 @@ def test_plan(held: t.Any, settings: t.Any, state: str, changes: list[str]) -> N
 
 def test_each_node_has_its_own_changes() -> None:
     desired = resource.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
-    plan = resource.plan(desired, {"n1@h": {"log": {"level": "info"}}, "n2@h": {}})
+    plan = resource.plan(desired, Observed({"n1@h": {"log": {"level": "info"}}, "n2@h": {}}))
     assert [change.path for change in plan.changes] == [("n2@h", "log", "level")]
 
 
 def test_what_moves_the_listener_goes_last() -> None:
     settings = {"chttpd": {"port": 5985, "bind_address": "any", "require_valid_user": True}}
-    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), Observed({NODE: {}}))
     assert [[change.path[2] for change in stage] for stage in plan.stages()] == [
         ["require_valid_user"],
         ["bind_address"],
@@ -90,7 +91,7 @@ def test_a_server_that_moves_need_not_answer_at_its_old_place(
     settings: dict[str, t.Any], afterwards: str, moved_to: t.Any
 ) -> None:
     held = {NODE: {"chttpd": {"port": "5984"}}}
-    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), held)
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), Observed(held))
     assert (plan.afterwards, plan.moved_to) == (afterwards, moved_to)
 
 
@@ -149,12 +150,12 @@ def test_what_listens_elsewhere_is_heard(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:
     settings = {"chttpd": {"port": 5985, "bind_address": "any", "backlog": 512, "server_options": "[]"}}
     with pytest.raises(InvalidInput, match="listener"):
-        resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+        resource.plan(resource.desire({**PARAMS, "settings": settings}), Observed({NODE: {}}))
 
 
 def test_a_restart_is_required_only_for_what_changed() -> None:
     desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
-    plan = resource.plan(desired, {NODE: {}})
+    plan = resource.plan(desired, Observed({NODE: {}}))
     assert resource.report(desired, plan.predicted, list(plan.changes))["restart_required"]
     assert not resource.report(desired, plan.predicted, [])["restart_required"]
 
@@ -163,7 +164,7 @@ def test_the_report_holds_the_named_settings_and_no_secret() -> None:
     settings = {"chttpd_auth": {"secret": "c4n4ry"}, "log": {"level": None}}
     desired = resource.desire({**PARAMS, "settings": settings})
     held = {NODE: {"chttpd_auth": {"secret": "c4n4ry", "timeout": "600"}}}
-    assert resource.report(desired, held, []) == {
+    assert resource.report(desired, Observed(held), []) == {
         "settings": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
         "settings_before": {NODE: {"chttpd_auth": {"secret": "********"}, "log": {"level": None}}},
         "nodes_down": [],
@@ -267,7 +268,8 @@ MEMBERS = {"all_nodes": ["n1@h", "n3@h"], "cluster_nodes": ["n1@h", "n2@h", "n3@
 )
 def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answer: t.Any) -> None:
     wire["GET /_membership"] = MEMBERS
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local"] = {"name": "n1@h"}
+    wire["GET /_node/n1@h/_config"] = {}
     wire["GET /_node/x@y/_config"] = answer
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
     with pytest.raises(InvalidInput, match="^nodes: no such node: x@y; there are n1@h, n2@h, n3@h"):
@@ -370,7 +372,7 @@ def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pyte
 def test_settings_in_memory_are_sent_with_the_header_that_says_so() -> None:
     settings = {"log": {"level": "debug", "file": None}}
     desired = resource.desire({**PARAMS, "settings": settings, "persist": False})
-    plan = resource.plan(desired, {NODE: {"log": {"level": "info", "file": "f"}}})
+    plan = resource.plan(desired, Observed({NODE: {"log": {"level": "info", "file": "f"}}}))
     assert [change.arguments["hthdrs"] for change in plan.changes] == [{"X-Couch-Persist": "false"}] * 2
 
 
@@ -382,5 +384,53 @@ def test_what_is_read_at_the_start_only_can_not_be_in_memory_only() -> None:
 
 def test_the_log_level_changes_after_the_secrets() -> None:
     settings = {"log": {"level": "debug"}, "chttpd_auth": {"secret": "s"}}
-    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), {NODE: {}})
+    plan = resource.plan(resource.desire({**PARAMS, "settings": settings}), Observed({NODE: {}}))
     assert {change.path[-1]: change.stage for change in plan.changes} == {"level": 1, "secret": 0}
+
+
+def test_the_listener_of_the_node_that_answers_moves_last() -> None:
+    desired = resource.desire({**PARAMS, "settings": {"chttpd": {"port": 5985, "backlog": 512}}})
+    plan = resource.plan(desired, Observed({"n1": {}, "n2": {}, "n3": {}}, own="n1"))
+    assert [[change.path[::2] for change in stage] for stage in plan.stages()] == [
+        [("n2", "backlog"), ("n3", "backlog")],
+        [("n2", "port"), ("n3", "port")],
+        [("n1", "backlog")],
+        [("n1", "port")],
+    ]
+
+
+def test_a_node_that_is_named_twice_changes_once(wire: Wire) -> None:
+    wire["GET /_node/_local"] = {"name": "n1"}
+    for node in ("n1", "_local"):
+        wire[f"GET /_node/{node}/_config"] = {}
+        wire[f"PUT /_node/{node}/_config/chttpd/backlog"] = ""
+        wire[f"PUT /_node/{node}/_config/chttpd/server_options"] = ""
+    settings = {"chttpd": {"backlog": 512, "server_options": "[]"}}
+    desired = resource.desire({**PARAMS, "settings": settings, "nodes": ["_local", "n1"]})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert len(outcome.changes) == 2
+    assert list(outcome.returned["settings"]) == ["n1"]
+
+
+@pytest.mark.parametrize("held", ["old", "new"])
+def test_a_new_secret_does_not_end_the_session_that_the_task_needs(wire: Wire, held: str) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["n1", "n2"], "cluster_nodes": ["n1", "n2"]}
+    wire["GET /_node/_local"] = {"name": "n1"}
+    for node, secret in (("n1", held), ("n2", "new")):
+        wire[f"GET /_node/{node}/_config"] = {"chttpd_auth": {"secret": secret}, "log": {"level": "error"}}
+        wire[f"GET /_node/{node}/_config/log"] = {"level": "error"}
+        wire[f"PUT /_node/{node}/_config/chttpd_auth/secret"] = ""
+    desired = resource.desire({**PARAMS, "settings": {"chttpd_auth": {"secret": "new"}}})
+
+    def run(**login: t.Any) -> t.Any:
+        return module.carry_out(RESOURCE, desired, client(cookie="AuthSession=YTox", **login), check_mode=False)
+
+    if held == "old":
+        with pytest.raises(InvalidInput, match="^cookie: "):
+            run(username=None, password=None)
+    else:
+        assert not run(username=None, password=None).changes
+    assert wire.written == []
+    # With a password as well, that is used.
+    assert len(run().changes) == (held == "old")
+    assert "Cookie" not in wire.headers[-1]

@@ -38,3 +38,19 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_shown(url: str) -> No
         urls.server_url(url)
     assert "c4n" not in str(caught.value)
     assert "4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "found"),
+    [
+        (urls.basic_authorization("ann", "p:é w"), ("ann", "p:é w")),
+        ("basic  YTpi", ("a", "b")),
+        ("Bearer YTpi", None),
+        ("Basic YQ==", None),
+        ("Basic !", None),
+        ("Basic //8=", None),
+        ("", None),
+    ],
+)
+def test_the_name_and_the_password_of_a_header(authorization: str, found: tuple[str, str] | None) -> None:
+    assert urls.basic_credentials(authorization) == found
