@@ -14,8 +14,8 @@ short_description: Declare everything on a CouchDB server in one task
 version_added: 1.0.0
 author: CouchPy contributors (@couchpy)
 description:
-  - Combines M(couchpy.couchdb.couchdb_config), M(couchpy.couchdb.couchdb_admin), M(couchpy.couchdb.couchdb_database),
-    M(couchpy.couchdb.couchdb_user), M(couchpy.couchdb.couchdb_document), M(couchpy.couchdb.couchdb_index) and
+  - Combines M(couchpy.couchdb.couchdb_config), M(couchpy.couchdb.couchdb_admin), M(couchpy.couchdb.couchdb_jwt_key),
+    M(couchpy.couchdb.couchdb_database), M(couchpy.couchdb.couchdb_user), M(couchpy.couchdb.couchdb_document), M(couchpy.couchdb.couchdb_index) and
     M(couchpy.couchdb.couchdb_replication), in this order, over one connection and in one task. If nothing differs, starting a task costs
     far more than its requests, most of all over SSH. So this is the fastest way to check that a server is as declared.
   - All options are checked before anything is sent. If one part fails, later parts are not started.
@@ -68,7 +68,7 @@ options:
       - V(databases) needs O(remove_databases=true) as well.
     type: list
     elements: str
-    choices: [settings, admins, databases, users, documents, indexes, replications]
+    choices: [settings, admins, jwt_keys, databases, users, documents, indexes, replications]
     default: []
   report_extra:
     description:
@@ -171,6 +171,7 @@ extra:
   sample:
     settings: [cors/origins]
     admins: []
+    jwt_keys: ["hmac:old"]
     databases: [old_orders]
     users: [former_till]
     documents: [orders/_design/old]

@@ -24,6 +24,7 @@ DECLARED = {
     "couchdb_databases": [{"name": "orders", "security": {"members": {"roles": ["shop"]}}}],
     "couchdb_users": [{"name": "ann", "password": "ann-canary", "roles": ["shop"]}],
     "couchdb_indexes": [{"database": "orders", "ddoc": "ix", "name": "by-a", "fields": ["a"]}],
+    "couchdb_jwt_keys": [{"kid": "a", "type": "hmac", "key": "key-canary"}],
 }
 
 
@@ -53,6 +54,7 @@ def test_check_names_exactly_what_somebody_changed_and_site_mends_it(server: emb
     update(server, "/_users/org.couchdb.user:ann", roles=["boss"])
     rev = server.request("GET", "/orders/_design/ix")[1]["_rev"]
     assert server.request("DELETE", f"/orders/_design/ix?rev={rev}")[0] == 200
+    server.request("PUT", "/_node/_local/_config/jwt_keys/hmac:a", "b3RoZXItY2FuYXJ5")
     server.request("PUT", "/somebodys")
     before = writes(server)
     ended = runs.run("check", couchpy_report_extra=True)
@@ -60,13 +62,15 @@ def test_check_names_exactly_what_somebody_changed_and_site_mends_it(server: emb
     said = re.findall(r'"(db1: .*)"', ended.printed)
     assert said == [
         "db1: settings: log/level",
+        "db1: jwt_keys: hmac:a (secret)",
         "db1: databases: orders (security)",
         "db1: users: ann (roles)",
         "db1: indexes: orders/ix/by-a (missing)",
     ]
     assert "somebodys" in ended.printed
     assert writes(server) == before
-    assert "ann-canary" not in ended.printed
+    for canary in ("ann-canary", "key-canary", "b3RoZXItY2FuYXJ5"):
+        assert canary not in ended.printed
 
     assert runs.run("site").status == 0
     assert runs.run("check").status == 0
@@ -94,6 +98,7 @@ def test_what_was_adopted_is_what_the_server_is(server: embedded.Server, runs: R
         assert server.request("PUT", path, {**user, "password": "user-canary"})[0] == 201
     for key in ("n", "on", "1e3"):
         server.request("PUT", f"/_node/_local/_config/nasty/{key}", "1e3")
+    server.request("PUT", "/_node/_local/_config/jwt_keys/hmac:no", "a2V5LWNhbmFyeQ==")
     replication = {"source": f"{server.url}no", "target": "http://u:target-canary@127.0.0.1:9/t", "continuous": True}
     server.request("PUT", "/_replicator/1e3", replication)
     design = {"_id": "_design/app", "views": {"all": {"map": "function (doc) {\n  emit('{{ x }}');\n}\n"}}}
@@ -122,7 +127,7 @@ def test_what_was_adopted_is_what_the_server_is(server: embedded.Server, runs: R
     written = runs.inventory / "host_vars" / "db1"
     plain, encrypted = (written / "couchdb.yml").read_text(), (written / "vault.yml").read_text()
     assert encrypted.startswith("$ANSIBLE_VAULT;")
-    for canary in ("target-canary", "user-canary", "derived_key", "pbkdf2"):
+    for canary in ("target-canary", "user-canary", "a2V5LWNhbmFyeQ", "derived_key", "pbkdf2"):
         assert canary not in plain + encrypted + ended.printed
     ended = runs.run("check", vault)
     assert ended.status == 0, ended.printed
@@ -206,6 +211,12 @@ def test_the_playbooks_use_the_defaults_that_are_documented() -> None:
                     yaml.safe_load(value) if not value.startswith("[") else json.dumps(yaml.safe_load(value))
                     for value in found
                 } == {json.dumps(spec["default"]) if isinstance(spec["default"], list) else spec["default"]}, variable
+
+
+def test_the_playbooks_compare_all_that_the_role_declares() -> None:
+    kinds = yaml.safe_load((ROOT / "roles" / "server" / "vars" / "main.yml").read_text())["__couchdb_kinds"]
+    compare = yaml.safe_load((ROOT / "playbooks" / "tasks" / "compare.yml").read_text())
+    assert set(kinds) <= set(compare[0]["couchpy.couchdb.couchdb_server"])
 
 
 def test_all_playbooks_log_in_with_the_variables_of_the_role() -> None:

@@ -26,7 +26,7 @@ from couch import Couch
 from tally import TRIED
 
 # Read once: tests change the environment, and no module must find a login there.
-GIVEN = {name: os.environ.pop(f"COUCHDB_{name.upper()}", None) for name in ("url", "username", "password")}
+GIVEN = {name: os.environ.pop(f"COUCHDB_{name.upper()}", None) for name in ("url", "username", "password", "empty_url")}
 
 ADMIN = "admin:couchpy trust @ 1"
 

@@ -11,6 +11,7 @@ import typing as t
 
 from .. import errors
 from .._rules import declaration as rules
+from .._rules import jwt_keys
 from .._rules.users import PREFIX
 from .cluster import Members
 from .parallel import in_parallel
@@ -48,6 +49,8 @@ class Declaration(Users, Members, Replications):
             declared["settings"] = rules.settings(configs, self.dialect, omitted, secrets=secrets)
             hashes = {node: config.get("admins", {}) for node, config in configs.items()}
             declared["admins"] = rules.admins(hashes, omitted, secrets=secrets)
+            keys = {node: config.get(jwt_keys.SECTION, {}) for node, config in configs.items()}
+            declared["jwt_keys"] = rules.keys(keys, self.dialect, omitted, secrets=secrets)
         infos = self._infos(databases, omitted)
         declared["databases"] = self._databases_declared(infos, omitted)
         declared["users"] = self._users_declared(users, omitted, secrets) if "_users" in infos or databases else []
@@ -59,6 +62,7 @@ class Declaration(Users, Members, Replications):
             index for name, found in designs.items() for index in rules.mango(name, found, partitioned[name], omitted)
         ]
         declared["replications"] = self._replications_declared(omitted, secrets)
+        self._omit_replications(infos, omitted)
         with self._allowed("members", omitted):
             members = self.membership()["cluster_nodes"]
             if len(members) > 1:
@@ -85,8 +89,10 @@ class Declaration(Users, Members, Replications):
 
     def _infos(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted) -> dict[str, Entry]:
         with self._allowed("databases", omitted):
-            names = [name for name in self.database_names() if not rules.is_foreign(name)]
-            found = self.dbs_info(rules.chosen(names, patterns))
+            names = rules.chosen(self.database_names(), patterns)
+            for name in filter(rules.is_foreign, names):
+                omitted.add("databases", name, "CouchDB would not create a database of this name")
+            found = self.dbs_info([name for name in names if not rules.is_foreign(name)])
             return {name: info for name, info in found.items() if info is not None}
         return {}
 
@@ -122,6 +128,18 @@ class Declaration(Users, Members, Replications):
                 found = (rules.replication(row["doc"], here, omitted, secrets=secrets) for row in rows)
                 declared += [replication for replication in found if replication is not None]
         return declared
+
+    def _omit_replications(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> None:
+        """Note the replications that no document in C(_replicator) declares."""
+        with self._allowed("replications", omitted, "replications without a document"):
+            for job in self.replication_jobs() or ():
+                omitted.add("replications", rules.name_of_job(job), "it has no document, and ends when its server restarts")
+            for database, info in infos.items():
+                if rules.is_other_replicator(database) and info.get("doc_count"):
+                    for row in self.Database(database).all_docs():
+                        if not row["id"].startswith("_design/"):
+                            reason = "couchdb_server declares those in _replicator. Use couchdb_replication with replicator"
+                            omitted.add("replications", f"{database}/{row['id']}", reason)
 
     def _pages(self, database: str, **query: t.Any) -> t.Iterator[list[Entry]]:
         """The rows of all documents of a database, page by page."""

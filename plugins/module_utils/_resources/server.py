@@ -12,6 +12,7 @@ from .._client.documents import Documents
 from .._client.indexes import Indexes
 from .._engine.composition import Composition, Extra, Part
 from .._rules import declaration as rules
+from .._rules.jwt_keys import SECTION, setting_key
 from ..database import Database as _Database
 from ..errors import Forbidden, InvalidInput
 from . import admins, config, databases, documents, indexes, jwt_keys, replications, users
@@ -101,6 +102,13 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
         for entry in rules.extra_indexes(found.get("indexes", []), desired.get("indexes", []))
         if entry["database"] not in gone
     ]
+    declared_keys = set(desired["jwt_keys"].keys) if "jwt_keys" in desired else set()
+    # couchdb_config manages keys as well.
+    set_keys = (
+        {key for section, key in desired["settings"].settings if section == SECTION} if "settings" in desired else set()
+    )
+    keys = [setting_key(entry["type"], entry["kid"]) for entry in found.get("jwt_keys", [])]
+    keys = sorted({*keys, *omitted.removable.get("jwt_keys", [])} - declared_keys - set_keys)
     absent: dict[str, dict[str, None]] = {}
     for section, key in settings:
         absent.setdefault(section, {})[key] = None
@@ -108,6 +116,10 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
         part: Extra(listed, [{"name": name, "state": "absent"} for name in listed]) for part, listed in names.items()
     }
     named["settings"] = Extra([f"{section}/{key}" for section, key in settings], absent)
+    named["jwt_keys"] = Extra(
+        keys,
+        [{"type": kind, "kid": kid, "state": "absent"} for kind, _colon, kid in (key.partition(":") for key in keys)],
+    )
     named["documents"] = Extra(
         [f"{database}/{docid}" for database, docid in designs],
         [{"database": database, "ids": [docid], "state": "absent"} for database, docid in designs],

@@ -14,8 +14,11 @@ from .secrets import MASK, mask_document, mask_setting
 PREFIX = "couchdb_"
 VAULT_PREFIX = "vault_couchdb_"
 
-_NAMING = ("name", "database", "ddoc")
+_NAMING = ("name", "kid", "database", "ddoc")
 """The fields that name an entry of a list, in the name of the variable with its secret."""
+
+_SECRET_FIELDS = {"admins": "password_hash", "users": "password_hash", "jwt_keys": "key"}
+"""The field of the entries of a part that is a secret."""
 
 
 class Reference(str):
@@ -45,9 +48,9 @@ def _masked(part: str, value: t.Any) -> t.Any:
             section: {key: mask_setting(section, key, each) for key, each in keys.items()}
             for section, keys in value.items()
         }
-    if part in ("admins", "users"):
+    if part in _SECRET_FIELDS:
         return [
-            {name: MASK if name == "password_hash" else mask_document(each) for name, each in entry.items()}
+            {name: MASK if name == _SECRET_FIELDS[part] else mask_document(each) for name, each in entry.items()}
             for entry in value
         ]
     return mask_document(value) if part == "replications" else value

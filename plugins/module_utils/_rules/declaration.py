@@ -14,15 +14,15 @@ import typing as t
 from fnmatch import fnmatchcase
 
 from ..errors import InvalidInput
-from . import defaults, indexes, passwords, replications, users
+from . import defaults, indexes, jwt_keys, passwords, replications, users
 from .config import check_setting, same_setting
 from .dialect import Dialect
 from .names import check_database_name
-from .secrets import MASK, mask_document, mask_setting
+from .secrets import MASK, mask_document, mask_setting, mask_url
 from .security import GROUPS, LISTS, check_security
 from .values import setting_text
 
-PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
+PARTS = ("settings", "admins", "jwt_keys", "databases", "users", "documents", "indexes", "replications")
 """The parts of a declaration: options of couchdb_server."""
 
 WHOLE_PART = "*"
@@ -61,6 +61,9 @@ OF_INSTALLATION = {
 
 OF_RELEASE = frozenset(["vendor", "couchdb_engines", "indexers", "feature_flags"])
 """Sections that belong to the release: their settings are never declared, and never listed as omitted."""
+
+OF_PARTS = frozenset(["admins", jwt_keys.SECTION])
+"""Sections that are parts of a declaration themselves."""
 
 Entry = t.Dict[str, t.Any]
 
@@ -113,7 +116,7 @@ def settings(
     }
     declared: dict[str, dict[str, t.Any]] = {}
     for section, key in sorted(keys):
-        if section == "admins" or section in OF_RELEASE:
+        if section in OF_PARTS or section in OF_RELEASE:
             continue
         values = {node: config.get(section, {}).get(key) for node, config in found.items()}
         first = next(iter(values.values()))
@@ -159,6 +162,47 @@ def admins(found: t.Mapping[str, t.Mapping[str, str]], omitted: Omitted, *, secr
         else:
             declared.append({"name": name, "password_hash": next(iter(hashes)) if secrets else MASK})
     return declared
+
+
+def keys(
+    found: t.Mapping[str, t.Mapping[str, str]], dialect: Dialect, omitted: Omitted, *, secrets: bool
+) -> list[Entry]:
+    """The keys that verify JSON web tokens, as couchdb_jwt_key declares them.
+
+    ``found`` are the settings that hold them, key → value, by node.
+    """
+    declared = []
+    for name in sorted({name for held in found.values() for name in held}):
+        texts = [held.get(name) for held in found.values()]
+        kind, _colon, kid = name.partition(":")
+        problem = _problem_of_key(kind, kid)
+        if problem is not None:
+            omitted.add("jwt_keys", name, problem)
+            continue
+        try:
+            held = {None if text is None else jwt_keys.read(kind, text) for text in texts}
+        except InvalidInput as error:
+            omitted.add("jwt_keys", name, f"what is stored {error.problem}", removable=True)
+            continue
+        if len(held) > 1:
+            omitted.add("jwt_keys", name, "not the same on all nodes", removable=True)
+        elif kind not in dialect.jwt_key_types:
+            omitted.add("jwt_keys", name, "this version has no keys of this type", removable=True)
+        else:
+            options = jwt_keys.options(kind, str(texts[0]))
+            declared.append({"kid": kid, "type": kind, **options, "key": options["key"] if secrets else MASK})
+    return declared
+
+
+def _problem_of_key(kind: str, kid: str) -> str | None:
+    """Why couchdb_jwt_key can't name the key of this type and ID, None if it can."""
+    if kind not in jwt_keys.TYPES:
+        return f"its name does not start with a type and a colon. The types are {', '.join(jwt_keys.TYPES)}"
+    try:
+        jwt_keys.check_kid(kid, "kid")
+    except InvalidInput as error:
+        return error.problem
+    return None
 
 
 def databases(
@@ -287,6 +331,16 @@ def replication(
         omitted.add("replications", name, problem, removable=True)
         return None
     return entry if secrets else t.cast(Entry, mask_document(entry))
+
+
+def name_of_job(job: t.Mapping[str, t.Any]) -> str:
+    """What a replication without a document is called: where it copies from and to."""
+    return f"{mask_url(str(job['source']))} to {mask_url(str(job['target']))}"
+
+
+def is_other_replicator(database: str) -> bool:
+    """Whether CouchDB starts the replications of this database, as it does those of C(_replicator)."""
+    return database.endswith(f"/{replications.REPLICATOR}")
 
 
 def extra_settings(

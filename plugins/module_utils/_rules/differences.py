@@ -12,10 +12,10 @@ import typing as t
 MISSING, EXTRA, DIFFERS = "missing", "not wanted", "differs"
 """How a thing differs: the server lacks it, has it although it is declared absent, or has it with other values."""
 
-_DEPTHS = {"settings": 3, "admins": 2, "databases": 1, "documents": 2, "indexes": 3}
+_DEPTHS = {"settings": 3, "admins": 2, "jwt_keys": 2, "databases": 1, "documents": 2, "indexes": 3}
 """How many levels of a diff name a thing; one in the other parts."""
 
-_BY_NODE = ("settings", "admins")
+_BY_NODE = ("settings", "admins", "jwt_keys")
 """The parts whose first level is the node."""
 
 _CONTEXT = 2

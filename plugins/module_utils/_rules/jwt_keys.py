@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import typing as t
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
@@ -112,6 +113,16 @@ def stored(kind: str, text: str) -> Key | None:
     except (ValueError, InvalidInput):
         return None
     return Key(kind, der) if _type_of(der) == kind else None
+
+
+def read(kind: str, text: str) -> Key:
+    """The key in a setting. Raises InvalidInput for one that no task can declare."""
+    return declared(kind, *options(kind, text).values(), "key")
+
+
+def options(kind: str, text: str) -> dict[str, t.Any]:
+    """The options of couchdb_jwt_key that declare the key in a setting: C(key) and C(base64)."""
+    return {"key": text if kind == "hmac" else text.replace("\\n", "\n"), "base64": kind == "hmac"}
 
 
 def _secret(text: str, encoded: bool, option: str) -> bytes:

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from . import differences
+from .declaration import PARTS
 from .secrets import mask_text, mask_url
 
 VERSION = 1
@@ -23,7 +24,6 @@ FAILING = ("crashing", "failed", "error")
 UNREACHABLE, FAILED = "unreachable", "failed"
 """The health of a server that Ansible or the module could not reach, and of one that refused to show it."""
 
-_PARTS = ("settings", "admins", "databases", "users", "documents", "indexes", "replications")
 _LARGEST = 20
 """The number of databases of a server that are listed with their sizes and shards: the largest ones."""
 
@@ -95,7 +95,7 @@ def _server(one: Found, at: str, seen: str | None, expiry_days: int) -> Entry:
         },
         "compared": bool(compared.get("parts")) or (bool(compared) and not compared.get("failed") and answered),
         "differences": [{**part, "error": part["error"] and mask_text(part["error"])} for part in parts],
-        "not_declared": {part: list((compared.get("extra") or {}).get(part) or []) for part in _PARTS},
+        "not_declared": {part: list((compared.get("extra") or {}).get(part) or []) for part in PARTS},
         "replications": len(info.get("replications") or []),
         "failing_replications": [
             {

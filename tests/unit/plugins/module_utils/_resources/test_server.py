@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import server
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import declaration
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 PARTS = server.RESOURCE.parts
@@ -43,6 +44,40 @@ def test_a_part_that_is_not_declared_is_given_nothing(name: str, given: t.Any) -
 def test_every_option_goes_to_a_part_or_is_of_the_controller() -> None:
     used = {option for part in PARTS.values() for option in part.options}
     assert used == set(server.ARGUMENT_SPEC) - {"exclusive", "report_extra", "remove_databases"}
+
+
+def test_every_part_can_be_gathered() -> None:
+    assert tuple(PARTS) == declaration.PARTS
+
+
+class Held:
+    """A server that holds these keys of tokens, of which one can't be declared."""
+
+    def declaration(self) -> tuple[dict[str, t.Any], declaration.Omitted]:
+        omitted = declaration.Omitted()
+        omitted.add("jwt_keys", "hmac:broken", "reason", removable=True)
+        omitted.add("jwt_keys", "unnamed", "reason")
+        keys = [{"kid": kid, "type": "hmac", "key": "eA==", "base64": True} for kid in ("a", "b", "c")]
+        return {"jwt_keys": keys}, omitted
+
+    def authsession(self) -> dict[str, t.Any]:
+        return {"userCtx": {"name": "admin"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "extra"),
+    [
+        ({}, ["hmac:a", "hmac:b", "hmac:broken", "hmac:c"]),
+        ({"jwt_keys": [{"kid": "a", "type": "hmac", "key": "x"}]}, ["hmac:b", "hmac:broken", "hmac:c"]),
+        ({"settings": {"jwt_keys": {"hmac:b": "eA=="}}}, ["hmac:a", "hmac:broken", "hmac:c"]),
+    ],
+)
+def test_keys_of_tokens_that_nothing_declares_are_extra(given: dict[str, t.Any], extra: list[str]) -> None:
+    wanted = {name: desired(name, **{name: value}) for name, value in given.items()}
+    found = server.extra(t.cast(server.Declarer, Held()), wanted)["jwt_keys"]
+    assert found.names == extra
+    absent = PARTS["jwt_keys"].given({**NOTHING, "jwt_keys": found.absent})["jwt_keys"]
+    assert list(desired("jwt_keys", jwt_keys=absent).keys) == extra
 
 
 def test_what_is_not_given_is_left_to_the_part() -> None:

@@ -11,6 +11,7 @@ HASH = "-pbkdf2:sha256-aa,bb,600000"
 EMPTY = {
     "couchdb_settings": {},
     "couchdb_admins": [],
+    "couchdb_jwt_keys": [],
     "couchdb_databases": [],
     "couchdb_users": [],
     "couchdb_documents": [],
@@ -25,7 +26,8 @@ def test_each_part_gets_a_variable_also_when_it_is_empty() -> None:
 
 def test_secrets_become_references() -> None:
     declared = {
-        "settings": {"jwt_keys": {"hmac:_default": "c4n4ry"}, "log": {"level": "debug"}},
+        "settings": {"smtp": {"password": "c4n4ry"}, "log": {"level": "debug"}},
+        "jwt_keys": [{"kid": "_default", "type": "hmac", "key": "YzRuNHJ5", "base64": True}],
         "admins": [{"name": "admin", "password_hash": HASH}, {"name": "Ops", "password_hash": HASH}],
         "users": [{"name": "ann", "roles": ["a"], "password_hash": HASH, "attributes": {"api_key": ["k"], "x": 1}}],
         "replications": [{"name": "r", "source": "http://u:pw@h/a", "target": {"url": "http://h/b", "password": "p"}}],
@@ -33,7 +35,8 @@ def test_secrets_become_references() -> None:
     }
     plain, secrets = adoption.variables(declared, login="admin")
     assert secrets == {
-        "vault_couchdb_settings_jwt_keys_hmac_default": "c4n4ry",
+        "vault_couchdb_settings_smtp_password": "c4n4ry",
+        "vault_couchdb_jwt_keys_default_key": "YzRuNHJ5",
         "vault_couchdb_admins_ops_password_hash": HASH,
         "vault_couchdb_users_ann_password_hash": HASH,
         "vault_couchdb_users_ann_attributes_api_key": ["k"],
@@ -43,9 +46,12 @@ def test_secrets_become_references() -> None:
     assert plain == {
         **EMPTY,
         "couchdb_settings": {
-            "jwt_keys": {"hmac:_default": "vault_couchdb_settings_jwt_keys_hmac_default"},
+            "smtp": {"password": "vault_couchdb_settings_smtp_password"},
             "log": {"level": "debug"},
         },
+        "couchdb_jwt_keys": [
+            {"kid": "_default", "type": "hmac", "key": "vault_couchdb_jwt_keys_default_key", "base64": True}
+        ],
         "couchdb_admins": [{"name": "Ops", "password_hash": "vault_couchdb_admins_ops_password_hash"}],
         "couchdb_users": [
             {

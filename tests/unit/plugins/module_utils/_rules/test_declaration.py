@@ -23,6 +23,7 @@ LOGIN_HASH = {
     "salt": "salt",
     "iterations": 10,
 }
+ED = r"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n"
 HERE = Here(DIALECT, "http://127.0.0.1:5984/", "admin", "own-password")
 
 
@@ -83,6 +84,51 @@ def test_admins(found: list[dict[str, str]], declared: t.Any, left_out: list[str
     nodes = {f"node{number}": one for number, one in enumerate(found)}
     assert rules.admins(nodes, omitted, secrets=True) == declared
     assert list(reasons(omitted)) == left_out
+
+
+PEM = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE4mffUA+JH4hUDlQsLc8UUSFt0b7v
+y62B6DhwhsDsX0NG61KJfXxYUPK2lXcRcgwqkkpOOk6JGrfeFNLGoqY2hg==
+-----END PUBLIC KEY-----
+"""
+EC = PEM.replace("\n", "\\n")
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "left_out", "removable"),
+    [
+        ([{}], [], {}, []),
+        ([{"hmac:no": "YzRuNHJ5"}], [{"kid": "no", "type": "hmac", "key": "YzRuNHJ5", "base64": True}], {}, []),
+        ([{"ec:1e3": EC}] * 2, [{"kid": "1e3", "type": "ec", "key": PEM, "base64": False}], {}, []),
+        (
+            [{"hmac:a": "YzRuNHJ5"}, {"hmac:a": "YzRu NHJ5"}],
+            [{"kid": "a", "type": "hmac", "key": "YzRuNHJ5", "base64": True}],
+            {},
+            [],
+        ),
+        ([{"hmac:a": "YzRuNHJ5"}, {}], [], {"hmac:a": "not the same on all nodes"}, ["hmac:a"]),
+        ([{"hmac:a": "YzRuNHJ5"}, {"hmac:a": "eA=="}], [], {"hmac:a": "not the same on all nodes"}, ["hmac:a"]),
+        ([{"hmac:a": "c4n4ry!"}], [], {"hmac:a": "what is stored is not Base64"}, ["hmac:a"]),
+        ([{"hmac:a": ""}], [], {"hmac:a": "what is stored is empty"}, ["hmac:a"]),
+        ([{"rsa:a": EC}], [], {"rsa:a": "what is stored contains a key of the type ec"}, ["rsa:a"]),
+        ([{"ed:a": ED}], [], {"ed:a": "this version has no keys of this type"}, ["ed:a"]),
+        ([{"c4n4ry": "x"}], [], {"c4n4ry": "its name does not start with a type"}, []),
+        ([{"hmac:a:b": "eA=="}], [], {"hmac:a:b": "'a:b' contains a colon"}, []),
+    ],
+)
+def test_keys_of_tokens(found: list[t.Any], declared: t.Any, left_out: dict[str, str], removable: list[str]) -> None:
+    omitted = Omitted()
+    nodes = {f"node{number}": one for number, one in enumerate(found)}
+    assert rules.keys(nodes, DIALECT, omitted, secrets=True) == declared
+    assert {name: reason[: len(left_out.get(name, ""))] for name, reason in reasons(omitted).items()} == left_out
+    assert omitted.removable.get("jwt_keys", []) == removable
+    assert rules.keys(nodes, DIALECT, Omitted(), secrets=False) == [{**key, "key": "********"} for key in declared]
+    assert "c4n4ry!" not in str(omitted.entries)
+
+
+def test_keys_of_tokens_are_no_settings() -> None:
+    held = config(jwt_keys={"hmac:a": "YzRuNHJ5"})
+    assert rules.settings({"n": held}, DIALECT, Omitted(), secrets=True) == {}
 
 
 @pytest.mark.parametrize(
