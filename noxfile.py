@@ -190,7 +190,6 @@ def bench(session: nox.Session) -> None:
     session.run("python", f"{TOOLS}/tree.py", silent=True)
     session.run("python", "tests/benchmark/run.py", *session.posargs)
     session.run("python", "tests/benchmark/role.py")
-    session.run("python", "tests/benchmark/check.py")
     session.run("python", "tests/benchmark/fleet.py")
 
 

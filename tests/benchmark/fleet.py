@@ -3,9 +3,9 @@
 
 """Measures a fleet: many hosts with a local connection, each converging a server that is as declared already.
 
-One embedded server serves ten hosts. couchdb_database with 50 names, couchdb_server and the role run with the modules
-carried out in Ansible's worker processes, where that is possible, and with modules only (``couchdb_direct: false``), against
-as many tasks of ansible.builtin.ping. Also with 50 ms between the hosts and their servers, and on servers with 10,000
+One embedded server serves ten hosts. couchdb_database with 50 names, couchdb_server, the role and the playbook check run with
+the modules carried out in Ansible's worker processes, where that is possible, and with modules only (``couchdb_direct: false``), against
+as many tasks of ansible.builtin.ping; check, against a single one. Also with 50 ms between the hosts and their servers, and on servers with 10,000
 databases. Prints seconds and CPU seconds per host, and ratios of the same run.
 
 ``fleet.py --hosts 10 --rounds 1`` is a quick look.
@@ -47,25 +47,28 @@ MANY = 10_000
 
 DATABASE = {
     "name": "Databases",
-    "couchpy.couchdb.couchdb_database": {"name": "{{ bench_couchdb_databases | map(attribute='name') | list }}"},
+    "couchpy.couchdb.couchdb_database": {"name": "{{ couchdb_databases | map(attribute='name') | list }}"},
 }
 SERVER = {
     "name": "Server",
     "couchpy.couchdb.couchdb_server": {
-        part: f"{{{{ bench_couchdb_{part} }}}}"
-        for part in ("settings", "databases", "users", "documents", "replications")
+        part: f"{{{{ couchdb_{part} }}}}" for part in ("settings", "databases", "users", "documents", "replications")
     },
 }
-LOGIN = {"url": "{{ bench_url }}", "login_user": "{{ bench_username }}", "login_password": "{{ bench_password }}"}
+LOGIN = {"url": "{{ couchdb_url }}", "login_user": "admin", "login_password": "{{ couchdb_admin_password }}"}
+CHECK = "couchpy.couchdb.check"
+ON_SERVERS = "Compare"
+"""How the names of those tasks of check begin that ask a server, rather than the controller."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a play took: seconds, CPU seconds, and how many of its tasks ran on each host."""
+    """What a play took: seconds, CPU seconds, how many of its tasks ran on each host, and how many of them asked a server."""
 
     seconds: float
     cpu: float
     tasks: int
+    asking: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Fleet:
     first: list[str]
     folder: Path
 
-    def run(self, playbook: Path, *, direct: bool, limit: list[str] | None = None) -> Cost:
+    def run(self, playbook: Path | str, *, direct: bool, limit: list[str] | None = None) -> Cost:
         """Run a playbook on the fleet and return what it took. Ends the benchmark if it fails."""
         with tempfile.TemporaryDirectory() as scratch:
             durations = Path(scratch) / "durations"
@@ -97,9 +100,10 @@ class Fleet:
             seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
             if run.returncode:
                 sys.exit(run.stdout)
-            ran = len(durations.read_text().splitlines()) // (len(limit) if limit else self.hosts)
+            ran = [json.loads(line)["task"] for line in durations.read_text().splitlines()]
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Cost(seconds, cpu, ran)
+        hosts = len(limit) if limit else self.hosts
+        return Cost(seconds, cpu, len(ran) // hosts, sum(task.startswith(ON_SERVERS) for task in ran) // hosts)
 
 
 def playbook(folder: Path, name: str, **play: Any) -> Path:
@@ -118,16 +122,7 @@ def of_task(folder: Path, name: str, task: dict[str, Any]) -> Path:
 
 def of_role(folder: Path) -> Path:
     """Write a playbook with the role."""
-    names = ("settings", "databases", "users", "documents", "replications")
-    variables = {
-        "couchdb_install": "none",
-        "couchdb_other_variables": ["couchdb_direct"],
-        "couchdb_url": "{{ bench_url }}",
-        "couchdb_admin_username": "{{ bench_username }}",
-        "couchdb_admin_password": "{{ bench_password }}",
-        **{f"couchdb_{name}": f"{{{{ bench_couchdb_{name} }}}}" for name in names},
-    }
-    return playbook(folder, "role", roles=[{"role": "couchpy.couchdb.server", "vars": variables}])
+    return playbook(folder, "role", roles=[{"role": "couchpy.couchdb.server"}])
 
 
 def of_pings(folder: Path, number: int) -> Path:
@@ -152,29 +147,33 @@ def fleet(hosts: int, *, distance: float = 0, databases: int = 0) -> Iterator[Fl
                     between = stack.enter_context(proxy.Proxy(url))
                     between.distance = distance
                     url = between.url
-            variables[f"host{number:03}"] = {"bench_url": url}
+            variables[f"host{number:03}"] = {"couchdb_url": url}
         common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
-            "bench_username": server.username,
-            "bench_password": server.password,
-            **{f"bench_{name}": value for name, value in role.declaration().items()},
+            "couchdb_install": "none",
+            "couchdb_other_variables": ["couchdb_direct"],
+            "couchdb_admin_password": server.password,
+            **role.declaration(),
         }
         inventory = folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": variables, "vars": common}}))
+        inventory.write_text(json.dumps({"couchdb": {"hosts": variables, "vars": common}}))
         yield Fleet(inventory, hosts, list(variables)[::HOSTS_PER_SERVER], folder)
 
 
-def measure(found: Fleet, what: str, path: Path, rounds: int) -> None:
+def measure(found: Fleet, what: str, path: Path | str, rounds: int) -> None:
     """Let direct execution, modules and pings take turns, and print what they took per host."""
     costs: dict[str, list[Cost]] = {"direct": [], "module": [], "ping": []}
     for _round in range(rounds):
         costs["direct"].append(found.run(path, direct=True))
         costs["module"].append(found.run(path, direct=False))
-        costs["ping"].append(found.run(of_pings(found.folder, costs["direct"][-1].tasks), direct=True))
+        pings = 1 if path == CHECK else costs["direct"][-1].tasks
+        costs["ping"].append(found.run(of_pings(found.folder, pings), direct=True))
     seconds = {way: statistics.median(cost.seconds for cost in those) / found.hosts for way, those in costs.items()}
     cpu = {way: statistics.median(cost.cpu for cost in those) / found.hosts for way, those in costs.items()}
-    print(f"  {what}: {costs['direct'][-1].tasks} tasks per host")
+    last = costs["direct"][-1]
+    asking = f", of which {last.asking} asks the server" if path == CHECK else ""
+    print(f"  {what}: {last.tasks} tasks per host{asking}")
     for way in costs:
         print(
             f"    {way:7}{seconds[way]:8.3f} s{cpu[way]:8.3f} CPU s   "
@@ -200,6 +199,7 @@ def main() -> None:
                 "couchdb_database with 50 names": of_task(found.folder, "databases", DATABASE),
                 "couchdb_server": of_task(found.folder, "server", SERVER),
                 "the role": of_role(found.folder),
+                "the playbook check": CHECK,
             }
             found.run(plays["the role"], direct=False, limit=found.first)
             for what, path in plays.items():

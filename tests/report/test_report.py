@@ -156,7 +156,29 @@ def test_on_paper_the_servers_that_matter_are_open(chromium: Any, tmp_path: Path
     opened = tab.locator("tr.detail:visible h2").all_inner_texts()
     assert "silent" in opened
     assert "db004.example.com" not in opened
+    assert tab.get_by_role("columnheader", name="Last seen").is_visible()
+    assert tab.locator("tr.detail.matters .sizes").first.is_visible()
     assert len(tab.pdf()) > 1000
+    assert problems == []
+    tab.close()
+
+
+def test_on_paper_many_servers_leave_out_what_needs_nobody(chromium: Any, tmp_path: Path) -> None:
+    tab, problems = open_page(chromium, tmp_path, report_html(data(21), TEMPLATE), media="print")
+    assert tab.locator("tr.detail.matters .diff").first.is_visible()
+    assert not tab.locator("tr.detail.matters .sizes").first.is_visible()
+    assert problems == []
+    tab.close()
+
+
+def test_on_a_phone_both_sides_of_a_difference_are_below_each_other(chromium: Any, tmp_path: Path) -> None:
+    tab, problems = open_page(chromium, tmp_path, report_html(data(12), TEMPLATE))
+    tab.set_viewport_size({"width": 390, "height": 900})
+    tab.get_by_role("button", name="db005.example.com").click()
+    before, after = tab.get_by_text('"boss"').first, tab.get_by_text('"shop"').first
+    assert before.is_visible()
+    assert after.bounding_box()["y"] >= before.bounding_box()["y"] + before.bounding_box()["height"]
+    assert after.bounding_box()["x"] == before.bounding_box()["x"]
     assert problems == []
     tab.close()
 
