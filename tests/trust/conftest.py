@@ -68,6 +68,18 @@ def couch(request: pytest.FixtureRequest) -> Iterator[Couch]:
 
 
 @pytest.fixture(scope="session")
+def twin(couch: Couch) -> Iterator[Couch]:
+    """A second server of the same version, with nothing on it: embedded, or COUCHDB_EMPTY_URL with the same login."""
+    if couch.url != GIVEN["url"]:
+        with embedded.server(dialect="3", admin=ADMIN) as server:
+            yield Couch(server.url, server.username or "", server.password or "")
+    elif GIVEN["empty_url"]:
+        yield Couch(GIVEN["empty_url"], couch.username, couch.password)
+    else:
+        pytest.skip("COUCHDB_EMPTY_URL names no second server")
+
+
+@pytest.fixture(scope="session")
 def elsewhere() -> Iterator[proxy.Proxy]:
     """A server that no task names: a request that reaches it followed a redirect."""
     with proxy.Proxy() as strange:

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from tally import TRIED
 
 PREFIX = f"{SHARED}_declared"
-READS = ("_all_docs", "_bulk_get", "_dbs_info")
+# A replication of a real CouchDB logs in to its own source, through the proxy.
+READS = ("_all_docs", "_bulk_get", "_dbs_info", "_session")
 HASH = "-pbkdf2-33dd85e33618b30a29bec5d9175eace4e4c92aaf,{salt},10"
 GATHER = {"gather_subset": ["declaration"], "include_secrets": True, "databases": [f"{PREFIX}_*"]}
 

@@ -133,12 +133,16 @@ class Declaration(Users, Members, Replications):
         """Note the replications that no document in C(_replicator) declares."""
         with self._allowed("replications", omitted, "replications without a document"):
             for job in self.replication_jobs() or ():
-                omitted.add("replications", rules.name_of_job(job), "it has no document, and ends when its server restarts")
+                omitted.add(
+                    "replications", rules.name_of_job(job), "it has no document, and ends when its server restarts"
+                )
             for database, info in infos.items():
                 if rules.is_other_replicator(database) and info.get("doc_count"):
                     for row in self.Database(database).all_docs():
                         if not row["id"].startswith("_design/"):
-                            reason = "couchdb_server declares those in _replicator. Use couchdb_replication with replicator"
+                            reason = (
+                                "couchdb_server declares those in _replicator. Use couchdb_replication with replicator"
+                            )
                             omitted.add("replications", f"{database}/{row['id']}", reason)
 
     def _pages(self, database: str, **query: t.Any) -> t.Iterator[list[Entry]]:

@@ -172,25 +172,25 @@ def keys(
     ``found`` are the settings that hold them, key → value, by node.
     """
     declared = []
-    for name in sorted({name for held in found.values() for name in held}):
-        texts = [held.get(name) for held in found.values()]
+    for name in sorted({name for stored in found.values() for name in stored}):
         kind, _colon, kid = name.partition(":")
         problem = _problem_of_key(kind, kid)
         if problem is not None:
             omitted.add("jwt_keys", name, problem)
             continue
+        texts = [settings.get(name) for settings in found.values()]
         try:
-            held = {None if text is None else jwt_keys.read(kind, text) for text in texts}
+            stored = [None if text is None else jwt_keys.read(kind, text) for text in texts]
         except InvalidInput as error:
             omitted.add("jwt_keys", name, f"what is stored {error.problem}", removable=True)
             continue
-        if len(held) > 1:
+        key = stored[0]
+        if key is None or any(other != key for other in stored):
             omitted.add("jwt_keys", name, "not the same on all nodes", removable=True)
         elif kind not in dialect.jwt_key_types:
             omitted.add("jwt_keys", name, "this version has no keys of this type", removable=True)
         else:
-            options = jwt_keys.options(kind, str(texts[0]))
-            declared.append({"kid": kid, "type": kind, **options, "key": options["key"] if secrets else MASK})
+            declared.append({"kid": kid, **key.options(), **({} if secrets else {"key": MASK})})
     return declared
 
 
@@ -317,7 +317,11 @@ def replication(
         return None
     entry: Entry = {"name": name}
     options: Entry = {}
-    for field, value in replications.declared_fields(document).items():
+    fields = replications.declared_fields(document)
+    for field, value in fields.items():
+        if replications.same({name: each for name, each in fields.items() if name != field}, fields):
+            # CouchDB's default, written out.
+            continue
         if field in ("source", "target"):
             entry[field] = replications.declared_endpoint(value, here)
         elif field in replications.FIELDS:

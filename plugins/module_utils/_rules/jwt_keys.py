@@ -61,6 +61,12 @@ class Key:
         lines = [text[at : at + 64] for at in range(0, len(text), 64)]
         return "\\n".join([f"{_BEGIN}{_PUBLIC}{_DASHES}", *lines, f"{_END}{_PUBLIC}{_DASHES}", ""])
 
+    def options(self) -> dict[str, t.Any]:
+        """The options of couchdb_jwt_key that declare it: C(type), C(key), and C(base64) for a secret."""
+        if self.type == "hmac":
+            return {"type": self.type, "key": self.setting(), "base64": True}
+        return {"type": self.type, "key": self.setting().replace("\\n", "\n")}
+
 
 def check_kid(kid: str, option: str) -> None:
     """Raise InvalidInput, naming ``option``, unless CouchDB can find a key by this key id.
@@ -117,12 +123,8 @@ def stored(kind: str, text: str) -> Key | None:
 
 def read(kind: str, text: str) -> Key:
     """The key in a setting. Raises InvalidInput for one that no task can declare."""
-    return declared(kind, *options(kind, text).values(), "key")
-
-
-def options(kind: str, text: str) -> dict[str, t.Any]:
-    """The options of couchdb_jwt_key that declare the key in a setting: C(key) and C(base64)."""
-    return {"key": text if kind == "hmac" else text.replace("\\n", "\n"), "base64": kind == "hmac"}
+    secret = kind == "hmac"
+    return declared(kind, text if secret else text.replace("\\n", "\n"), secret, "key")
 
 
 def _secret(text: str, encoded: bool, option: str) -> bytes:

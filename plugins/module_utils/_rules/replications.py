@@ -15,7 +15,7 @@ import json
 import re
 import typing as t
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import CouchDBError, InvalidInput, listed
 from .dialect import Dialect
@@ -420,13 +420,17 @@ def declared_endpoint(value: t.Any, here: Here) -> t.Any:
             own = written_endpoint(Endpoint(database), here, "source", lasting=True)
             if equal(_normal_end(own), _normal_end(value)):
                 return database
-    if isinstance(value, str):
+    _url, login = normal_url(given["url"])
+    if isinstance(value, str) and login is None:
         return value
     end = {name: copy.deepcopy(held) for name, held in given.items() if name != "auth"}
     auth = dict(_mapping(given.get("auth")))
     basic = auth.pop("basic", None)
     if isinstance(basic, t.Mapping):
         end.update((name, basic.get(name)) for name in ("username", "password"))
+    elif login is not None:
+        # As couchdb_replication writes it, so that this declaration is gathered from what it makes.
+        end.update(url=_without_login(given["url"]), username=login[0], password=login[1])
     if auth:
         end["auth"] = copy.deepcopy(auth)
     return end
@@ -542,6 +546,11 @@ def normal_url(url: str) -> tuple[str, tuple[str, str] | None]:
     path = "/".join(quote(unquote(part), safe="") for part in parts.path.rstrip("/").split("/"))
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{host}{shown_port}{path}{query}", login
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url.strip())
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _basic_login(header: str) -> tuple[str, str] | None:

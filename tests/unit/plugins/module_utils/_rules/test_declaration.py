@@ -99,9 +99,9 @@ EC = PEM.replace("\n", "\\n")
     [
         ([{}], [], {}, []),
         ([{"hmac:no": "YzRuNHJ5"}], [{"kid": "no", "type": "hmac", "key": "YzRuNHJ5", "base64": True}], {}, []),
-        ([{"ec:1e3": EC}] * 2, [{"kid": "1e3", "type": "ec", "key": PEM, "base64": False}], {}, []),
+        ([{"ec:1e3": EC}] * 2, [{"kid": "1e3", "type": "ec", "key": PEM}], {}, []),
         (
-            [{"hmac:a": "YzRuNHJ5"}, {"hmac:a": "YzRu NHJ5"}],
+            [{"hmac:a": "YzRu NHJ5"}, {"hmac:a": "YzRuNHJ5"}],
             [{"kid": "a", "type": "hmac", "key": "YzRuNHJ5", "base64": True}],
             {},
             [],
@@ -233,6 +233,19 @@ THERE = {"url": "http://h/x", "auth": {"basic": {"username": "u", "password": "p
                 "continuous": True,
                 "options": {"worker_processes": 2},
             },
+            [],
+        ),
+        (
+            {"source": "http://u:p%40@h/x", "target": {"url": "http://u:p@h:81/x/", "headers": {"A": "b"}}},
+            {
+                "source": {"url": "http://h/x", "username": "u", "password": "p@"},
+                "target": {"url": "http://h:81/x/", "headers": {"A": "b"}, "username": "u", "password": "p"},
+            },
+            [],
+        ),
+        (
+            {"source": "http://h/x", "target": "http://h/y", "create_target": False, "continuous": False},
+            {"source": "http://h/x", "target": "http://h/y"},
             [],
         ),
         ({"source": "http://h/x"}, None, ["r"]),
