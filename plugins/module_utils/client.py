@@ -3,7 +3,7 @@
 
 """Client: a CouchDB server. Public.
 
-Serves every module of this collection, and plain Python as well::
+For every module of this collection, and for other Python programs::
 
     from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 
@@ -11,12 +11,12 @@ Serves every module of this collection, and plain Python as well::
     couch.put("orders")
     couch.config("log", "level", value="debug")
 
-CouchDB 1.x (and PouchDB Server, which speaks like it), 2.x and 3.x are served alike. Every call that
-talks to the server raises the errors of the module C(errors): Unreachable when there is no answer,
-Unauthorized (401), Forbidden (403), NotFound (404) and so on. Only what a call raises beyond these is
-said with it.
+The calls are the same for CouchDB 1.x (and PouchDB Server, which has the same API), 2.x and 3.x. Every call that
+sends a request raises the errors of the module C(errors): Unreachable without an answer,
+Unauthorized (401), Forbidden (403), NotFound (404) and so on. The documentation of a call names only the errors
+that it raises beyond these.
 
-Its parts are in C(_client), so that a module of this collection is sent with those alone that it needs.
+Its parts are in C(_client), so that a module of this collection is sent only with those that it needs.
 
 The API of CouchDB: https://docs.couchdb.org/en/stable/api/index.html
 """
@@ -40,14 +40,14 @@ __all__ = ["DEFAULT_URL", "Client"]
 class Client(Documents, Indexes, Declaration, Health, Moving, Restarts):
     """A CouchDB server.
 
-    ``url``: its address, http or https, with a path where a proxy puts it there. Without it the
+    ``url``: its URL, http or https, with a path if a proxy adds one. Without it the
     environment's C(COUCHDB_URL), else C(http://localhost:5984/). Credentials in it are used, and never
     shown. ``config``: a mapping of connection options: ``username``, ``password``, ``validate_certs``,
     ``ca_path``, ``client_cert``, ``client_key``, ``client_key_passphrase``, ``timeout`` (seconds for one request, 30), ``retries``
-    (3). ``hthdrs``: HTTP headers for every request; those given to a call are added and win.
-    ``cookie``: the C(AuthSession) cookie of an earlier login, as a text or a SimpleCookie.
+    (3). ``hthdrs``: HTTP headers for every request; those of a call are added and win.
+    ``cookie``: the C(AuthSession) cookie of an earlier login, as a string or a SimpleCookie.
 
-    Nothing is sent yet. Raises InvalidInput for options that can't work, ImportError when the Python
+    Nothing is sent yet. Raises InvalidInput for options that can't work, ImportError if the Python
     library C(requests) is missing.
     """
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Database and Document: one database of a server, and what is in it. Public.
+"""Database and Document: one database of a server, and its documents. Public.
 
-A Database is had from a Client (C(client["orders"])), whether or not the server has it. Its calls
-raise the errors of the module C(errors), NotFound above all, when the database or a document is not there.
+A Client returns a Database (C(client["orders"])) whether or not the server has it. Its calls
+raise the errors of the module C(errors), such as NotFound for a missing database or document.
 
 The API of CouchDB: https://docs.couchdb.org/en/stable/api/database/index.html
 """
@@ -19,4 +19,4 @@ __all__ = ["Database", "Document"]
 
 
 class Database(DesignDatabase, IndexedDatabase):
-    """One database of a server. Nothing is sent until something is asked of it."""
+    """One database of a server. Nothing is sent until one of its methods is called."""

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can go wrong: one exception a thing that a caller may want to catch.
+"""Errors: one exception for each problem that a caller may want to catch. Public.
 
-Everything the collection raises is a :class:`CouchDBError`. Those that stand for an answer of the
-server carry its HTTP status and the C(error) and C(reason) of its JSON body, as described on
+The collection raises only :class:`CouchDBError`. Errors from an answer of the
+server have its HTTP status and the C(error) and C(reason) of its JSON body, as described on
 https://docs.couchdb.org/en/stable/json-structure.html#couchdb-error-status and
 https://docs.couchdb.org/en/stable/api/basics.html#http-status-codes.
 
-No message holds a secret: addresses are given without credentials.
+No message contains a secret: URLs are shown without credentials.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import re
 import typing as t
 
 _LISTED = 10
-"""How many things one message names."""
+"""The most names in one message."""
 
 
 def listed(names: t.Sequence[str], separator: str = ", ") -> str:
-    """Names as a message lists them, the first of many."""
+    """Names as a message lists them: the first ones, and the number of the others."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return separator.join(names[:_LISTED]) + more
 
@@ -29,9 +29,9 @@ def listed(names: t.Sequence[str], separator: str = ", ") -> str:
 class CouchDBError(Exception):
     """Base of all errors of this collection.
 
-    Attributes: ``status`` (HTTP status as int, or None when the server gave no answer), ``error``
-    and ``reason`` (the words of the server's JSON answer, or None), ``method`` and ``url`` (what
-    was asked; the URL is without credentials).
+    Attributes: ``status`` (HTTP status as int, None without an answer), ``error``
+    and ``reason`` (from the server's JSON answer, or None), ``method`` and ``url`` of the
+    request (the URL is without credentials).
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class CouchDBError(Exception):
 
     @property
     def unsure(self) -> bool:
-        """Whether what was asked may have been done all the same."""
+        """Whether the request may have succeeded all the same."""
         return False
 
     @property
     def changed(self) -> bool:
-        """Whether what was asked has changed something, although it failed in the end."""
+        """Whether the request has changed something, although it failed in the end."""
         return False
 
     def reworded(self, message: str, kind: type[CouchDBError]) -> CouchDBError:
-        """What the server answered, as an error of that kind with another message."""
+        """The server's answer as an error of that kind with another message."""
         answer = {name: getattr(self, name) for name in ("status", "error", "reason", "method", "url")}
         return kind(message, **answer)
 
 
 class InvalidInput(CouchDBError):
-    """A value that can't work, found before anything was sent. ``option`` names where it stood, ``problem`` is what is wrong."""
+    """A value that can't work, found before anything was sent. ``option`` is the name of its option, ``problem`` what is wrong."""
 
     def __init__(self, option: str, problem: str) -> None:
         super().__init__(f"{option}: {problem}")
@@ -80,7 +80,7 @@ class InvalidInput(CouchDBError):
 
 
 class Unsupported(CouchDBError):
-    """This version of CouchDB doesn't have what was asked for."""
+    """This version of CouchDB lacks the feature."""
 
 
 class Unreachable(CouchDBError):
@@ -101,7 +101,7 @@ class TimedOut(Unreachable):
 
 
 class NotCouchDB(CouchDBError):
-    """Something answered at the address, but CouchDB it was not."""
+    """The server at the URL is not CouchDB, or a proxy answered."""
 
     @property
     def unsure(self) -> bool:
@@ -109,7 +109,7 @@ class NotCouchDB(CouchDBError):
 
 
 class TooLarge(CouchDBError):
-    """The answer is larger than what is read into memory."""
+    """The answer is larger than the limit that is read into memory."""
 
     @property
     def unsure(self) -> bool:
@@ -117,7 +117,7 @@ class TooLarge(CouchDBError):
 
 
 class BadRequest(CouchDBError):
-    """400: the server could not make sense of the request."""
+    """400: the server could not understand the request."""
 
 
 class Unauthorized(CouchDBError):
@@ -137,7 +137,7 @@ class NodeDown(NotFound):
 
 
 class LogLevelLost(CouchDBError):
-    """A secret was set, and the log level that the node had before could not be restored. It is back when the node restarts."""
+    """A secret was set, and the node's log level could not be restored. Its next start restores it."""
 
     @property
     def changed(self) -> bool:
@@ -145,7 +145,7 @@ class LogLevelLost(CouchDBError):
 
 
 class RestartFailed(CouchDBError):
-    """A node was not restarted, or was not back in time, or its cluster was not whole.
+    """A node was not restarted, or was not up again in time, or its cluster was not in sync.
 
     ``asked`` says whether the node was asked to restart.
     """
@@ -164,7 +164,7 @@ class NotConnected(CouchDBError):
 
 
 class NotInSync(CouchDBError):
-    """Copies of shards did not come to hold the same in time, or nodes did not agree on where they are."""
+    """Copies of shards were not in sync in time, or nodes did not agree on their placement."""
 
 
 class ReshardFailed(CouchDBError):
@@ -172,31 +172,31 @@ class ReshardFailed(CouchDBError):
 
 
 class Conflict(CouchDBError):
-    """409: the document was changed by somebody else in the meantime."""
+    """409: another client changed the document at the same time."""
 
 
 class AlreadyExists(CouchDBError):
-    """412: the database is there already."""
+    """412: the database exists already."""
 
 
 class TooManyRequests(CouchDBError):
-    """429: the server, or a proxy before it, does nothing more for now."""
+    """429: the server, or a proxy, accepts no more requests for now."""
 
 
 class ServerError(CouchDBError):
-    """5xx: the server, or a proxy before it, failed."""
+    """5xx: the server, or a proxy, failed."""
 
     @property
     def unsure(self) -> bool:
-        # What a proxy says of a server whose answer it has not seen.
+        # A proxy returns it for a server whose answer it has not received.
         return self.status in (502, 503, 504)
 
 
 class CommitFailed(CouchDBError):
-    """Some documents of a commit were refused; all the others are written.
+    """Some documents of a commit were refused; the others are written.
 
     ``written`` and ``refused`` are lists of dicts with ``database``, ``id`` and either ``rev`` or
-    ``error`` and ``reason``. A refused document stays as it was changed, to be mended and committed again.
+    ``error`` and ``reason``. A refused document keeps its changes, so that it can be corrected and committed again.
     """
 
     def __init__(self, written: list[dict[str, str]], refused: list[dict[str, str]]) -> None:
@@ -220,11 +220,11 @@ _BY_STATUS: dict[int, type[CouchDBError]] = {
 
 
 _GOING_OR_COMING = re.compile(r"\{badrpc,\s*(nodedown\b|\{'EXIT',\s*\{(noproc|shutdown)\b)")
-"""What a node answers of another whose processes have ended, or haven't begun."""
+"""The answer of a node for another whose processes have ended, or have not started."""
 
 
 def of_answer(status: int, error: str | None = None, reason: str | None = None) -> type[CouchDBError]:
-    """The exception class that stands for an HTTP status of 300 or more and the words of the answer."""
+    """The exception class for an HTTP status of 300 or more and the error and reason of the answer."""
     if error == "nodedown" or (status == 404 and reason and reason.startswith("no such node")):
         return NodeDown
     if status == 500 and reason and _GOING_OR_COMING.match(reason):
@@ -237,7 +237,7 @@ def of_answer(status: int, error: str | None = None, reason: str | None = None) 
 
 
 def of_row(row: t.Mapping[str, t.Any]) -> CouchDBError | None:
-    """The error that a row of C(_bulk_docs) stands for, None for a document that was written."""
+    """The error in a row of C(_bulk_docs), None for a document that was written."""
     if "error" not in row:
         return None
     error, reason = str(row["error"]), str(row.get("reason") or "")
@@ -249,6 +249,6 @@ def of_row(row: t.Mapping[str, t.Any]) -> CouchDBError | None:
 
 
 def describe(error: CouchDBError) -> dict[str, t.Any]:
-    """What a playbook may want to branch on: C(status), C(error) and C(reason), those that there are."""
+    """The values that a playbook may check: C(status), C(error) and C(reason), without those that are None."""
     fields = {"status": error.status, "error": error.error, "reason": error.reason}
     return {name: value for name, value in fields.items() if value is not None}

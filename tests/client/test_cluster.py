@@ -63,7 +63,7 @@ def test_other_nodes_are_asked_with_the_same_login(nodes: embedded.Server, first
 def test_who_does_not_connect_is_taken_out_again(nodes: embedded.Server, first: Client, name: str) -> None:
     nodes.part_node(3)
     first.join_node(TWO, wait_timeout=10)
-    with pytest.raises(errors.NotConnected, match=f"{name} did not connect within 1 s and was taken out again.*cookie"):
+    with pytest.raises(errors.NotConnected, match=f"{name} did not connect within 1 s and was removed again.*cookie"):
         first.join_node(name, wait_timeout=1)
     assert first.membership()["cluster_nodes"] == [ONE, TWO]
     first.await_members([ONE, TWO], nodes.urls[:2], wait_timeout=10, exclusive=True)

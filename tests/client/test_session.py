@@ -183,7 +183,7 @@ def test_a_replication_carries_the_cookie(
 
 
 def test_a_renewed_cookie_is_used_from_then_on() -> None:
-    """CouchDB renews a cookie that is about to end."""
+    """CouchDB renews a cookie that is about to expire."""
 
     def respond(asked: Asked) -> Reply:
         number = len(fake.requests)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Admins: the server admins, and who this client is to the server."""
+"""Admins: the server admins, sessions, and the login of this client."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ class Admins(Server):
         return t.cast("dict[str, str]", self.config("admins", hthdrs=hthdrs, node=node))
 
     def addadmin(self, name: str, password: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
-        """Make a server admin of a node, or give an existing one a new password. True when it is done.
+        """Create a server admin on a node, or change the password of an existing one. True when it is done.
 
-        The password is hashed here, as the server's version does it: it reaches neither the server nor its log.
-        When it is the admin whom this client logs in as, the new password is used from then on. Raises
+        The password is hashed here, with the hash scheme of the server's version, so it reaches neither the server nor its
+        log. If it is the admin that this client logs in as, the client uses the new password from then on. Raises
         InvalidInput for a name or password that can't work.
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
@@ -111,8 +111,8 @@ class Admins(Server):
     ) -> None:
         """Store the hash of a server admin's password on a node.
 
-        With its ``password``, this client goes on as that admin when it was logged in as it, with a password
-        or a cookie, or not at all (on a CouchDB 1.x without admins).
+        With its ``password``, this client stays logged in as that admin if it was, with a password
+        or a cookie, or if it was not logged in (on a CouchDB 1.x without admins).
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
@@ -128,7 +128,7 @@ class Admins(Server):
             self._http.username, self._http.password = name, password
 
     def deladmin(self, name: str, hthdrs: Headers = None, node: str = LOCAL) -> bool:
-        """Take a server admin from a node. True when it is done; raises NotFound when there is no such admin.
+        """Remove a server admin from a node. True when it is done; raises NotFound if it does not exist.
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
@@ -137,7 +137,7 @@ class Admins(Server):
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether this client's requests log in with nothing."""
+        """Whether this client's requests have no credentials."""
         return not self._http.has_credentials and not any(
             name.lower().startswith("x-auth-") for name in self._http.headers
         )
@@ -151,11 +151,11 @@ class Admins(Server):
     def login(
         self, username: str, password: str, hthdrs: Headers = None
     ) -> tuple[int, t.Mapping[str, str], dict[str, t.Any]]:
-        """Log in for a session cookie, and use it for all that follows, until logout().
+        """Log in for a session cookie, and use it for all later requests, until logout().
 
-        Gives the status, headers and payload of the answer. Status 401 (wrong name or password) and 403
-        (locked after too many failed logins) raise nothing: nobody is logged in then, and whoever was
-        before still is. Such a login is not tried again, as CouchDB 3.4 and later locks an account after five.
+        Returns the status, headers and payload of the answer. Status 401 (wrong name or password) and 403
+        (locked after too many failed logins) raise nothing; an earlier login stays. Such a login is not retried, as
+        CouchDB 3.4 and later lock an account after five.
 
         https://docs.couchdb.org/en/stable/api/server/authn.html#post--session
         """
@@ -172,9 +172,9 @@ class Admins(Server):
         return answer.status, answer.headers, answer.body
 
     def logout(self, hthdrs: Headers = None) -> bool:
-        """End the session and forget its cookie. True when the server took it.
+        """End the session and forget its cookie. True if the server accepted it.
 
-        A client that was made with a name and password uses these again.
+        A client that was created with a name and password uses these again.
 
         https://docs.couchdb.org/en/stable/api/server/authn.html#delete--session
         """
@@ -185,7 +185,7 @@ class Admins(Server):
         return bool(answer.body and answer.body.get("ok"))
 
     def authsession(self, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """Who this client is to the server: C(userCtx) with C(name) and C(roles), and how that was found out.
+        """The login of this client: C(userCtx) with C(name) and C(roles), and the handler that accepted it.
 
         https://docs.couchdb.org/en/stable/api/server/authn.html#get--session
         """
@@ -203,7 +203,7 @@ class _Following:
 
 
 def _cookie_name(cookie: str) -> str | None:
-    """Whose session a cookie is: CouchDB writes C(name:time:digest) in it, in Base64 for URLs."""
+    """The name in a session's cookie, which is C(name:time:digest) in Base64 for URLs."""
     found = re.search(r"AuthSession=([A-Za-z0-9_-]+)", cookie) or re.match(r"([A-Za-z0-9_-]+)\Z", cookie)
     if not found:
         return None

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an answer means: its JSON, the form that CouchDB gives it, or the error that it stands for. Pure."""
+"""Answers of HTTP requests: their JSON, whether they have CouchDB's form, and their errors. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Received(t.NamedTuple):
     content: bytes
 
     def fields(self) -> dict[str, t.Any]:
-        """What its error holds."""
+        """The fields of its error."""
         return {"status": self.status, "method": self.method, "url": self.url}
 
     def __str__(self) -> str:
@@ -60,18 +60,18 @@ def is_object(body: t.Any) -> bool:
 
 
 def is_ok(body: t.Any) -> bool:
-    """Whether an answer says that what was asked is done."""
+    """Whether an answer says that the request succeeded."""
     return isinstance(body, dict) and body.get("ok") is True
 
 
 def session_cookie(headers: t.Mapping[str, str]) -> str | None:
-    """The C(AuthSession=...) that a Set-Cookie header sets, or None when it sets none or clears it."""
+    """The C(AuthSession=...) that a Set-Cookie header sets, None if it sets none or clears it."""
     found = re.search(r"AuthSession=([^;,\s]+)", headers.get("Set-Cookie", ""))
     return f"AuthSession={found.group(1)}" if found else None
 
 
 def parsed(answer: Received, text: bool) -> t.Any:
-    """The body of a good answer. Raises NotCouchDB when it is not JSON."""
+    """The body of a successful answer. Raises NotCouchDB if it is not JSON."""
     if answer.method == "HEAD" or not answer.content:
         return None
     if text:
@@ -84,12 +84,12 @@ def parsed(answer: Received, text: bool) -> t.Any:
 
 
 def not_as_expected(answer: Received) -> errors.NotCouchDB:
-    """The error of a good answer of another form than CouchDB's."""
+    """The error of a successful answer of another form than CouchDB's."""
     return errors.NotCouchDB(f"{answer} with other JSON than CouchDB does: {STRANGER}", **answer.fields())
 
 
 def retry_after(headers: t.Mapping[str, str]) -> float | None:
-    """The seconds that a Retry-After header asks to wait; None when there is none that can be understood."""
+    """The seconds that a Retry-After header asks to wait, None without a valid one."""
     given = headers.get("Retry-After", "").strip()
     if re.match(r"[0-9]{1,9}\Z", given):
         return float(given)
@@ -100,14 +100,14 @@ def retry_after(headers: t.Mapping[str, str]) -> float | None:
 
 
 def error_of(answer: Received, secrets: Secrets) -> errors.CouchDBError:
-    """The error that an answer from 300 on stands for, without ``secrets``, which a server may repeat."""
+    """The error of an answer with a status from 300 on, without ``secrets``, which a server may repeat."""
     status, known = answer.status, answer.fields()
     message = str(answer)
     if 300 <= status < 400:
         target = mask_url(answer.headers.get("Location", "nowhere"))
         return errors.NotCouchDB(
-            f"{message}, a redirection to {target}; it is not followed, as credentials must not be: "
-            "give the URL of the CouchDB server itself",
+            f"{message}, a redirection to {target}. It is not followed, as it could send credentials elsewhere. "
+            "Use the URL of the CouchDB server itself",
             **known,
         )
     try:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Members: the nodes of a cluster, joined, taken out, waited for, and what they hold."""
+"""Members: the nodes of a cluster, how they join and leave, and the shards on them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .server import Headers, Server
 from .wait import wait_until, within
 
 LOOK_AT = (
-    "Look at these: does its name resolve on the other nodes to the address that it listens at, do all have the same "
+    "Check these: does its name resolve on the other nodes to the IP address that it listens at, do all have the same "
     "Erlang cookie, and are port 4369 and those of Erlang's distribution (inet_dist_listen_min to _max) open between them"
 )
-"""What keeps a node from connecting, which nothing over HTTP can tell apart."""
+"""The causes that keep a node from connecting, which are the same over HTTP."""
 
 _SHARDS_PAGE = 1000
 
 _SETTLING = 5
-"""Seconds that a server may take, at most, until its list of members shows what was written."""
+"""The most seconds until a server's list of members shows a change."""
 
 
 class Members(Databases):
     """The part of Client for the members of a cluster."""
 
     def shards(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, rules.Placement]:
-        """Where the shards of every database are, by the database's name, as a node knows it. For server admins.
+        """The placement of the shards of every database, by the database's name, as a node has it. For server admins.
 
         Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
 
@@ -55,10 +55,10 @@ class Members(Databases):
             after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
 
     def cluster_nodes(self, hthdrs: Headers = None) -> tuple[list[rules.Node], dict[str, rules.Placement]]:
-        """The members and who else is connected, what is known of each, and where the shards of every database are.
+        """The members and other connected nodes, and the placement of the shards of every database.
 
-        Each connected node is asked through this one, side by side, whether it is in maintenance. Before CouchDB 3.0
-        nothing is known of shards, and on 1.x there is one node. For server admins.
+        The maintenance mode of each connected node is read through this one, in parallel. Before CouchDB 3.0,
+        shards are unknown, and 1.x is one node. For server admins.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
         """
@@ -82,9 +82,9 @@ class Members(Databases):
         return in_parallel(ask, names), shards
 
     def server(self, closely: bool = False) -> rules.Server:
-        """What the node that answers tells of itself: its name, version and the section C(cluster) of its settings.
+        """The state of the node that answers: its name, version and the section C(cluster) of its settings.
 
-        ``closely``: all its settings, its members and its shards as well, which takes two requests more. For server admins.
+        ``closely``: also all its settings, members and shards, which takes two more requests. For server admins.
         """
         node, version = self.local_node(), self.version()
         if not closely or not self.dialect.clustered:
@@ -94,10 +94,10 @@ class Members(Databases):
     def servers(
         self, urls: t.Mapping[str, str], closely: t.Collection[str] = (), timeout: float | None = None
     ) -> dict[str, rules.Server | errors.CouchDBError]:
-        """What answers at some addresses, asked side by side with the credentials of this client: a name each → its address.
+        """The servers at these URLs (name → URL), read in parallel with the credentials of this client.
 
-        ``closely`` are the names of those that are asked for all. Where no good answer comes, it is the error that is given.
-        All answers together may take ``timeout`` seconds; without it, each request the client's.
+        ``closely`` has the names of those to read in full. If a server returns no valid answer, its error is in the result.
+        All answers together may take ``timeout`` seconds; without it, each request has the client's timeout.
         """
 
         def ask(name: str) -> rules.Server | errors.CouchDBError:
@@ -113,11 +113,11 @@ class Members(Databases):
     def join_node(
         self, name: str, node: str = LOCAL, wait_timeout: float | None = None, hthdrs: Headers = None
     ) -> dict[str, t.Any]:
-        """Make a node a member of the cluster, as the list of ``node`` has it, and wait until it is connected.
+        """Add a node to the members of the cluster, in the list of ``node``, and wait until it is connected.
 
-        When it is not within ``wait_timeout`` seconds, it is taken out again and NotConnected raised, so that no
-        name stays behind that CouchDB would place shards on. Without a timeout it returns as soon as the node is listed
-        as a member. Raises Conflict when it is a member already.
+        If it is not connected within ``wait_timeout`` seconds, it is removed again and NotConnected is raised: CouchDB would
+        place shards on the name. Without a timeout, this returns as soon as the node is listed as a member. Raises Conflict
+        if it is a member already.
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
         """
@@ -126,7 +126,7 @@ class Members(Databases):
             return "" if all(name in listed[kind] for kind in ("all_nodes", "cluster_nodes")) else "it is not connected"
 
         answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
-        # The list of members follows a moment later; without the node in it, nothing says that it is to connect.
+        # The list of members follows a moment later. A node that it lacks does not connect.
         self._await_list(
             lambda listed: "" if name in listed["cluster_nodes"] else "it is not listed",
             _SETTLING,
@@ -135,13 +135,13 @@ class Members(Databases):
         )
         if wait_timeout is None or not self._await_list(apart, wait_timeout, f"{name} to connect", hthdrs):
             return t.cast("dict[str, t.Any]", answer.body)
-        outcome = "was taken out again"
+        outcome = "was removed again"
         try:
             self.leave_node(name, node, hthdrs)
         except errors.NotFound:
             pass
         except errors.CouchDBError as error:
-            outcome = f"could not be taken out again ({error})"
+            outcome = f"could not be removed again ({error})"
         raise errors.NotConnected(f"{name} did not connect within {wait_timeout:g} s and {outcome}. {LOOK_AT}")
 
     def _await_list(
@@ -151,16 +151,16 @@ class Members(Databases):
         return wait_until(lambda: look(self.membership(hthdrs)), seconds, what, self.progress)
 
     def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None) -> bool:
-        """Take a node out of the cluster, out of the list of ``node``, which spreads. True when it is done.
+        """Remove a node from the cluster, in the list of ``node``, which spreads. True when it is done.
 
-        What it holds is not moved. It goes on listing the members itself. Raises NotFound when it is no member.
+        Its shards are not moved. It keeps listing the members itself. Raises NotFound if it is not a member.
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#removing-a-node
         """
         path = self.dialect.member(node, name)
         rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
         left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs, expect=is_ok).body)
-        # The list of members follows a moment later; who asks for it next would still find the node there.
+        # The list of members follows a moment later; the next request would still find the node in it.
         self._await_list(
             lambda listed: "it is still listed" if name in listed["cluster_nodes"] else "",
             _SETTLING,
@@ -172,29 +172,29 @@ class Members(Databases):
     def await_members(
         self, names: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60, exclusive: bool = False
     ) -> dict[str, list[str]]:
-        """Wait until these nodes are members and connected, and with ``exclusive`` nobody else is a member.
+        """Wait until these nodes are members and connected, and with ``exclusive`` no other node is a member.
 
-        This server is asked, and each of ``urls`` with the same credentials, until all say so. Gives this server's
-        membership. Raises NotConnected, with what each said last, when that takes more than ``wait_timeout`` seconds.
+        This server and each of ``urls`` are read, with the same credentials, until all agree. Returns this server's
+        membership. Raises NotConnected, with the last answer of each, after ``wait_timeout`` seconds.
         """
         clients = list({client.url: client for client in [*(self.at(url) for url in urls), self]}.values())
-        told: dict[str, dict[str, list[str]] | str] = {}
+        answers: dict[str, dict[str, list[str]] | str] = {}
 
         def look() -> str:
-            told.update((client.url, answer) for client, answer in zip(clients, in_parallel(_membership, clients)))
-            return "; ".join(rules.disagreements(names, told, exclusive=exclusive))
+            answers.update((client.url, answer) for client, answer in zip(clients, in_parallel(_membership, clients)))
+            return "; ".join(rules.disagreements(names, answers, exclusive=exclusive))
 
         lacking = wait_until(look, wait_timeout, "the nodes to agree on the members", self.progress)
         if lacking:
             raise errors.NotConnected(f"the nodes did not agree on the members within {wait_timeout:g} s: {lacking}")
-        return t.cast("dict[str, list[str]]", told[self.url])
+        return t.cast("dict[str, list[str]]", answers[self.url])
 
     def put_system_database(
         self, name: str, members: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60
     ) -> _Database:
         """Create one of CouchDB's own databases once its members agree, so that each can get a copy.
 
-        Raises NotConnected when they don't in time, AlreadyExists when it is there.
+        Raises NotConnected if they don't in time, AlreadyExists if the database exists.
 
         https://docs.couchdb.org/en/stable/setup/cluster.html#cluster-setup-api
         """
@@ -203,7 +203,7 @@ class Members(Databases):
 
 
 def _membership(client: Server) -> dict[str, list[str]] | str:
-    """What a server says of the members, or why it says nothing now. Raises when it refuses the login."""
+    """The membership that a server returns, or why it returns none now. Raises if it refuses the login."""
     try:
         return client.membership()
     except (errors.Unreachable, errors.ServerError, errors.NotFound) as error:

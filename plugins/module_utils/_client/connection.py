@@ -3,7 +3,7 @@
 
 """Connection: the HTTP session with one server: credentials, headers, TLS, timeouts, retries.
 
-All requests of the collection go through it. It knows HTTP and nothing of what CouchDB's paths mean.
+All requests of the collection, with all their headers, go through it. It knows HTTP, but not CouchDB's paths.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ else:
     REQUESTS_IMPORT_ERROR = None
 
 LARGEST_ANSWER = 64 * 1024 * 1024
-"""How many bytes an answer may have, unpacked. What is larger is not read to its end: it would fill the memory."""
+"""The bytes that an answer may have, decompressed. A larger one is not read to its end: it would fill the memory."""
 
 _SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
 _GATEWAY_FAILURES = frozenset([502, 503, 504])
 _SHORTEST = 1.0
-"""Seconds that a request may take at least at the end of a wait, so that the last look is one as well."""
+"""The least seconds for a request at the end of a wait, so that the last look gets an answer too."""
 
 _LONGEST_TIMEOUT = 1_000_000
 _FIRST_PAUSE = 0.2
@@ -62,7 +62,7 @@ _HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
 if REQUESTS_IMPORT_ERROR is None:
 
     class _Response(HTTPResponse):
-        """An answer whose head and body are read within the timeout of the connection, however slowly they drip."""
+        """An answer whose head and body are read within the timeout of the connection, even if they come slowly."""
 
         def __init__(self, sock: t.Any, *arguments: t.Any, **options: t.Any) -> None:
             super().__init__(sock, *arguments, **options)
@@ -71,7 +71,7 @@ if REQUESTS_IMPORT_ERROR is None:
                 self.fp = io.BufferedReader(_InTime(self.fp.detach(), sock, time.monotonic() + timeout))
 
     class _InTime(io.RawIOBase):
-        """What is read from a socket until a deadline."""
+        """Reads from a socket until a deadline."""
 
         def __init__(self, raw: t.Any, sock: t.Any, deadline: float) -> None:
             super().__init__()
@@ -106,7 +106,7 @@ if REQUESTS_IMPORT_ERROR is None:
         ConnectionCls = _HTTPSConnection
 
     class _Adapter(adapters.HTTPAdapter):
-        """Connections whose answers are read in time, with a TLS context when there is a client certificate."""
+        """Connections whose answers are read in time, with a TLS context if there is a client certificate."""
 
         def __init__(self, context: ssl.SSLContext | None) -> None:
             self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
@@ -124,10 +124,10 @@ if REQUESTS_IMPORT_ERROR is None:
 
 @dataclass
 class Options:
-    """How to reach a server: the connection options, as the module documentation describes them.
+    """The connection options, as the module documentation describes them.
 
-    ``timeout`` is in seconds and bounds one request from its start to the end of its answer;
-    ``retries`` is how often a request may be sent again.
+    ``timeout`` limits one request from its start to the end of its answer, in seconds;
+    ``retries`` is the number of times that a request may be sent again.
     """
 
     username: str | None = None
@@ -144,9 +144,9 @@ class Options:
 
 
 class Connection:
-    """One server's address and how to talk to it. Safe to use from several threads.
+    """The connection to one server. Safe to use from several threads.
 
-    Raises ImportError when the library C(requests) is missing, and InvalidInput when an option
+    Raises ImportError if the library C(requests) is missing, and InvalidInput if an option
     can't work.
     """
 
@@ -181,32 +181,34 @@ class Connection:
 
     def _check(self, options: Options) -> None:
         if self.username is not None and ":" in self.username:
-            raise errors.InvalidInput("username", "holds a colon, which Basic authentication can't carry; use a cookie")
+            raise errors.InvalidInput(
+                "username", "contains a colon, which Basic authentication does not allow. Use a cookie"
+            )
         if not 0 < options.timeout <= _LONGEST_TIMEOUT:
             limits = f"more than 0 and at most {_LONGEST_TIMEOUT} seconds"
-            raise errors.InvalidInput("timeout", f"is {options.timeout}, and must be {limits}")
+            raise errors.InvalidInput("timeout", f"is {options.timeout}. Set {limits}")
         if options.retries < 0:
-            raise errors.InvalidInput("retries", f"is {options.retries}, and must be 0 or more")
+            raise errors.InvalidInput("retries", f"is {options.retries}. Set 0 or more")
         if options.client_key and not options.client_cert:
-            raise errors.InvalidInput("client_key", "is of no use without client_cert")
+            raise errors.InvalidInput("client_key", "has no effect without client_cert")
         if options.client_key_passphrase and not options.client_cert:
-            raise errors.InvalidInput("client_key_passphrase", "is of no use without client_cert")
+            raise errors.InvalidInput("client_key_passphrase", "has no effect without client_cert")
         for option in ("ca_path", "client_cert", "client_key"):
             path = getattr(options, option)
             if path and not os.path.exists(path):
-                raise errors.InvalidInput(option, f"there is no file {path}")
+                raise errors.InvalidInput(option, f"the file {path} does not exist")
         _check_headers(self.headers)
         if not _HEADER_VALUE.match(self.cookie or ""):
-            raise errors.InvalidInput("cookie", "holds characters that a header can't carry")
+            raise errors.InvalidInput("cookie", "contains characters that a header can't contain")
 
     def _make_session(self, options: Options) -> requests.Session:
         session = requests.Session()
-        # Neither .netrc nor the environment may add credentials; proxies and the CA bundle are read once, here.
+        # Neither .netrc nor the environment may add credentials. Proxies and the CA bundle are read once, here.
         session.trust_env = False
         session.proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
         bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         session.verify = (bundle or True) if options.validate_certs else False
-        # The cookie is kept by this class: a jar would lose it behind a name such as localhost.
+        # This class keeps the cookie: a jar would not send it to a host such as localhost.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = _Adapter(_client_certificate(options))
         session.mount("http://", adapter)
@@ -215,7 +217,7 @@ class Connection:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether requests carry a name, a cookie, or a header that says who is asking."""
+        """Whether requests have a name, a cookie, or a header with credentials."""
         return self.username is not None or bool(self.cookie) or any(map(is_secret_header, self.headers))
 
     def __repr__(self) -> str:
@@ -225,7 +227,7 @@ class Connection:
         """The URL of a path, each part of it encoded, without credentials."""
         for part in path:
             if part in (".", ".."):
-                raise errors.InvalidInput("name", f"{part!r} can't be part of an address")
+                raise errors.InvalidInput("name", f"{part!r} can't be part of a URL. Use another name")
             check_json(part, "name", repr(part))
         return self.url + "/".join(quote(part, safe="@:") if part else "" for part in path)
 
@@ -246,16 +248,15 @@ class Connection:
         retries: int | None = None,
         expect: t.Callable[[t.Any], bool] | None = None,
     ) -> Answer:
-        """Send one request and give its answer.
+        """Send one request and return its answer.
 
         ``path`` is a sequence of parts, each encoded here. ``query`` values are sent as they are, True and
-        False as CouchDB spells them, None not at all. ``body`` is sent as JSON unless it is None.
-        ``repeatable`` says whether the request may be sent twice (GET and HEAD may, unless it is said);
-        a refused connection is tried again in any case, as nothing was sent. ``text`` expects plain text
-        rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are no error here.
+        False as true and false, None is left out. ``body`` is sent as JSON unless it is None.
+        ``repeatable`` says whether the request may be sent twice (by default GET and HEAD may);
+        a refused connection is always retried, as nothing was sent. ``text`` expects plain text
+        rather than JSON, ``raw`` bytes of any kind. ``accept`` lists statuses from 300 on that are not errors here.
         ``anonymous`` leaves the credentials out. ``timeout`` (seconds) and ``retries`` are those of this request, instead
-        of the connection's. ``expect(body)`` says whether a good answer has the form
-        that CouchDB gives it.
+        of the connection's. ``expect(body)`` says whether a successful answer has CouchDB's form.
 
         Raises Unreachable, TimedOut, TooLarge, NotCouchDB, or the error of the answer's status.
         """
@@ -284,23 +285,23 @@ class Connection:
             except _NoGoodAnswer as failure:
                 pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) if failure.pause is None else failure.pause
                 last = attempt == most or pause >= seconds_left()
-                if last or not failure.worth_another or (failure.sent and not repeatable):
+                if last or not failure.retry or (failure.sent and not repeatable):
                     raise failure.error from None
                 time.sleep(pause)
         raise AssertionError("a request ends with an answer or an error")
 
     def _refusal(self, answer: Received, limit: float) -> _NoGoodAnswer:
-        """What an answer from 300 on means: its error, and whether and when the request is worth a retry."""
+        """The error of an answer with a status from 300 on, and whether and when to retry the request."""
         error = error_of(answer, self._secrets())
         overloaded = answer.status == 429
         pause = retry_after(answer.headers) if overloaded or answer.status == 503 else None
         patient = pause is None or pause <= limit
         if not patient:
-            error.args = (f"{error}; it asks to be left alone for {pause:.0f} s, longer than timeout ({limit:g} s)",)
+            error.args = (f"{error}; it asks to wait for {pause:.0f} s, longer than timeout ({limit:g} s)",)
         return _NoGoodAnswer(
             error,
-            worth_another=patient and (overloaded or answer.status in _GATEWAY_FAILURES),
-            # With 429 the server says that it has not done what was asked.
+            retry=patient and (overloaded or answer.status in _GATEWAY_FAILURES),
+            # Status 429 means that the server has not carried out the request.
             sent=not overloaded,
             pause=pause,
         )
@@ -308,19 +309,19 @@ class Connection:
     def _send(self, send: dict[str, t.Any], limit: float) -> Received:
         deadline = time.monotonic() + limit
         try:
-            # One timeout for connecting and answering together; _Response ensures that a head can't drip past it.
+            # One timeout for connecting and answering together; _Response ensures it for a slow head too.
             timeout: t.Any = urllib3.Timeout(total=limit)
             response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
             content = self._read(response, deadline, send)
         except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _failure_of(error, send, limit) from error
         if self.cookie:
-            # CouchDB renews a cookie that is about to end.
+            # CouchDB renews a cookie that is about to expire.
             self.cookie = session_cookie(response.headers) or self.cookie
         return Received(send["method"], send["url"], response.status_code, response.headers, content)
 
     def _secrets(self) -> Secrets:
-        """What this connection sends that no error may show: as it is, and as it is encoded."""
+        """The secrets that this connection sends, plain and encoded: no error may show them."""
         found = {self.cookie, (self.cookie or "").partition("=")[2], self.password}
         if self.username is not None:
             found |= {
@@ -346,7 +347,7 @@ class Connection:
 
     @staticmethod
     def _read(response: requests.Response, deadline: float, send: dict[str, t.Any]) -> bytes:
-        # The timeout of requests bounds the wait for each piece; a server that drips would never hit it.
+        # The timeout of requests is for each piece; a server that sends slowly would never exceed it.
         pieces = []
         size = int(response.headers["Content-Length"]) if _tells_its_length(response, send) else 0
         for piece in response.iter_content(_CHUNK) if size <= LARGEST_ANSWER else ():
@@ -368,20 +369,21 @@ class Connection:
 
 
 def _check_headers(headers: t.Mapping[str, t.Any]) -> None:
-    """Raise InvalidInput, without showing the value, for a header that can't be sent as it is."""
+    """Raise InvalidInput, without showing the value, for a header that can't be sent unchanged."""
     for name, value in headers.items():
         if not _HEADER_NAME.match(name):
             raise errors.InvalidInput("headers", f"{name.strip()!r} can't be the name of a header")
         if not _HEADER_VALUE.match(str(value)):
             raise errors.InvalidInput(
-                "headers", f"the value of {name} begins with a space, or holds what no header can"
+                "headers",
+                f"the value of {name} begins with a space, or contains characters that a header can't contain",
             )
 
 
 def _client_certificate(options: Options) -> ssl.SSLContext | None:
-    """A TLS context with the client certificate, None without one. Raises InvalidInput when it can't be used.
+    """A TLS context with the client certificate, None without one. Raises InvalidInput if it can't be used.
 
-    OpenSSL asks at the terminal for a passphrase that it isn't given: it is always given one.
+    OpenSSL asks for a missing passphrase at the terminal, so it always gets one.
     """
     if not options.client_cert:
         return None
@@ -398,35 +400,35 @@ def _client_certificate(options: Options) -> ssl.SSLContext | None:
     except (OSError, ValueError) as error:
         key = options.client_key or options.client_cert
         if asked:
-            what = "is not the passphrase of" if passphrase else "must be given for the key in"
+            what = "is not the passphrase of" if passphrase else "is missing. Set it for the key in"
             raise errors.InvalidInput("client_key_passphrase", f"{what} {key}") from None
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         raise errors.InvalidInput(
             "client_key" if options.client_key else "client_cert",
-            f"{options.client_cert} and {key} hold no certificate and its key in PEM ({reason})",
+            f"{options.client_cert} and {key} do not contain a certificate and its key in PEM ({reason})",
         ) from None
     return context
 
 
 class _NoGoodAnswer(Exception):
-    """A request without a good answer: the error to raise, and what a retry must know."""
+    """A request without a successful answer: the error to raise, and the conditions of a retry."""
 
-    def __init__(
-        self, error: errors.CouchDBError, *, worth_another: bool, sent: bool, pause: float | None = None
-    ) -> None:
+    def __init__(self, error: errors.CouchDBError, *, retry: bool, sent: bool, pause: float | None = None) -> None:
         super().__init__(str(error))
         self.error = error
-        self.worth_another = worth_another
+        self.retry = retry
         self.sent = sent
         self.pause = pause
 
 
 def _written(body: t.Any) -> bytes:
-    """A body as JSON. Raises InvalidInput for what JSON can't hold; modules refuse that earlier, and name the option."""
+    """A body as JSON. Raises InvalidInput for values that JSON lacks; modules refuse them earlier, and name the option."""
     try:
         return json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
-        raise errors.InvalidInput("body", "holds something that JSON can't, such as NaN or Infinity") from None
+        raise errors.InvalidInput(
+            "body", "contains something that JSON cannot express, such as NaN or Infinity"
+        ) from None
 
 
 def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.TooLarge:
@@ -438,35 +440,35 @@ def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.To
 
 
 def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bool:
-    """Whether the length in the answer's head is that of what will be read."""
+    """Whether the length in the answer's head is that of its content."""
     told = response.headers.get("Content-Length", "")
     return send["method"] != "HEAD" and told.isdigit() and "Content-Encoding" not in response.headers
 
 
 def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:
-    """What it means that no answer came: which error, whether it is worth another try, whether it was sent."""
+    """The error of a request without an answer, whether to retry it, and whether it was sent."""
     method, url = send["method"], send["url"]
     causes = list(_causes(error))
     begun = isinstance(error, exceptions.ChunkedEncodingError)
 
-    def unreachable(message: str, *, worth_another: bool = False, sent: bool = True) -> _NoGoodAnswer:
+    def unreachable(message: str, *, retry: bool = False, sent: bool = True) -> _NoGoodAnswer:
         unreachable_error = errors.Unreachable(message, method=method, url=url)
         unreachable_error.sent = sent
-        return _NoGoodAnswer(unreachable_error, worth_another=worth_another, sent=sent)
+        return _NoGoodAnswer(unreachable_error, retry=retry, sent=sent)
 
     if isinstance(error, exceptions.Timeout) or any(isinstance(cause, TimeoutError) for cause in causes):
         late = errors.TimedOut(
             f"no whole answer from {url} to {method} within {round(timeout, 1):g} s", method=method, url=url
         )
-        return _NoGoodAnswer(late, worth_another=False, sent=True)
+        return _NoGoodAnswer(late, retry=False, sent=True)
     if isinstance(error, exceptions.SSLError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
         return unreachable(f"no trusted TLS connection to {url}: {mask_text(str(causes[-1]))}", sent=False)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return unreachable(f"nothing answers at {url}: connection refused", worth_another=True, sent=False)
+        return unreachable(f"nothing answers at {url}: connection refused", retry=True, sent=False)
     if begun:
         return unreachable(f"the answer of {url} to {method} was cut short")
     if any(isinstance(cause, _CLOSED) for cause in causes):
-        return unreachable(f"the connection to {url} was closed before the answer to {method}", worth_another=True)
+        return unreachable(f"the connection to {url} was closed before the answer to {method}", retry=True)
     return unreachable(f"no answer from {url} to {method}: {mask_text(_innermost(causes))}")
 
 
@@ -477,7 +479,7 @@ def _spelling(value: t.Any) -> str:
 
 
 def _causes(error: BaseException) -> t.Iterator[BaseException]:
-    """An error and what lies below it: requests and urllib3 wrap the system's error several times."""
+    """An error and its causes: requests and urllib3 wrap the system's error several times."""
     seen: list[BaseException] = []
     waiting: list[t.Any] = [error]
     while waiting:
@@ -489,7 +491,7 @@ def _causes(error: BaseException) -> t.Iterator[BaseException]:
 
 
 def _innermost(causes: list[BaseException]) -> str:
-    """The words of the system's own error, such as a name that does not resolve."""
+    """The message of the system's own error, such as a name that does not resolve."""
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror

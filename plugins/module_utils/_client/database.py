@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Database and Document: what all parts of a database share: the database itself, and its documents."""
+"""Database and Document: the calls that every part of a database shares, for the database itself and its documents."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if t.TYPE_CHECKING:
     from .server import Headers, Server
 
 _BULK = 1000
-"""How many documents one bulk request carries, at most."""
+"""The most documents in one bulk request."""
 
 _LOCAL = "_local/"
 
 
 class Document(t.Dict[str, t.Any]):
-    """A document taken from, or to be written to, a Database: a dict that knows whether it was changed.
+    """A document that was read from a Database, or will be written to it: a dict that knows whether it was changed.
 
-    C(client.commit()) writes those that were. Set C(doc["_deleted"] = True) to have it deleted.
+    C(client.commit()) writes the changed ones. Set C(doc["_deleted"] = True) to delete it.
     """
 
     def __init__(self, fields: t.Mapping[str, t.Any], *, stored: bool) -> None:
@@ -39,17 +39,17 @@ class Document(t.Dict[str, t.Any]):
 
     @property
     def changed(self) -> bool:
-        """Whether it differs from what the server was last seen to hold."""
+        """Whether it differs from the server's document when it was last read or written."""
         return self._stored != self
 
     def was_stored(self, rev: str) -> None:
-        """Note that the server holds it as it is, in this revision."""
+        """Note that the server has it as it is, in this revision."""
         self["_rev"] = rev
         self._stored = copy.deepcopy(dict(self))
 
 
 class Database:
-    """The part of Database that every module may need: see there."""
+    """The part of Database that every module needs: see Database."""
 
     def __init__(self, client: Server, name: str) -> None:
         self.client = client
@@ -77,7 +77,7 @@ class Database:
         return True
 
     def info(self, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """What the server tells of it: number of documents, C(sizes) in bytes, C(cluster) with its q and n.
+        """The information of the database: number of documents, C(sizes) in bytes, C(cluster) with its q and n.
 
         https://docs.couchdb.org/en/stable/api/database/common.html#get--db
         """
@@ -91,11 +91,10 @@ class Database:
         partitioned: bool | None = None,
         hthdrs: Headers = None,
     ) -> Database:
-        """Create it, and give it. Raises AlreadyExists when it is there.
+        """Create it, and return it. Raises AlreadyExists if it exists.
 
-        ``shards`` (q) and ``partitioned`` can't be changed later. More ``replicas`` (n) than there are
-        nodes are taken, and cut to their number. Raises InvalidInput or Unsupported where the
-        server's version has no such thing.
+        ``shards`` (q) and ``partitioned`` can't be changed later. CouchDB cuts ``replicas`` (n) to the number of
+        nodes. Raises InvalidInput or Unsupported if the server's version lacks an option.
 
         https://docs.couchdb.org/en/stable/api/database/common.html#put--db
         """
@@ -106,12 +105,14 @@ class Database:
         return self
 
     def delete_database(self, hthdrs: Headers = None) -> bool:
-        """Delete it and all that is in it. True when it is done.
+        """Delete it with all its documents. True when it is done.
 
         https://docs.couchdb.org/en/stable/api/database/common.html#delete--db
         """
         if self.client.dialect.deletes_what_is_not_there and not self.ispresent(hthdrs):
-            raise errors.NotFound(f"there is no database {self.name}", status=404, error="not_found", reason="missing")
+            raise errors.NotFound(
+                f"the database {self.name} does not exist", status=404, error="not_found", reason="missing"
+            )
         self._ask("DELETE", hthdrs=hthdrs, expect=is_ok)
         self._open.clear()
         return True
@@ -124,9 +125,9 @@ class Database:
         return t.cast("dict[str, t.Any]", self._ask("GET", "_security", hthdrs=hthdrs, expect=is_object))
 
     def set_security(self, security: t.Mapping[str, t.Any], hthdrs: Headers = None) -> None:
-        """Replace its security object. CouchDB keeps no revisions of it: the last one wins.
+        """Replace its security object. CouchDB keeps no revisions of it: the last write wins.
 
-        Raises InvalidInput when it is no object of lists, which CouchDB answers with a 500.
+        Raises InvalidInput unless it is an object of lists; CouchDB would return status 500.
 
         https://docs.couchdb.org/en/stable/api/database/security.html#put--db-_security
         """
@@ -139,9 +140,9 @@ class Database:
         before: t.Mapping[str, t.Any] | None = None,
         hthdrs: Headers = None,
     ) -> None:
-        """Set what is given in its security object, and leave the rest as it is.
+        """Set the lists in its security object, and leave the rest as it is.
 
-        Raises Conflict if the object is no longer as it was ``before``.
+        Raises Conflict if the object differs from ``before``.
         """
         current = self.security(hthdrs)
         if before is not None and current != before:
@@ -149,20 +150,20 @@ class Database:
         self.set_security(merged_security(current, given), hthdrs)
 
     def revs_limit(self, hthdrs: Headers = None) -> int:
-        """How many revisions of a document it remembers.
+        """The number of revisions that it keeps of a document.
 
         https://docs.couchdb.org/en/stable/api/database/misc.html#db-revs-limit
         """
         return int(self._ask("GET", "_revs_limit", hthdrs=hthdrs))
 
     def set_revs_limit(self, limit: int, hthdrs: Headers = None) -> None:
-        """Set how many revisions it remembers. Raises InvalidInput below 1, which CouchDB answers with a 500."""
+        """Set the number of revisions that it keeps. Raises InvalidInput below 1; CouchDB would return status 500."""
         if limit < 1:
-            raise errors.InvalidInput("revs_limit", f"is {limit}, and must be 1 or more")
+            raise errors.InvalidInput("revs_limit", f"is {limit}. Set 1 or more")
         self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs, expect=is_ok)
 
     def compact(self, ddoc: str | None = None, hthdrs: Headers = None) -> bool:
-        """Start compacting it, or the views of a design document. True when the server took it, not when it is done.
+        """Start its compaction, or that of a design document's views. True if the server accepted it, not when it is done.
 
         https://docs.couchdb.org/en/stable/api/database/compact.html
         """
@@ -170,7 +171,7 @@ class Database:
         return bool(self._ask("POST", *parts, body={}, hthdrs=hthdrs).get("ok"))
 
     def view_cleanup(self, hthdrs: Headers = None) -> bool:
-        """Remove the view files that no design document needs any more. True when the server took it.
+        """Remove the view files that no design document needs any more. True if the server accepted it.
 
         https://docs.couchdb.org/en/stable/api/database/compact.html#db-view-cleanup
         """
@@ -189,9 +190,9 @@ class Database:
         return True
 
     def get(self, docid: str, rev: str | None = None, hthdrs: Headers = None) -> Document:
-        """A document. Taken again, it is the same object, and what was changed in it and not committed stays.
+        """A document. A second call returns the same object, with the changes that were not committed.
 
-        A certain revision, asked for with ``rev``, is not part of a commit.
+        A revision that was read with ``rev`` is not part of a commit.
 
         https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
         """
@@ -209,29 +210,31 @@ class Database:
         return document
 
     def new(self, fields: t.Mapping[str, t.Any]) -> Document:
-        """A new document, to be written by commit(). Without an C(_id) it gets a UUID made here.
+        """A new document, which commit() writes. Without an C(_id) it gets a UUID.
 
-        Raises InvalidInput when a changed document of that id is open already.
+        Raises InvalidInput if a changed document with that id is open already.
         """
         import uuid
 
         fields = {"_id": uuid.uuid4().hex, **fields}
         opened = self._open.get(fields["_id"])
         if opened is not None and opened.changed:
-            raise errors.InvalidInput("_id", f"the document {fields['_id']} is open and changed already")
+            raise errors.InvalidInput(
+                "_id", f"the document {fields['_id']} is open and changed already. Commit it first"
+            )
         document = self._open[fields["_id"]] = Document(fields, stored=False)
         return document
 
     def put_document(self, document: t.Mapping[str, t.Any], hthdrs: Headers = None) -> str:
-        """Write one document, of the C(_id) it holds, at once. Gives the new revision.
+        """Write one document under its C(_id) immediately. Returns the new revision.
 
-        Raises Conflict when its C(_rev) is not the newest, or none was given and the document exists.
+        Raises Conflict if its C(_rev) is not the newest, or if it has none and the document exists.
 
         https://docs.couchdb.org/en/stable/api/document/common.html#put--db-docid
         """
         docid = document.get("_id")
         if not isinstance(docid, str) or not docid:
-            raise errors.InvalidInput("_id", "the document has none")
+            raise errors.InvalidInput("_id", "is missing in the document. Add one")
         answer = self._ask("PUT", *docpath(docid), body=dict(document), hthdrs=hthdrs, expect=is_ok)
         rev = t.cast(str, answer["rev"])
         if isinstance(document, Document):
@@ -239,7 +242,7 @@ class Database:
         return rev
 
     def delete(self, document: str | t.Mapping[str, t.Any], rev: str | None = None, hthdrs: Headers = None) -> str:
-        """Delete a document, named by its id and ``rev`` or as it was taken. Gives the revision of its deletion.
+        """Delete a document, by its id and ``rev`` or as it was read. Returns the revision of its deletion.
 
         https://docs.couchdb.org/en/stable/api/document/common.html#delete--db-docid
         """
@@ -256,8 +259,8 @@ class Database:
     ) -> list[dict[str, t.Any]]:
         """The rows of C(_all_docs): C(id), C(key), C(value.rev), with ``include_docs`` the C(doc).
 
-        With ``keys`` a row for each of them, in their order; one that is not there holds C(error), one
-        that was deleted C(value.deleted). Other query parameters go as they are: C(startkey='"a"').
+        With ``keys`` a row for each of them, in their order; a missing one has C(error), a deleted one
+        C(value.deleted). Other query parameters are sent as they are: C(startkey='"a"').
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-all-docs
         """
@@ -278,10 +281,10 @@ class Database:
     def bulk_get(
         self, ids: t.Sequence[str], hthdrs: Headers = None, *, conflicts: bool = False
     ) -> dict[str, dict[str, t.Any] | None]:
-        """Several documents at once: id → document, None for one that is not there.
+        """Several documents in one request: id → document, None for a missing one.
 
-        With ``conflicts``, a document of which there are others besides, which replication brought, tells
-        their revisions in C(_conflicts).
+        With ``conflicts``, a document with conflicting revisions, from a replication, lists
+        them in C(_conflicts).
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-get
         """
@@ -296,7 +299,7 @@ class Database:
             try:
                 rows = self.all_docs(portion, include_docs=True, hthdrs=hthdrs, **query)
             except errors.TooLarge:
-                # Large documents: fewer of them at a time.
+                # The documents are large: read fewer of them with one request.
                 middle = len(portion) // 2
                 if not middle:
                     raise
@@ -321,7 +324,7 @@ class Database:
         return t.cast(bytes, self._ask("GET", *docpath(docid), *name.split("/"), raw=True, hthdrs=hthdrs))
 
     def bulk_docs(self, documents: t.Sequence[t.Mapping[str, t.Any]], hthdrs: Headers = None) -> list[dict[str, str]]:
-        """Write several documents at once. A dict for each, in their order: C(id) and C(rev), or C(error) and C(reason).
+        """Write several documents in one request. A dict for each, in their order: C(id) and C(rev), or C(error) and C(reason).
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-docs
         """
@@ -330,7 +333,7 @@ class Database:
             sent = {"docs": [dict(document) for document in portion]}
 
             def answers_each(body: t.Any, count: int = len(portion)) -> bool:
-                return isinstance(body, list) and len(body) == count and all(map(_tells, body))
+                return isinstance(body, list) and len(body) == count and all(map(_is_result, body))
 
             answers += self._ask("POST", "_bulk_docs", body=sent, hthdrs=hthdrs, expect=answers_each)
         return answers
@@ -355,7 +358,7 @@ class Database:
         return written
 
     def _write(self, documents: t.Sequence[Document], hthdrs: Headers) -> list[dict[str, str]]:
-        """Like bulk_docs, but what stops the whole request is the refusal of each document."""
+        """Like bulk_docs, but an error of the whole request becomes the error of each document."""
         try:
             return self.bulk_docs(documents, hthdrs)
         except errors.CouchDBError as error:
@@ -363,11 +366,11 @@ class Database:
             return [refusal for document in documents]
 
     def design_documents(self, also: t.Iterable[str] = (), hthdrs: Headers = None) -> list[dict[str, t.Any]]:
-        """Its design documents, whole.
+        """Its design documents, in full.
 
-        On a cluster, a list comes from one copy of each shard, which can be older than what was written a moment ago.
-        Documents that are asked for by their ids are read from several; so the list gives the ids alone, and those of
-        ``also`` are asked for as well.
+        On a cluster, a list comes from one copy of each shard, which may lack the last writes.
+        Documents that are requested by their ids are read from several copies. So the list provides the ids only, and those in
+        ``also`` are requested as well.
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-design-docs
         """
@@ -376,8 +379,8 @@ class Database:
         return [document for document in found.values() if document is not None]
 
 
-def _tells(row: t.Any) -> bool:
-    """Whether a row of an answer to C(_bulk_docs) says what became of a document."""
+def _is_result(row: t.Any) -> bool:
+    """Whether a row of an answer to C(_bulk_docs) has the result for a document."""
     return isinstance(row, dict) and ("rev" in row or "error" in row)
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Databases: all databases of a server, and what is asked of many of them at once."""
+"""Databases: all databases of a server, requests for many of them, and the split of shards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .parallel import in_parallel
 from .server import Headers, Server
 
 _DBS_INFO_KEYS = 100
-"""How many databases one POST to _dbs_info may name; CouchDB's own limit, max_db_number_for_dbs_info_req."""
+"""The most databases in one POST to _dbs_info; CouchDB's own limit, max_db_number_for_dbs_info_req."""
 
 _DBS_INFO_PAGE = 1000
 
@@ -29,7 +29,7 @@ class Databases(Server):
     """The part of Client for databases."""
 
     _KIND: type[_Database] = _Database
-    """What a database of this client is: of as many parts as the client has for it."""
+    """The class of this client's databases, with a part for each part of the client."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Databases(Server):
         return len(self.database_names())
 
     def database_names(self, hthdrs: Headers = None, **query: t.Any) -> list[str]:
-        """The names of all databases, or of those that ``query`` takes, as the server sorts them.
+        """The names of all databases, or of those that ``query`` selects, in the server's order.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
         """
@@ -81,13 +81,13 @@ class Databases(Server):
 
         https://docs.couchdb.org/en/stable/api/server/common.html#all-dbs
         """
-        # Not by Database(): PouchDB Server has databases with names that CouchDB would not take.
+        # Not with Database(): PouchDB Server has databases with names that CouchDB would refuse.
         return [self._opened(name) for name in self.database_names(hthdrs)]
 
     def has_database(self, name: str, hthdrs: Headers = None) -> bool:
-        """Whether the server has a database of this name, which takes no permission to read it. False for an illegal name.
+        """Whether the server has a database of this name, also without permission to read it. False for an illegal name.
 
-        Raises Unauthorized or Forbidden where the server says nothing to those who are not logged in.
+        Raises Unauthorized or Forbidden if the server requires a login for everything.
 
         https://docs.couchdb.org/en/stable/api/database/common.html#head--db
         """
@@ -98,7 +98,7 @@ class Databases(Server):
         try:
             return database.ispresent(hthdrs)
         except (errors.Unauthorized, errors.Forbidden):
-            # A login that failed is refused everywhere. Without one, only a database that exists is.
+            # A failed login is refused everywhere. Without one, CouchDB refuses access only to a database that exists.
             seen = self.request("HEAD", (name,), anonymous=True, accept=(401, 403, 404)).status
             if seen in (401, 403) and self.request("HEAD", anonymous=True, accept=(401, 403)).status >= 300:
                 raise
@@ -107,21 +107,21 @@ class Databases(Server):
     def put(self, name: str, hthdrs: Headers = None, **creation: t.Any) -> _Database:
         """Create a database. ``creation``: the shards, replicas and partitioned of Database.put.
 
-        Raises AlreadyExists when it is there, InvalidInput for an illegal name.
+        Raises AlreadyExists if it exists, InvalidInput for an illegal name.
         """
         return self.Database(name).put(hthdrs=hthdrs, **creation)
 
     def delete(self, db: str | _Database, hthdrs: Headers = None) -> bool:
-        """Delete a database and all that is in it. True when it is done; raises NotFound when there is none."""
+        """Delete a database with all its documents. True when it is done; raises NotFound if it is missing."""
         name = db.name if isinstance(db, _Database) else db
         return self.Database(name).delete_database(hthdrs)
 
     def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """What the server tells of these databases, or of all: name → information, None for one that is not there.
+        """The information of these databases, or of all: name → information, None for a missing one.
 
-        Takes a request for each hundred names (for each thousand databases when all are asked for, or so many that
-        this is less), another when one of the names is not there, and on CouchDB before 2.2 one for each database that is
-        there. Raises ServerError for a name whose database is there, while no node that holds it is in service.
+        Takes a request for each hundred names (for each thousand databases if all are requested, or if that is
+        less), another if a database is missing, and on CouchDB before 2.2 one for each existing database.
+        Raises ServerError for an existing database of which no copy is in service.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
@@ -131,7 +131,7 @@ class Databases(Server):
             except errors.Unreachable as error:
                 if not error.sent or isinstance(error, errors.TimedOut):
                     raise
-                # CouchDB cuts this answer short at a database that no node in service holds. By their names, it can be told which.
+                # CouchDB cuts this answer short at a database without a copy in service. Requests by name show which one it is.
                 names = self.database_names(hthdrs)
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
@@ -147,10 +147,10 @@ class Databases(Server):
         return {**infos, **self._infos_after_all([name for name, info in infos.items() if info is None], hthdrs)}
 
     def _infos_after_all(self, missing: list[str], hthdrs: Headers) -> dict[str, t.Any]:
-        """What there is of databases that C(_dbs_info) doesn't know.
+        """The information of databases for which C(_dbs_info) reports none.
 
-        It says not_found also of one whose nodes are all down or in maintenance. That one is listed, and asked for
-        by itself it says so; taken for missing, it would be reported as deleted, or created once more.
+        It reports not_found also for a database whose nodes are all down or in maintenance mode. Such a database is listed,
+        and a request for it returns that error. Otherwise it would be reported as missing, or created again.
         """
         query = {name: json.dumps(missing[0]) for name in ("start_key", "end_key")} if len(missing) == 1 else {}
         try:
@@ -169,7 +169,7 @@ class Databases(Server):
         return dict(zip(asked, in_parallel(ask, asked)))
 
     def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
-        """What dbs_info() gives for so many names that it is worth a request to see which are there."""
+        """The result of dbs_info() for so many names that a request for the existing ones is worthwhile."""
         there = self.database_names(hthdrs)
         asked = sorted(set(names).intersection(there))
         listed = self.dialect.has_dbs_info_listing and len(there) < len(asked) * (_DBS_INFO_PAGE // _DBS_INFO_KEYS)
@@ -210,15 +210,15 @@ class Databases(Server):
         return self.dialect.new_security(settings.get("default_security", "admin_only"))
 
     def securities(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
-        """The security objects of these databases by name, read side by side: see Database.security."""
+        """The security objects of these databases by name, read in parallel: see Database.security."""
         return dict(zip(names, in_parallel(lambda name: self.Database(name).security(), names)))
 
     def revs_limits(self, names: t.Sequence[str]) -> dict[str, int]:
-        """How many revisions these databases remember, by name, read side by side: see Database.revs_limit."""
+        """The number of revisions that these databases keep, by name, read in parallel: see Database.revs_limit."""
         return dict(zip(names, in_parallel(lambda name: self.Database(name).revs_limit(), names)))
 
     def unsplit(self, desired: t.Mapping[str, int]) -> dict[str, int]:
-        """How many shards of these databases are too large for so many (name → number), or in a resharding job that has not ended.
+        """The number of shards to split in each database (name → desired number of shards), and of those in an unfinished job.
 
         Takes a request for each, and one more. Raises Unsupported before CouchDB 3.0.
 
@@ -235,10 +235,10 @@ class Databases(Server):
         return dict(zip(desired, in_parallel(count, list(desired))))
 
     def split_shards(self, name: str, shards: int, wait_timeout: float = 3600) -> dict[str, t.Any]:
-        """Split the shards of a database until it has so many, and wait until that is done, and its jobs are removed.
+        """Split the shards of a database until it has so many, wait until that is done, and remove the jobs.
 
-        Jobs that run already are waited for, stopped ones resumed, and a failed one is made once more. Raises ReshardFailed, with
-        CouchDB's reason, if that fails again, if resharding is stopped on the cluster, and after C(wait_timeout) seconds without
+        Running jobs are waited for, stopped ones resumed, and a failed one is retried once. Raises ReshardFailed, with
+        CouchDB's reason, if it fails again, if resharding is stopped on the cluster, and after C(wait_timeout) seconds without
         progress.
 
         https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
@@ -290,7 +290,7 @@ class Databases(Server):
                 )
 
     def _advance(self, job: dict[str, t.Any], failures: dict[str, str]) -> None:
-        """Do what a job of a split needs: remove one that is at its end, resume one that is stopped."""
+        """Handle a job of a split: remove a finished one, resume a stopped one."""
         path = ("_reshard", "jobs", job["id"])
         state = job["job_state"]
         if state == "completed":
@@ -308,12 +308,12 @@ class Databases(Server):
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write every changed document of every open Database, in bulk.
 
-        Changed documents are those taken from a Database of this client (C(client["orders"]["1"])) or
-        made there (C(client["orders"].new({...}))) and then changed; with C(doc["_deleted"] = True) they
-        are deleted. Gives a dict for each document written: C(database), C(id), C(rev).
+        Changed documents are those read from a Database of this client (C(client["orders"]["1"])) or
+        created there (C(client["orders"].new({...}))) and then changed; with C(doc["_deleted"] = True) they
+        are deleted. Returns a dict for each document written: C(database), C(id), C(rev).
 
-        Whatever can be written is, in all databases; then, if some were refused, CommitFailed is
-        raised, which lists both. The refused keep their changes for another commit.
+        All documents that can be written are written, in all databases. If some were refused, CommitFailed is then
+        raised, which lists both. The refused ones keep their changes for another commit.
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-docs
         """
@@ -331,11 +331,11 @@ class Databases(Server):
 
 
 def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
-    """A row of _dbs_info as a name and its information. Raises ServerError when the server could not tell."""
+    """A row of _dbs_info as a name and its information. Raises ServerError if the server could not read it."""
     name, info = row["key"], row.get("info")
     if info is None and row.get("error") != "not_found":
         raise errors.ServerError(
-            f"the server could not tell about the database {name}: {row.get('error')}",
+            f"the server could not read the database {name}: {row.get('error')}",
             error=row.get("error"),
             reason=row.get("reason"),
         )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Declaration: reads everything of a server that can be declared, and turns it into the options that declare it."""
+"""Declaration: reads everything on a server that can be declared, and returns the options that declare it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .replications import Replications
 from .users import Users
 
 _PAGE = 500
-"""How many documents are read with one request."""
+"""The number of documents that one request reads."""
 
 _AFTER_USERS = "org.couchdb.user;"
 """The first key after those of all users."""
@@ -37,10 +37,10 @@ class Declaration(Users, Members, Replications):
         *,
         secrets: bool = False,
     ) -> tuple[Entry, rules.Omitted]:
-        """What the options of couchdb_server would be for this server, and what they can't declare, with the reason.
+        """The options of couchdb_server that declare this server, and what they can't declare, with the reason.
 
         ``databases`` and ``users`` are shell patterns of names; None takes all. Without ``secrets`` passwords, hashes
-        and the like are masked. What this login may not read is among what is not declared. For server admins.
+        and the like are masked. What this login may not read is listed as not declared. For server admins.
         """
         omitted = rules.Omitted()
         declared: Entry = {}
@@ -71,7 +71,7 @@ class Declaration(Users, Members, Replications):
 
     @contextlib.contextmanager
     def _allowed(self, part: str, omitted: rules.Omitted, name: str = rules.WHOLE_PART) -> t.Iterator[None]:
-        """Note what the login may not read instead of failing."""
+        """Instead of failing, note what the login may not read."""
         try:
             yield
         except (errors.Unauthorized, errors.Forbidden) as error:

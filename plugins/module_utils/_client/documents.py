@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Documents: those of several databases at once, and design documents, written with care and with their views built."""
+"""Documents: those of several databases, and design documents, which are compiled and built before they take effect."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .server import Headers
 from .wait import wait_until
 
 _IDLE = 5.0
-"""For how many seconds the copies of an index may be seen not to get on before they are no longer waited for."""
+"""The seconds without progress after which the copies of an index are no longer waited for."""
 
 _CLOSED = "Design document was updated or deleted."
-"""CouchDB's answer to a query whose index it closes; a design document that isn't there is only missing, or deleted."""
+"""CouchDB's answer to a query whose index it closes; for a missing design document it is missing, or deleted."""
 
 _PROBE = "-functions"
 _NEVER = "~"
-"""A function that never compiles, and that stands behind all that might: CouchDB compiles them as their texts are sorted."""
+"""A function that never compiles, after all that might: CouchDB compiles functions in the order of their source."""
 
 
 class DesignDatabase(_Database):
@@ -37,12 +37,12 @@ class DesignDatabase(_Database):
     def put_design_document(
         self, document: t.Mapping[str, t.Any], files: t.Mapping[str, str] | None = None, hthdrs: Headers = None
     ) -> dict[str, str]:
-        """Write a design document. Gives its C(id) and C(rev).
+        """Write a design document. Returns its C(id) and C(rev).
 
-        Raises BadRequest, with CouchDB's message, when a function doesn't compile; ``files`` tells for a
-        field, such as C(views/by-date/map), in which file it stands, to be named then. CouchDB compiles the
-        functions of views only, and a validate_doc_update that doesn't compile would stop every write to the
-        database; so these others are compiled first, in a document that CouchDB is sure to refuse.
+        Raises BadRequest, with CouchDB's message, if a function doesn't compile; ``files`` has the file of each
+        field, such as C(views/by-date/map), for the message. CouchDB compiles only the functions
+        of views, and a validate_doc_update that doesn't compile would stop every write to the
+        database. So the others are compiled first, in a document that CouchDB always refuses.
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
         """
@@ -54,10 +54,10 @@ class DesignDatabase(_Database):
             )
 
     def _compile(self, document: t.Mapping[str, t.Any], hthdrs: Headers) -> None:
-        """Raise BadRequest when a function doesn't compile that CouchDB doesn't compile itself. Nothing is written.
+        """Raise BadRequest if a function doesn't compile that CouchDB does not check itself. Nothing is written.
 
         They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
-        their text and refuses the document at the first that fails.
+        their source and refuses the document at the first that fails.
         """
         functions = rules.functions(document)
         while functions and self.client.dialect.compiles_views:
@@ -71,7 +71,7 @@ class DesignDatabase(_Database):
                 raise errors.BadRequest(
                     f"{name} does not compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
                 )
-            # As a view it has no modules. Functions that CouchDB compiles after it are still to be checked.
+            # As a view it has no modules. Check the functions that CouchDB compiles after it.
             del functions[name]
 
     def switch_design_document(
@@ -81,16 +81,16 @@ class DesignDatabase(_Database):
         files: t.Mapping[str, str] | None = None,
         hthdrs: Headers = None,
     ) -> dict[str, str]:
-        """Write a design document once its views are built. Gives its C(id) and C(rev).
+        """Write a design document once its views are built. Returns its C(id) and C(rev).
 
-        They are built beside the one that is there, in a document with C(-staged) after its id, which is then
-        removed. An index is found by its views, so the design document has it as soon as it is written. When
+        They are built in a second document with C(-staged) after its id, which is then
+        removed. CouchDB finds an index by its views, so the design document has it as soon as it is written. If
         the views aren't built after ``wait_timeout`` seconds, TimedOut is raised; the document with
-        C(-staged) stays, so that the next call goes on where this one ended.
+        C(-staged) stays, so that the next call continues where this one ended.
         """
         staging = rules.staging(document)
         with _files_named(files or {}):
-            # Not after hours of building.
+            # Before hours of building.
             self._compile(document, hthdrs)
             held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
         wanted = rules.merged(staging, held, "replace")
@@ -99,23 +99,23 @@ class DesignDatabase(_Database):
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
         self.build_views(document["_id"] + rules.STAGED, rules.views(document), wait_timeout, hthdrs)
         written = self.put_design_document(document, files, hthdrs)
-        # CouchDB closes an index, and fails the queries of it, when the only document by which it was asked is deleted.
+        # If the only document through which an index was queried is deleted, CouchDB closes the index and its queries fail.
         self.build_views(document["_id"], rules.views(document), wait_timeout, hthdrs)
         self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
         return written
 
     def build_views(self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None) -> None:
-        """Wait until the views of a design document are built, as far as documents were there when it began.
+        """Wait until the views of a design document are built for the documents that existed at the start.
 
-        They are asked for, again and again, as building takes longer than any one request may. That tells of one copy
-        of each shard; then, on a cluster, the others are waited for, unless these don't get on. Raises TimedOut, telling
-        how far it is, after ``wait_timeout`` seconds.
+        They are queried repeatedly, as building takes longer than one request may. That covers one copy
+        of each shard; then, on a cluster, the others are waited for, unless they make no progress. Raises TimedOut, with
+        the progress, after ``wait_timeout`` seconds.
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
         """
         deadline = time.monotonic() + wait_timeout
-        counts = self.client.dialect.tells_pending_updates
-        # CouchDB builds all views of a design document together, PouchDB each for itself.
+        counts = self.client.dialect.counts_pending_updates
+        # CouchDB builds all views of a design document together, PouchDB each on its own.
         looks: list[t.Callable[[], str]] = [
             functools.partial(self._view_lacks, ddoc, view, hthdrs) for view in (views[:1] if counts else views)
         ]
@@ -126,15 +126,15 @@ class DesignDatabase(_Database):
             lacking = wait_until(look, deadline - time.monotonic(), what, self.client.progress)
             if lacking:
                 late = errors.TimedOut(
-                    f"{what} are not built after {wait_timeout:g} s: {lacking}. CouchDB goes on building: run the task "
-                    "again, or give it a longer wait_timeout"
+                    f"{what} are not built after {wait_timeout:g} s: {lacking}. CouchDB continues to build them. Run the task "
+                    "again, or set a longer wait_timeout"
                 )
-                # No request is without its answer: what was waited for has not come about, and what comes after it was not done.
+                # Every request has its answer: the wait failed, and nothing after it was sent.
                 late.sent = False
                 raise late
 
     def _copies_look(self, ddoc: str, view: str, hthdrs: Headers) -> t.Callable[[], str]:
-        """What says what the copies of an index lack; nothing once they are built, or don't get on."""
+        """A function that returns what the copies of an index lack: "" once they are built, or make no progress."""
         least: int | None = None
         moved = time.monotonic()
 
@@ -147,7 +147,7 @@ class DesignDatabase(_Database):
             if not pending or time.monotonic() - moved >= _IDLE:
                 return ""
             least = pending if least is None else min(least, pending)
-            # Each copy that hears this begins to build, and none is waited for.
+            # Each copy that gets this request begins to build; none is waited for.
             with contextlib.suppress(errors.BadRequest, errors.NotFound, errors.ServerError):
                 self._ask_view(ddoc, view, hthdrs, update="lazy")
             return _pending(pending)
@@ -155,9 +155,9 @@ class DesignDatabase(_Database):
         return look
 
     def _ask_view(self, ddoc: str, view: str, hthdrs: Headers, **query: t.Any) -> None:
-        """Ask a view for nothing, so that it is built.
+        """Query a view for no rows, so that it is built.
 
-        A view of a partitioned database can't be asked as a whole, and is asked in a partition of each shard.
+        A view of a partitioned database can't be queried as a whole, so one partition of each shard is queried.
         """
         query = {"limit": 0, "reduce": False, **query}
         path = ("_design", bare(ddoc), "_view", view)
@@ -173,7 +173,7 @@ class DesignDatabase(_Database):
             in_parallel(lambda partition: ask("_partition", partition), self._partitions(hthdrs))
 
     def _partitions(self, hthdrs: Headers) -> list[str]:
-        """The names of partitions, one in each shard, whether or not there are documents in it.
+        """The names of partitions, one in each shard, even if it has no documents.
 
         https://docs.couchdb.org/en/stable/api/database/shard.html#get--db-_shards
         """
@@ -181,17 +181,17 @@ class DesignDatabase(_Database):
         return rules.partitions(answer["shards"])
 
     def _view_lacks(self, ddoc: str, view: str, hthdrs: Headers) -> str:
-        """What a view lacks to be built: nothing when it answers before the timeout of a request."""
+        """What a view lacks to be built: "" if it answers before the timeout of a request."""
         try:
             self._ask_view(ddoc, view, hthdrs)
         except errors.TimedOut:
             pass
         except errors.ServerError as error:
-            # CouchDB, or a proxy before it, has a timeout of its own.
+            # CouchDB, or a proxy, has a timeout of its own.
             if error.error != "timeout" and error.status not in (502, 503, 504):
                 raise
         except errors.NotFound as error:
-            # Another document with the same views was deleted at this moment, and their index closed with it.
+            # Another document with the same views was just deleted, which closed their index.
             if error.reason != _CLOSED:
                 raise
         else:
@@ -204,7 +204,7 @@ class DesignDatabase(_Database):
 
 
 class Documents(Databases):
-    """The part of Client for documents, design documents among them."""
+    """The part of Client for documents, including design documents."""
 
     _KIND: type[_Database] = DesignDatabase
 
@@ -217,10 +217,10 @@ class Documents(Databases):
         portions: t.Sequence[tuple[str, t.Sequence[str]]],
         look: t.Callable[[str, t.Sequence[str], dict[str, dict[str, t.Any] | None] | None], t.Any],
     ) -> list[t.Any]:
-        """What ``look`` makes of the documents of each portion, a database and ids, read side by side.
+        """The results of ``look`` for the documents of each portion, a database and ids, read in parallel.
 
-        It gets the name of the database, the ids, and the documents by id, None for one that is not there, or None
-        when there is no such database. Only a few portions are held at a time.
+        It gets the name of the database, the ids, and the documents by id, None for a missing document, or None
+        if the database is missing. Only a few portions are in memory at the same time.
         """
 
         def ask(portion: tuple[str, t.Sequence[str]]) -> t.Any:
@@ -234,7 +234,7 @@ class Documents(Databases):
         return in_parallel(ask, portions)
 
     def attachments(self, wanted: t.Sequence[tuple[str, str, str]]) -> list[bytes]:
-        """The contents of attachments, each named by database, document and name, read side by side."""
+        """The contents of attachments, each named by database, document and name, read in parallel."""
         return in_parallel(lambda one: self.Database(one[0]).attachment(one[1], one[2]), wanted)
 
     def build_views(self, wanted: t.Sequence[tuple[str, str, t.Sequence[str]]], wait_timeout: float) -> None:
@@ -242,7 +242,7 @@ class Documents(Databases):
         in_parallel(lambda one: self.Database(one[0]).build_views(one[1], one[2], wait_timeout), wanted)
 
     def max_document_size(self) -> int | None:
-        """The largest document, in bytes, that the server takes; None when it doesn't tell.
+        """The largest document, in bytes, that the server accepts; None if that is unknown.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/max_document_size
         """
@@ -254,13 +254,13 @@ class Documents(Databases):
 
 
 def _pending(updates: int | None) -> str:
-    """What an index lacks of which so many updates are not yet seen by its copies."""
-    return "they are being built" if updates is None else f"{updates} updates are still to be seen by its copies"
+    """What an index lacks whose copies still lack so many updates."""
+    return "they are being built" if updates is None else f"its copies still lack {updates} updates"
 
 
 @contextlib.contextmanager
 def _files_named(files: t.Mapping[str, str]) -> t.Iterator[None]:
-    """Add to the error for a function that doesn't compile the file that it stands in."""
+    """Add the file of the function to the error for a function that doesn't compile."""
     try:
         yield
     except errors.BadRequest as error:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Health: the certificate that a server presents, and which of its replications do not get on."""
+"""Health: the certificate of a server, and its replications without progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .._rules import replications as rules
 from .replications import Replications
 
 LOOKS_APART = 5.0
-"""Seconds between the two looks that tell a stalled replication from one that gets on."""
+"""Seconds between the two readings that distinguish a stalled replication from one that makes progress."""
 
 
 class Health(Replications):
@@ -44,7 +44,7 @@ class Health(Replications):
         return None
 
     def _tls_context(self) -> ssl.SSLContext:
-        """What validates the server and shows it the client certificate, as this client's requests do."""
+        """The TLS context of this client's requests: it validates the server and has the client certificate."""
         bundle = self._config.get("ca_path") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         folder = bundle is not None and os.path.isdir(bundle)
         context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
@@ -54,10 +54,10 @@ class Health(Replications):
         return context
 
     def replication_problems(self, looks_apart: float = LOOKS_APART) -> dict[str, list[dict[str, t.Any]]]:
-        """The replications that do not get on, by ``failed``, ``crashing`` and ``stalled``.
+        """The replications without progress, by ``failed``, ``crashing`` and ``stalled``.
 
         A dict each: name, database, reason. A stalled one runs, has changes to copy, and has copied none of them between
-        two looks, ``looks_apart`` seconds one after the other; the second look is taken only if a replication has changes
+        two readings ``looks_apart`` seconds apart. The second one is made only if a replication has changes
         to copy.
 
         https://docs.couchdb.org/en/stable/replication/replicator.html#replication-states

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Indexes: the Mango indexes of a database, and the design documents of several that hold them."""
+"""Indexes: the Mango indexes of a database, and the design documents of several databases that contain them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class IndexedDatabase(_Database):
     def create_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
         """Create a Mango index from CouchDB's object: C(index.fields), C(name), C(ddoc), C(type).
 
-        Gives C(result) (C(created) or C(exists)), C(id) and C(name).
+        Returns C(result) (C(created) or C(exists)), C(id) and C(name).
 
         https://docs.couchdb.org/en/stable/api/database/find.html#db-index
         """
         return t.cast(
-            "dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs, expect=_tells_of_index)
+            "dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs, expect=_is_result)
         )
 
     def delete_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> bool:
@@ -48,10 +48,10 @@ class IndexedDatabase(_Database):
         return bool(self._ask("DELETE", *parts, hthdrs=hthdrs, expect=is_ok))
 
     def put_index(self, index: t.Mapping[str, t.Any], hthdrs: Headers = None) -> dict[str, t.Any]:
-        """Like create_index, but what is there under the same C(ddoc) and C(name) is replaced on each server.
+        """Like create_index, but replace an index with the same C(ddoc) and C(name) on every version.
 
-        Raises Conflict when its design document was written at the same time, Forbidden when only others may
-        write it; CouchDB answers both with a 500.
+        Raises Conflict if its design document was written at the same time, Forbidden if this login may not
+        write it; CouchDB returns status 500 for both.
         """
         if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
             with contextlib.suppress(errors.NotFound):
@@ -62,15 +62,15 @@ class IndexedDatabase(_Database):
             raise _of_saving(error) from error
 
     def remove_index(self, ddoc: str, name: str, kind: str = "json", hthdrs: Headers = None) -> None:
-        """Take a Mango index out of its design document, and delete that when nothing is left in it.
+        """Remove a Mango index from its design document, and delete the document if it is empty then.
 
-        Unlike delete_index this works at once: a cluster finds a new index for deletion only after some seconds.
-        Raises NotFound when it is not there, Conflict when the design document was written at the same time.
+        Unlike delete_index this works at once: on a cluster, a new index can be deleted only after some seconds.
+        Raises NotFound if it is missing, Conflict if the design document was written at the same time.
         """
         docid = f"_design/{bare(ddoc)}"
         left = rules.without(self._ask("GET", *docpath(docid), hthdrs=hthdrs), kind, name)
         if left is None:
-            raise errors.NotFound(f"there is no index {name} in {docid}", status=404, error="not_found")
+            raise errors.NotFound(f"{docid} has no index {name}", status=404, error="not_found")
         self.put_document(left, hthdrs)
 
 
@@ -84,9 +84,9 @@ class Indexes(Databases):
         return t.cast(IndexedDatabase, super().Database(name, hthdrs))
 
     def design_documents(self, wanted: t.Mapping[str, t.Iterable[str]]) -> dict[str, list[dict[str, t.Any]] | None]:
-        """The design documents of databases by their names, read side by side; None for a database that is not there.
+        """The design documents of databases by their names, read in parallel; None for a missing database.
 
-        ``wanted`` are the databases, and the names of design documents that are looked for in each.
+        ``wanted`` has the databases, and the names of design documents to look for in each.
         """
 
         def ask(name: str) -> list[dict[str, t.Any]] | None:
@@ -100,17 +100,17 @@ class Indexes(Databases):
 
 
 def _of_saving(error: errors.ServerError) -> errors.CouchDBError:
-    """The error that C(error_saving_ddoc) stands for: CouchDB has the real one in its reason."""
+    """The error behind C(error_saving_ddoc): CouchDB has the real one in its reason."""
     reason, message = error.reason or "", str(error)
     kind: type[errors.CouchDBError] = errors.ServerError
     if error.error == "error_saving_ddoc" and "conflict" in reason:
         kind = errors.Conflict
     elif error.error == "error_saving_ddoc" and reason.endswith(("forbidden", "unauthorized")):
         kind = errors.Forbidden
-        message += "; only an admin of the server or of the database may write indexes"
+        message += ". Log in as an admin of the server or of the database"
     return error.reworded(message, kind)
 
 
-def _tells_of_index(body: t.Any) -> bool:
-    """Whether an answer to C(POST _index) says what became of the index."""
+def _is_result(body: t.Any) -> bool:
+    """Whether an answer to C(POST _index) has the result for the index."""
     return isinstance(body, dict) and body.get("result") in ("created", "exists")

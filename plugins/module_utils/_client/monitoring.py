@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Monitoring: what a server does now, and what it tells of itself."""
+"""Monitoring: active tasks, statistics, versions, UUIDs and the log of a server."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Monitoring(Server):
     """The part of Client for tasks, statistics and the log."""
 
     def active_tasks(self, hthdrs: Headers = None, node: str | None = None) -> list[dict[str, t.Any]]:
-        """What runs: compactions, indexers, replications, a dict each. For server admins.
+        """The active tasks: compactions, indexers, replications, a dict each. For server admins.
 
-        CouchDB 2 and 3 tell of all nodes that are connected, and with each task its C(node). With ``node``: what runs there.
+        CouchDB 2 and 3 list the tasks of all connected nodes, each with its C(node). With ``node``: only those of this node.
         CouchDB 1.x is one node, C(_local).
 
         https://docs.couchdb.org/en/stable/api/server/common.html#active-tasks
@@ -35,8 +35,8 @@ class Monitoring(Server):
     def stats(self, *paths: str, hthdrs: Headers = None, node: str = LOCAL) -> dict[str, t.Any]:
         """The statistics of a node, all of them or those below a path of names.
 
-        C(stats("couchdb", "request_time")) answers C({"couchdb": {"request_time": {...}}}). Raises
-        NotFound for a statistic that the server doesn't have.
+        C(stats("couchdb", "request_time")) returns C({"couchdb": {"request_time": {...}}}). Raises
+        NotFound for a statistic that the server lacks.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-stats
         """
@@ -55,7 +55,7 @@ class Monitoring(Server):
         return t.cast("dict[str, t.Any]", body)
 
     def system(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """What the Erlang machine of a node tells of itself: C(uptime) in seconds, memory in bytes, queues.
+        """The state of the Erlang virtual machine of a node: C(uptime) in seconds, memory in bytes, queues.
 
         Raises Unsupported on CouchDB 1.x.
 
@@ -64,7 +64,7 @@ class Monitoring(Server):
         return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.system(node), hthdrs=hthdrs).body)
 
     def versions(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """The versions of what a node is made of: Erlang, the JavaScript engine, the collation library.
+        """The versions of a node's components: Erlang, the JavaScript engine, the collation library.
 
         Raises Unsupported before CouchDB 3.3.
 
@@ -73,7 +73,7 @@ class Monitoring(Server):
         return t.cast("dict[str, t.Any]", self.request("GET", self.dialect.versions(node), hthdrs=hthdrs).body)
 
     def smoosh(self, node: str = LOCAL, hthdrs: Headers = None) -> dict[str, t.Any]:
-        """The queues of automatic compaction of a node, by channel: how many wait, start and are active.
+        """The queues of automatic compaction of a node, by channel: the numbers of waiting, starting and active ones.
 
         Raises Unsupported before CouchDB 3.4.
 
@@ -84,14 +84,14 @@ class Monitoring(Server):
     def uuids(self, count: int | None = None, hthdrs: Headers = None) -> list[str]:
         """New UUIDs made by the server, C(count) of them, 1 by default.
 
-        CouchDB gives 1000 at most for one request; more are asked for in as many as it takes. Raises
-        InvalidInput when count is below 1.
+        CouchDB returns 1000 at most for one request; more take several requests. Raises
+        InvalidInput if count is below 1.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#uuids
         """
         wanted = 1 if count is None else count
         if wanted < 1:
-            raise errors.InvalidInput("count", f"is {wanted}, and must be 1 or more")
+            raise errors.InvalidInput("count", f"is {wanted}. Set 1 or more")
         found: list[str] = []
         while len(found) < wanted:
             portion = min(_UUIDS_AT_ONCE, wanted - len(found))
@@ -99,10 +99,10 @@ class Monitoring(Server):
         return found
 
     def log(self, bytes: int | None = None, offset: int | None = None, hthdrs: Headers = None) -> str:
-        """The end of the server's log as text: C(bytes) of it (1000), ending C(offset) bytes before its end (0).
+        """The end of the server's log as a string: C(bytes) of it (1000), ending C(offset) bytes before its end (0).
 
-        CouchDB 1.x has a call for it. CouchDB 2 and 3 have none: there the file is read that the
-        server's settings name (C([log] writer = file), C(file)), when the server is on this machine.
+        CouchDB 1.x has a call for it. CouchDB 2 and 3 have none: for them, this reads the log file in the
+        server's settings (C([log] writer = file), C(file)), if the server is on this machine.
         Raises Unsupported otherwise.
 
         https://docs.couchdb.org/en/stable/config/logging.html
@@ -129,7 +129,7 @@ class Monitoring(Server):
 
 
 def _tail(path: str, size: int, skip: int) -> str:
-    """The last ``size`` bytes of a file that end ``skip`` bytes before its end, as text."""
+    """The ``size`` bytes of a file that end ``skip`` bytes before its end, as a string."""
     with open(path, "rb") as log:
         end = max(log.seek(0, os.SEEK_END) - skip, 0)
         start = max(end - size, 0)

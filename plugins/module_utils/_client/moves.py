@@ -316,7 +316,7 @@ class Moving(Shards):
             try:
                 found = self.request("GET", self._map_path(database, node), accept=(404,)).body
             except errors.CouchDBError:
-                # It has just gone down, and gets the map when it is back.
+                # It has just gone down, and gets the map when it is up again.
                 return node if node in self.membership()["all_nodes"] else ""
             return "" if found.get("_rev") == self._revs[database] else node
 

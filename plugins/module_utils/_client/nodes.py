@@ -21,14 +21,14 @@ class Nodes(Server):
     """The part of Client for the state of nodes."""
 
     def sighting(self, node: str = LOCAL, **limits: t.Any) -> Sighting:
-        """What a node tells of itself now. ``limits``: the C(timeout) and C(retries) of the request."""
+        """The current state of a node. ``limits``: the C(timeout) and C(retries) of the request."""
         if self.dialect.clustered:
             return rules.of_system(self.request("GET", self.dialect.system(node), **limits).body)
         path = self.dialect.statistics(node, "httpd", "requests")
         return rules.of_statistics(self.request("GET", path, accept=(404,), **limits).body)
 
     def cluster_seen(self, **limits: t.Any) -> rules.Cluster:
-        """The members, and what each that is connected tells of itself. Takes a request for each, side by side."""
+        """The members, and the state of each connected one. Takes a request for each, in parallel."""
         if not self.dialect.clustered:
             return rules.Cluster((LOCAL,), {LOCAL: self.sighting(**limits)})
         listed = self.request("GET", ("_membership",), **limits).body
@@ -39,14 +39,14 @@ class Nodes(Server):
             try:
                 return self.sighting(name, **limits)
             except errors.NodeDown:
-                # It has just gone, and is listed for a moment longer.
+                # It has just gone down, and is listed for a moment longer.
                 return None
 
         seen = zip(connected, in_parallel(look, connected))
         return rules.Cluster(tuple(members), {name: sighting for name, sighting in seen if sighting is not None})
 
     def maintenance_mode(self, node: str = LOCAL) -> str | None:
-        """The setting C(couchdb/maintenance_mode) of a node; None when it has none, as on CouchDB 1.x.
+        """The setting C(couchdb/maintenance_mode) of a node; None if it has none, as on CouchDB 1.x.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
         """

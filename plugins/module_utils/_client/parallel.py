@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Requests in parallel: a bounded number at the same time, their results in the order in which they were asked for."""
+"""Requests in parallel: a limited number at the same time, with their results in the order of the items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .. import errors
 
 AT_ONCE = 8
-"""How many requests go out at the same time, at most."""
+"""The most requests at the same time."""
 
 _Item = t.TypeVar("_Item")
 _Result = t.TypeVar("_Result")
@@ -20,7 +20,7 @@ _Result = t.TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Outcome(t.Generic[_Result]):
-    """What became of one piece of work: its result, or its error."""
+    """The outcome for one item: its result, or its error."""
 
     result: _Result | None = None
     error: errors.CouchDBError | None = None
@@ -29,7 +29,7 @@ class Outcome(t.Generic[_Result]):
 def in_parallel(work: t.Callable[[_Item], _Result], items: t.Sequence[_Item]) -> list[_Result]:
     """Do the work for each item, several at the same time, and return the results in the order of the items.
 
-    The first error is raised, once the work that had begun has ended; what had not begun is left out.
+    The first error is raised once the started work has ended; work that was not started is left out.
     """
     outcomes = attempt_in_parallel(work, items)
     for outcome in outcomes:
@@ -43,9 +43,9 @@ def attempt_in_parallel(
     items: t.Sequence[_Item],
     harmless: tuple[type[errors.CouchDBError], ...] = (),
 ) -> list[Outcome[_Result] | None]:
-    """Like in_parallel, but return the outcome for each item: None for those not begun because another had failed.
+    """Like in_parallel, but return the outcome for each item: None for those that were not started because another failed.
 
-    After a ``harmless`` error the others are begun all the same. The deadline of a wait holds for all of them.
+    After a ``harmless`` error the others are started all the same. The deadline of a wait applies to all of them.
     """
     outcomes: list[Outcome[_Result] | None] = [None] * len(items)
     failed = False
@@ -64,7 +64,7 @@ def attempt_in_parallel(
         for index in range(len(items)):
             one(index)
         return outcomes
-    # Imported here, as most tasks send nothing in parallel and the import is not free.
+    # Imported here, as most tasks send nothing in parallel and the import takes time.
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(min(AT_ONCE, len(items)))
@@ -72,7 +72,7 @@ def attempt_in_parallel(
         for begun in [pool.submit(contextvars.copy_context().run, one, index) for index in range(len(items))]:
             begun.result()
     except BaseException:
-        # Ansible's limit of the task's time, an interrupt, or a fault: nothing more begins, and nobody waits for the rest.
+        # Ansible's timeout of the task, an interrupt, or a bug: start nothing more, and do not wait for the rest.
         failed = True
         pool.shutdown(wait=False)
         raise

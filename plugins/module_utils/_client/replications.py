@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replications: those of a server, started, stopped, told and waited for."""
+"""Replications: starts, stops, lists them, and waits for them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Replications(Databases, Monitoring):
     """The part of Client for replications."""
 
     def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
-        """All replications of the server, those in documents and those that only run.
+        """All replications of the server, with and without documents.
 
-        A dict each: C(name) (of the document, None when it only runs), C(database) of the document, C(state),
+        A dict each: C(name) (of the document, None without one), C(database) of the document, C(state),
         C(source), C(target), C(info). For server admins.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-docs
@@ -55,9 +55,9 @@ class Replications(Databases, Monitoring):
                 return found
 
     def replication_documents(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any] | None]:
-        """The documents of these replications by name, read together; None for those that are not there.
+        """The documents of these replications by name, read in one request; None for missing ones.
 
-        Raises NotFound, saying what to do, when the server has no such replicator database.
+        Raises NotFound, saying what to do, if the replicator database is missing.
 
         https://docs.couchdb.org/en/stable/replication/replicator.html
         """
@@ -65,16 +65,16 @@ class Replications(Databases, Monitoring):
             return self.Database(replicator).bulk_get(names)
         except errors.NotFound as error:
             raise error.reworded(
-                f"the server has no database {replicator}, which holds its replications: set the server up, or create it "
+                f"the server has no database {replicator} for its replications. Set up the server, or create it "
                 "with couchdb_database",
                 errors.NotFound,
             ) from None
 
     def replication_states(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
-        """What has become of the replications of a replicator database, by the names of their documents.
+        """The states of the replications of a replicator database, by the names of their documents.
 
-        A dict each: C(state), None until the server has taken it up, C(info), C(id) of the job, C(start_time). One request
-        (for each thousand that there are).
+        A dict each: C(state), None until the server has started it, C(info), C(id) of the job, C(start_time). Takes one request
+        for each thousand replications of the database.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-docs-replicator-db
         """
@@ -82,7 +82,7 @@ class Replications(Databases, Monitoring):
         if names and not self.dialect.has_scheduler:
             rows = {name: document or {} for name, document in self.replication_documents(replicator, names).items()}
         elif len(names) == 1:
-            # A replication that is deleted at this moment has no state.
+            # A replication that was just deleted has no state.
             with contextlib.suppress(errors.NotFound):
                 rows[names[0]] = self.request("GET", ("_scheduler", "docs", replicator, names[0])).body
         elif names:
@@ -95,19 +95,19 @@ class Replications(Databases, Monitoring):
         continuous: t.Mapping[str, bool],
         timeout: float,
     ) -> None:
-        """Ask again and again until each replication is completed or, when it is continuous, has begun to copy.
+        """Wait until each replication is completed or, if it is continuous, has begun to copy.
 
         ``ask`` returns their states by name, as replication_states does.
 
-        Raises a CouchDBError with CouchDB's reason for those that are crashing or failed, or that are not
-        there yet after ``timeout`` seconds.
+        Raises a CouchDBError with CouchDB's reason for those that are crashing or failed, or that have not reached this
+        after ``timeout`` seconds.
         """
         rows: dict[str, t.Mapping[str, t.Any]] = {}
         late: list[str] = []
 
         def look() -> str:
             rows.update(ask())
-            # Asked only where it matters: a state doesn't tell whether a replication has reached its ends.
+            # Read only if it matters: a state doesn't show whether a replication has reached its ends.
             doubtful = any(row["state"] == "running" and not row["info"] for row in rows.values())
             started = self.started_replications() if doubtful else ()
             verdicts = {name: rules.verdict(row, continuous[name], started) for name, row in rows.items()}
@@ -123,7 +123,7 @@ class Replications(Databases, Monitoring):
     def replication_jobs(self) -> list[dict[str, t.Any]] | None:
         """The replications that run without a document: C(id), C(source), C(target), C(continuous), C(state), C(info).
 
-        None on PouchDB Server, which doesn't tell. On CouchDB before 2.1 those that have reached their ends.
+        None on PouchDB Server, which does not list them. On CouchDB before 2.1 those that have reached their ends.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#scheduler-jobs
         """
@@ -153,17 +153,17 @@ class Replications(Databases, Monitoring):
         timeout: float | None = None,
         **options: t.Any,
     ) -> dict[str, t.Any]:
-        """Start, configure or stop a replication that lives until the server restarts.
+        """Start, configure or stop a replication that runs until the server restarts.
 
         ``source`` and ``target``: a database of this server (its name, or the Database), an http(s)
-        URL, or an object with C(url) and C(headers) or C(auth), as CouchDB's, or with C(username) and C(password). They are
-        written as this version of CouchDB needs them. Options: ``cancel`` (stop the one that was started
+        URL, or an object with C(url) and C(headers) or C(auth), like CouchDB's, or with C(username) and C(password). They are
+        sent as this version of CouchDB needs them. Options: ``cancel`` (stop the one that was started
         with the same other arguments), ``continuous``, ``create_target``, ``doc_ids`` (a list),
         ``proxy`` (its URL), and any other that CouchDB knows, such as ``selector``.
 
-        Without C(continuous) it gives the history once all is copied, which takes as long as it takes:
-        ``timeout`` seconds at most, the client's if not set. With it, C({"ok": True, "_local_id": ...}) at once. Raises
-        NotFound when there is none to cancel, InvalidInput for endpoints that are neither.
+        Without C(continuous), this returns the history once everything is copied:
+        after ``timeout`` seconds at most, the client's if not set. With it, C({"ok": True, "_local_id": ...}) at once. Raises
+        NotFound if there is none to cancel, InvalidInput for endpoints of another kind.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#replicate
         """
@@ -177,21 +177,21 @@ class Replications(Databases, Monitoring):
         return self.send_replication({**written, **options}, timeout, hthdrs)
 
     def replicate_once(self, document: t.Mapping[str, t.Any], timeout: float) -> dict[str, t.Any]:
-        """Copy what there is to copy, and tell how much that was: C(docs_read), C(docs_written), C(doc_write_failures).
+        """Copy all changes, and return their numbers: C(docs_read), C(docs_written), C(doc_write_failures).
 
-        Raises TimedOut, saying so, when it takes more than ``timeout`` seconds; the server may go on with it.
+        Raises TimedOut after ``timeout`` seconds; the server may continue with it.
         """
         try:
             return rules.copied(self.send_replication(document, timeout))
         except errors.TimedOut as error:
             raise errors.TimedOut(
-                f"{error}, which is wait_timeout; the server may go on with the replication",
+                f"{error}, which is wait_timeout. The server may continue with the replication",
                 method=error.method,
                 url=error.url,
             ) from error
 
     def cancel_replication(self, document: t.Mapping[str, t.Any]) -> dict[str, bool]:
-        """Stop a replication that runs without a document. C(cancelled) tells whether there was one.
+        """Stop a replication without a document. C(cancelled) is whether it was running.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#canceling-replication
         """
@@ -204,7 +204,7 @@ class Replications(Databases, Monitoring):
     def send_replication(
         self, document: t.Mapping[str, t.Any], timeout: float | None = None, hthdrs: Headers = None
     ) -> dict[str, t.Any]:
-        """Start, configure or stop a replication that is written already: see replicate().
+        """Start, configure or stop a replication from its document: see replicate().
 
         https://docs.couchdb.org/en/stable/api/server/common.html#replicate
         """
@@ -214,15 +214,17 @@ class Replications(Databases, Monitoring):
         return t.cast("dict[str, t.Any]", answer.body)
 
     def replication_here(self, local_url: str | None = None) -> rules.Here:
-        """This server as its own replications reach it: at ``local_url``, or at this client's address.
+        """This server as its own replications reach it: at ``local_url``, or at this client's URL.
 
-        Raises InvalidInput, naming C(local_url), for what is no address, or one with a login.
+        Raises InvalidInput, naming C(local_url), for anything but a URL without a login.
         """
         url, username, password = self.url, self._http.username, self._http.password
         if local_url is not None:
             given = server_url(local_url, "local_url")
             if given.username or given.password:
-                raise errors.InvalidInput("local_url", "must hold no login: the task's own is used")
+                raise errors.InvalidInput(
+                    "local_url", "contains a login. Remove it: replications use the login of the task"
+                )
             url = given.plain
         headers = {name: value for name, value in self._http.headers.items() if name.lower() == "authorization"}
         if headers:

@@ -21,7 +21,7 @@ from .server import Headers
 from .wait import wait_until
 
 _CONNECTIONS = 6
-"""On how many connections of their own a server is asked which node answers."""
+"""The number of new connections on which a server is asked which node answers."""
 
 _REFUSALS = (errors.Unauthorized, errors.Forbidden, errors.Unsupported)
 
@@ -30,7 +30,7 @@ class Restarts(Nodes):
     """The part of Client for restarts and maintenance mode."""
 
     def restart(self, node: str = LOCAL, hthdrs: Headers = None) -> bool:
-        """Ask a node to restart. True when it took the request, not when it is back. For server admins.
+        """Ask a node to restart. True if it accepted the request, not once it is up again. For server admins.
 
         Raises Unsupported before CouchDB 2.3, which brought the call back, and on PouchDB Server.
 
@@ -47,7 +47,7 @@ class Restarts(Nodes):
         return bool(answer.body and answer.body.get("ok"))
 
     def check_restart(self, maintenance_mode: bool = False) -> None:
-        """Raise Unsupported when this server has no restart call, or no maintenance mode where that is wanted."""
+        """Raise Unsupported if this server has no restart call, or lacks the desired maintenance mode."""
         self.dialect.restart(LOCAL)
         if maintenance_mode and not self.dialect.clustered:
             raise self.dialect.lacks("maintenance mode")
@@ -59,26 +59,26 @@ class Restarts(Nodes):
         drain_time: float | None = None,
         without: t.Collection[str] = (),
     ) -> dict[str, t.Any]:
-        """Restart a node, and wait until it is proved to have restarted, serves again, and the cluster is whole.
+        """Restart a node, and wait for a proof that it restarted, and until it serves again and the cluster is in sync.
 
-        With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) answers 404, so that
-        balancers take it out of service. That is kept in the node's memory only: its restart ends it, also when nobody is
-        there any more to undo it. A node that was in maintenance mode before is so afterwards. ``without`` names
-        members that may be missing.
+        With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) returns 404, so that
+        load balancers take it out of service. The mode is only in the node's memory: its restart ends it, even if this
+        process has ended. A node that was in maintenance mode before is so afterwards. ``without`` names
+        members that may be down.
 
-        Gives C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which doesn't tell), and
-        C(seconds_away), from asking until it served again. Raises RestartFailed when the cluster is not whole,
-        so that nothing was asked; and when it is not back, or the cluster not whole again, after ``wait_timeout`` seconds.
+        Returns C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which does not report it), and
+        C(seconds_away), from the request until it served again. Raises RestartFailed if the cluster is not in sync, so that
+        no request was sent; and if the node is not up, or the cluster not in sync again, after ``wait_timeout`` seconds.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
         """
         return Restart(self, node, wait_timeout, drain_time, without).run()
 
     def answering_node(self) -> str:
-        """The name of the one node that answers at this address; C(_local) on CouchDB 1.x.
+        """The name of the one node that answers at this URL; C(_local) on CouchDB 1.x.
 
-        It is asked on several connections of their own, as a balancer hands these to different nodes. Raises
-        InvalidInput, naming C(nodes), when not one and the same answers all of them.
+        It is read on several new connections, as a load balancer passes these to different nodes. Raises
+        InvalidInput, naming C(nodes), if different nodes answer.
         """
         seen: dict[tuple[str, t.Any], None] = {}
         for _connection in range(_CONNECTIONS):
@@ -88,8 +88,8 @@ class Restarts(Nodes):
             names = ", ".join(sorted({name for name, _uuid in seen}))
             raise errors.InvalidInput(
                 "nodes",
-                f"different nodes answer at {self.url} ({names}), so {LOCAL} could be any of them: "
-                "name the nodes, or give the address of one",
+                f"different nodes answer at {self.url} ({names}), so {LOCAL} could be any of them. "
+                "Name the nodes, or use the URL of one",
             )
         return next(iter(seen))[0]
 
@@ -112,7 +112,7 @@ class Restart:
         self._asked = 0.0
 
     def run(self) -> dict[str, t.Any]:
-        """Do it, and tell how it went. Whatever fails, the node is not left in maintenance mode by this."""
+        """Restart it, and return the result. A failure does not leave the node in maintenance mode."""
         with _signals_raised():
             return self._run()
 
@@ -122,8 +122,8 @@ class Restart:
             if self._drains:
                 self._client.set_maintenance_mode(self._node, "true")
                 time.sleep(self._drain_time or 0)
-            # Not earlier: much can happen while a node drains.
-            self._await_whole()
+            # Not earlier: the cluster can change while a node drains.
+            self._await_sync()
             return self._restarted()
         except errors.CouchDBError as error:
             if isinstance(error, _REFUSALS):
@@ -138,16 +138,18 @@ class Restart:
     def _drains(self) -> bool:
         return self._drain_time is not None and not in_maintenance(self._mode)
 
-    def _await_whole(self) -> None:
+    def _await_sync(self) -> None:
         """Wait until the cluster can do without the node; at most as long as for the node itself."""
         lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
         if lacking:
-            raise errors.RestartFailed(f"{self._node} was not asked to restart, as the cluster is not whole: {lacking}")
+            raise errors.RestartFailed(
+                f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}"
+            )
 
     def _wait(self, look: t.Callable[[], str], seconds: float, what: str) -> str:
-        """Wait until nothing is lacking. An error is what is lacking then, unless it is a refusal.
+        """Wait until nothing is lacking. An error counts as lacking, unless it is a refusal.
 
-        Those are not asked again: CouchDB locks a name out after a few logins that failed.
+        A refused request is not retried: CouchDB locks a name out after a few failed logins.
         """
 
         def ask() -> str:
@@ -170,7 +172,7 @@ class Restart:
         try:
             self._client.restart(self._node)
         except errors.Unreachable as error:
-            # It may be down before its answer is out.
+            # It may be down before it has sent its answer.
             if not error.sent:
                 raise
         result: dict[str, t.Any] = {}
@@ -191,9 +193,9 @@ class Restart:
         lacking = self._wait(look, self._wait_timeout - self._waited, f"{self._node} to restart")
         if not lacking:
             return result
-        missing = "is back, and the cluster is not whole" if result else "is not back"
+        missing = "is up, and the cluster is not in sync" if result else "is not up"
         raise errors.RestartFailed(
-            f"{self._node} was asked to restart at {clock}, and {self._waited:.0f} s later {missing}; last of all: {lacking}",
+            f"{self._node} was asked to restart at {clock}, and {self._waited:.0f} s later {missing}: {lacking}",
             asked=True,
         )
 
@@ -203,24 +205,24 @@ class Restart:
         return time.monotonic() - self._asked
 
     def _look(self) -> tuple[Sighting, str]:
-        """Look at the node, and say what it lacks to be back; nothing when it is."""
+        """Look at the node, and return what it lacks to be up again; "" if nothing."""
         waited = self._waited
         seen = self._client.sighting(self._node, retries=0)
         if not proves_restart(self._before, seen, waited, self._refused):
             uptime = "" if seen.uptime is None else f", with an uptime of {seen.uptime} s"
-            return seen, f"{self._node} answered as one that has not restarted{uptime}"
+            return seen, f"{self._node} has not restarted yet{uptime}"
         if self._drains or in_maintenance(self._mode):
-            # Before it listens, if that can be.
+            # Before it listens, if possible.
             self._restore()
         if not seen.listens:
-            return seen, f"{self._node} had started, and did not listen yet"
+            return seen, f"{self._node} has started, and does not listen yet"
         status, body = self._client.up(retries=0) if self._own else (200, None)
         if status == 404 and not in_maintenance(self._mode):
-            return seen, f"{self._client.url}_up answered 404 {json.dumps(body)}"
+            return seen, f"{self._client.url}_up returned 404 {json.dumps(body)}"
         return seen, ""
 
     def _cluster_lacks(self) -> str:
-        """What the cluster lacks to be whole; nothing when it is."""
+        """What the cluster lacks to be in sync; "" if nothing."""
         return "; ".join(self._client.cluster_seen(retries=0).gaps(self._without))
 
     def _restore(self) -> None:
@@ -229,22 +231,22 @@ class Restart:
             self._client.set_maintenance_mode(self._node, self._mode)
 
     def _undone(self) -> str:
-        """Restore what can be restored after a failure, and say what could not."""
+        """Restore what can be restored after a failure, and return the problem if it could not."""
         try:
             self._restore()
         except errors.CouchDBError as error:
             if not self._drains:
                 return ""
             return (
-                f". It was in maintenance mode for this, in memory only, and that could not be undone ({error}): its next "
-                "start ends it, or couchdb/maintenance_mode must be set to false"
+                f". It was put in maintenance mode, in memory only, which could not be undone ({error}). Its next "
+                "start ends it, or set couchdb/maintenance_mode to false"
             )
         return ""
 
 
 @contextlib.contextmanager
 def _signals_raised() -> t.Iterator[None]:
-    """Have the signals that would end this process at once raise SystemExit instead, so that things can be undone."""
+    """Raise SystemExit on the signals that would end this process at once, so that changes can be undone."""
 
     def leave(number: int, frame: t.Any) -> None:
         raise SystemExit(128 + number)

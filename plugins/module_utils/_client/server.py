@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Server: one CouchDB server, how it is asked, and what every module may need: its settings and its nodes."""
+"""Server: one CouchDB server, and the calls that every module may need: its settings and its nodes."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ Headers = t.Optional[t.Mapping[str, str]]
 _Server = t.TypeVar("_Server", bound="Server")
 
 IN_MEMORY = {"X-Couch-Persist": "false"}
-"""The header with which a setting is kept in memory only: the next start of the node forgets it."""
+"""The header that keeps a setting in memory only: the next start of the node forgets it."""
 
 _ANY_ADDRESS = ("any", "0.0.0.0", "::")
 _LOOKS = 5
-"""How often a server is looked for that may have moved, a second apart."""
+"""The number of attempts to find a server that may have moved, a second apart."""
 
 _LOGS_NOTICES = frozenset(["debug", "info", "notice"])
 _QUIET = "warning"
 _RESTORING = 3
-"""How often the log level is sent until that succeeds."""
+"""The number of attempts to restore the log level."""
 
 
 class Server:
-    """What all parts of Client share: see there."""
+    """The part that all parts of Client share: see Client."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Server:
         known = {field.name for field in fields(Options)}
         unknown = sorted(set(given) - known)
         if unknown:
-            raise errors.InvalidInput("config", f"has no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise errors.InvalidInput("config", f"has no {', '.join(unknown)}. Use {', '.join(sorted(known))}")
         options = Options(**given)
         options.headers = {**options.headers, **(hthdrs or {})}
         if cookie is not None:
@@ -66,7 +66,7 @@ class Server:
         self._config = given
         self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
         self.progress: Progress | None = None
-        """Called while something is waited for: see the module C(wait)."""
+        """Called during a wait: see the module C(wait)."""
         self.sending: t.Callable[[str], None] | None = None
         """Called with each change right before it is sent."""
         self._others: dict[str, t.Any] = {}
@@ -91,7 +91,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The server's address, without credentials."""
+        """The server's URL, without credentials."""
         return self._http.url
 
     @property
@@ -121,7 +121,7 @@ class Server:
 
     @property
     def last_asked(self) -> str:
-        """The method and address of the last request, for errors."""
+        """The method and URL of the last request, for errors."""
         return self._http.last_asked
 
     @property
@@ -131,11 +131,11 @@ class Server:
 
     @property
     def trusts_anybody(self) -> bool:
-        """Whether the server's TLS certificate is not looked at."""
+        """Whether the server's TLS certificate is not validated."""
         return self._http.url.startswith("https:") and not self._http.validates
 
     def request(self, method: str, path: t.Sequence[str] = (), **options: t.Any) -> Answer:
-        """Send one request to the server: see Connection.request of the module C(_http) for the options.
+        """Send one request to the server: see Connection.request in C(connection) for the options.
 
         ``hthdrs`` are the headers of this request.
         """
@@ -152,28 +152,28 @@ class Server:
         return self._welcome
 
     def welcome(self) -> dict[str, t.Any]:
-        """The server's welcome object; asked once, remembered."""
+        """The server's welcome object; read once."""
         return self() if self._welcome is None else self._welcome
 
     @property
     def dialect(self) -> Dialect:
-        """How this server wants to be spoken to; asked once, remembered."""
+        """The dialect of the server's version; read once."""
         if self._dialect is None:
             self()
         return t.cast(Dialect, self._dialect)
 
     def version(self) -> str:
-        """The server's version, such as C(3.4.3). Asked once, remembered."""
+        """The server's version, such as C(3.4.3); read once."""
         return self.dialect.version
 
     def __bool__(self) -> bool:
-        """Whether the server is available. Asked once, remembered; ispresent() asks afresh."""
+        """Whether the server is available; read once. ispresent() asks again."""
         if self._present is None:
             self.ispresent()
         return bool(self._present)
 
     def ispresent(self, hthdrs: Headers = None) -> bool:
-        """Whether the server answers now, if only to ask for a login. Sends HEAD.
+        """Whether the server answers now, even if it requires a login. Sends HEAD.
 
         https://docs.couchdb.org/en/stable/api/basics.html#request-format-and-responses
         """
@@ -188,10 +188,10 @@ class Server:
         return self._present
 
     def up(self, **limits: t.Any) -> tuple[int, t.Any]:
-        """The status and body of C(_up): 200 when the node is in service, 404 when it is in maintenance mode or still starting.
+        """The status and body of C(_up): 200 if the node is in service, 404 if it is in maintenance mode or still starting.
 
-        Asked without credentials, as it then answers those who are locked out too; 401 from one that wants a login for
-        it. ``limits``: the C(timeout) and C(retries) of the request. CouchDB 1.x has none, and is up when it answers.
+        Sent without credentials, so that it works for a locked-out login too; the status is 401 if the server requires a login
+        for it. ``limits``: the C(timeout) and C(retries) of the request. CouchDB 1.x has no C(_up), and is up if it answers.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#up
         """
@@ -210,12 +210,12 @@ class Server:
         return t.cast("dict[str, list[str]]", answer.body)
 
     def nodes(self, names: t.Sequence[str]) -> list[str]:
-        """The nodes that a list of names means: C(all) stands for each member of the cluster, C(_local) for the one that answers.
+        """The nodes of a list of names, in which C(all) means each member of the cluster, C(_local) the node that answers.
 
         Each is named once: C(_local) beside other names becomes the node's own name. Raises InvalidInput for an empty list.
         """
         if not names:
-            raise errors.InvalidInput("nodes", "names no node")
+            raise errors.InvalidInput("nodes", "is empty. Name at least one node")
         if "all" in names:
             return self.membership()["cluster_nodes"]
         named = list(dict.fromkeys(names))
@@ -241,7 +241,7 @@ class Server:
         try:
             return t.cast(str, self.request("GET", self.dialect.node(LOCAL), hthdrs=hthdrs).body["name"])
         except errors.NotFound:
-            # Not every CouchDB 2 tells; where there is one node, it is that.
+            # Not every CouchDB 2 returns it. If there is one node, it is that one.
             connected = self.membership(hthdrs)["all_nodes"]
             if len(connected) != 1:
                 raise
@@ -250,13 +250,15 @@ class Server:
     def at(self: _Server, url: str) -> _Server:
         """The client of another server, such as another node of the cluster, with this one's options and credentials.
 
-        Credentials in ``url`` win. It is the same object for the same address. It doesn't try a request again, as who
-        waits for a server asks again anyway. Raises InvalidInput for what is no address, or has a name without a password.
+        Credentials in ``url`` win. The same URL returns the same object. It does not retry requests, as those that
+        wait for a server repeat them anyway. Raises InvalidInput for anything but a URL, or for a name without a password.
         """
         if url not in self._others:
             given = server_url(url)
             if given.username is not None and given.password is None:
-                raise errors.InvalidInput("url", f"{given.plain} has a name to log in with and no password")
+                raise errors.InvalidInput(
+                    "url", f"{given.plain} has a username and no password. Add it, or remove the username"
+                )
             options = {**self._config, "headers": self._http.headers, "retries": 0}
             if given.username is None:
                 options.update(username=self._http.username, password=self._http.password, cookie=self._http.cookie)
@@ -276,12 +278,12 @@ class Server:
         """The settings of a node: read all, a section or a key; set or delete a key. For server admins.
 
         Without ``section``: a dict of sections, each a dict of keys and values. With it: a dict of keys
-        and values, empty when there is no such section. With ``key``: its value; raises NotFound when
-        there is none. With C(value=...): sets the key, and gives the old value, C("") if there was none.
-        With C(delete=True): deletes the key, and gives the old value. A default from the server's files
-        can stay readable after that. Values are texts; booleans and numbers are spelt as CouchDB does.
+        and values, empty if the section is missing. With ``key``: its value; raises NotFound if
+        it is missing. With C(value=...): sets the key, and returns the old value, C("") if there was none.
+        With C(delete=True): deletes the key, and returns the old value. A default from the server's files
+        can stay readable after that. Values are strings; booleans and numbers become strings as in CouchDB.
 
-        Raises InvalidInput when a key is given without a section, or a change without a key.
+        Raises InvalidInput for a key without a section, or a change without a key.
 
         https://docs.couchdb.org/en/stable/api/server/configuration.html
         """
@@ -290,18 +292,18 @@ class Server:
             raise TypeError(f"config() has no argument {unknown[0]}")
         names = tuple(name for name in (section, key) if name is not None)
         if key is not None and section is None:
-            raise errors.InvalidInput("section", "must be given with a key")
+            raise errors.InvalidInput("section", "is missing. Set it with a key")
         if change and key is None:
-            raise errors.InvalidInput("key", "must be given to set or delete a setting")
+            raise errors.InvalidInput("key", "is missing. Set it to set or delete a setting")
         if "value" in change and (change["value"] is None or change.get("delete")):
             problem = (
-                "is None: use delete=True to delete a setting"
+                "is None. Use delete=True to delete a setting"
                 if change["value"] is None
-                else "can't be set and deleted"
+                else "can't be set and deleted. Use one of both"
             )
             raise errors.InvalidInput("value", problem)
         path = self.dialect.settings(node, *names)
-        # PouchDB Server has values that are no texts.
+        # PouchDB Server has values that are not strings.
         expect = is_text if self.dialect.clustered else None
         secret = change.get("value") is not None and is_secret_setting(section or "", key or "")
         with self._undisturbed(node, hthdrs, secret=secret and section != "admins"):
@@ -314,11 +316,11 @@ class Server:
 
     @contextlib.contextmanager
     def _undisturbed(self, node: str, hthdrs: Headers, *, secret: bool) -> t.Iterator[None]:
-        """What a request for settings needs around it: that nothing is lost, and that no ``secret`` is logged.
+        """Protect a request for settings: no other change is lost, and no ``secret`` is logged.
 
-        CouchDB logs each change with its value, as a notice; it masks those of server admins alone. So while a secret
+        CouchDB logs each change with its value, as a notice; it masks only those of server admins. So while a secret
         changes, the node logs only warnings and worse. That is set in memory: if this task is killed, the next start of
-        the node forgets it.
+        the node resets it.
 
         https://docs.couchdb.org/en/stable/config/logging.html#log/level
         """
@@ -331,7 +333,7 @@ class Server:
             yield
             return
         path, in_memory = self.dialect.settings(node, "log", "level"), {**(hthdrs or {}), **IN_MEMORY}
-        # Two at the same time would take the level of each other for that of before.
+        # Two at the same time would read the level that the other has set as the original one.
         with self._settings_lock:
             level = self.config("log", hthdrs=hthdrs, node=node).get("level")
             if level is not None and level not in _LOGS_NOTICES:
@@ -341,14 +343,14 @@ class Server:
                 self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
                 yield
             except BaseException:
-                # What went wrong first is what matters.
+                # The first error is the one that matters.
                 with contextlib.suppress(errors.CouchDBError):
                     self._restore_log_level(path, level, in_memory)
                 raise
             self._restore_log_level(path, level, in_memory)
 
     def _restore_log_level(self, path: Path, level: str | None, in_memory: Headers) -> None:
-        """Restore it, and try again if a proxy answers instead: nothing else would, until the node restarts."""
+        """Restore it, and retry if a proxy answers instead: nothing else would restore it until the node restarts."""
         for left in range(_RESTORING, 0, -1):
             try:
                 if level is None:
@@ -363,9 +365,9 @@ class Server:
                 raise error.reworded(message, errors.LogLevelLost) from None
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
-        """All settings of several nodes: node → section → key → value. C(all) stands for each member.
+        """All settings of several nodes: node → section → key → value. C(all) means each member.
 
-        None stands for a member that is down. Raises InvalidInput, naming C(nodes), for a node that the cluster doesn't have.
+        A member that is down has None. Raises InvalidInput, naming C(nodes), for a node that is not in the cluster.
         """
         nodes = self.nodes(names)
 
@@ -377,17 +379,17 @@ class Server:
 
         found = dict(zip(nodes, in_parallel(ask, nodes)))
         down = [node for node, answer in found.items() if isinstance(answer, errors.NodeDown)]
-        # A node that left the cluster is told to be down, too.
+        # CouchDB reports a node that left the cluster as down, too.
         members = self.membership()["cluster_nodes"] if down else []
         for node in down:
             if node not in members:
-                raise errors.InvalidInput("nodes", f"no such node: {node}; there are {', '.join(members)}")
+                raise errors.InvalidInput("nodes", f"no such node: {node}. Use one of {', '.join(members)}")
         return {node: None if isinstance(answer, errors.NodeDown) else answer for node, answer in found.items()}
 
     def listens(self, host: str | None = None, port: str | None = None) -> bool | None:
-        """Whether the server listens at another host or port of its machine now; None if that cannot be seen from here.
+        """Whether the server listens at another host or port of its machine now; None if that is not visible from here.
 
-        ``host`` is an IP address, None or the one of all addresses for the host of this client's URL. Waits for it for a while.
+        ``host`` is an IP address; None, or the IP address for all, means the host of this client's URL. Waits for it for a while.
         """
         parts = urlsplit(self.url)
         own = parts.hostname or ""
@@ -419,5 +421,5 @@ def _cookie_text(cookie: str | SimpleCookie) -> str:
     if not isinstance(cookie, SimpleCookie):
         return cookie
     if "AuthSession" not in cookie:
-        raise errors.InvalidInput("cookie", "holds no AuthSession")
+        raise errors.InvalidInput("cookie", "contains no AuthSession. Log in first")
     return f"AuthSession={cookie['AuthSession'].value}"

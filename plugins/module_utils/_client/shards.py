@@ -19,7 +19,7 @@ from .parallel import in_parallel
 from .wait import wait_until
 
 _PAGE = 1000
-"""How many shard maps are read with one request."""
+"""The number of shard maps that one request reads."""
 
 MODE = ("couchdb", "maintenance_mode")
 MARK = ("couchdb", "couchpy_maintenance_mode")
@@ -31,7 +31,7 @@ _SYNC_HOLDS = 1.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much a copy of each range of a database holds, on average: documents, and bytes in files."""
+    """The average size of a copy of a range of a database: documents, and bytes in files."""
 
     documents: int
     bytes: int
@@ -95,7 +95,7 @@ class Shards(Members, Nodes):
         return {row["id"]: str(row["doc"]["zone"]) for row in rows if row["doc"].get("zone") is not None}
 
     def set_zone(self, name: str, zone: str) -> None:
-        """Set the zone of a member. Raises NotFound if it is no member, Conflict if its document was changed meanwhile.
+        """Set the zone of a member. Raises NotFound if it is not a member, Conflict if its document was changed at the same time.
 
         https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
         """
@@ -125,7 +125,7 @@ class Shards(Members, Nodes):
         )
 
     def copy_sizes(self, names: t.Sequence[str]) -> dict[str, Sizes]:
-        """How much one copy of one range of these databases holds, on average. Takes a request for each hundred."""
+        """The average sizes of a copy of a range of these databases. Takes a request for each hundred."""
         found = {}
         for name, info in self.dbs_info(list(names)).items():
             if info is not None:
@@ -175,7 +175,7 @@ class Shards(Members, Nodes):
             raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
 
     def _own_node(self) -> str:
-        """The node that answers first: all maps are written there, as two nodes would make conflicts."""
+        """The node that answered first: all maps are written there, as writes on two nodes would conflict."""
         if not self._own:
             self._own = self.local_node()
         return self._own

@@ -19,9 +19,9 @@ class Users(Admins, Databases):
     """The part of Client for users."""
 
     def user_settings(self, node: str = LOCAL) -> tuple[str, dict[str, t.Any]]:
-        """The database of users, and how new passwords are hashed, C(prf) and C(iterations).
+        """The database of users, and the hash scheme of new passwords, C(prf) and C(iterations).
 
-        By a node's settings, where these may be read.
+        From the settings of a node, if the login may read them.
         """
         try:
             settings = self.config(node=node)
@@ -32,10 +32,10 @@ class Users(Admins, Databases):
     def users(
         self, names: t.Sequence[str], hthdrs: Headers = None, *, database: str = "_users", conflicts: bool = False
     ) -> dict[str, dict[str, t.Any] | None]:
-        """The documents of these users by name, read together; None for those that don't exist.
+        """The documents of these users by name, read in one request; None for missing ones.
 
-        ``database`` is the one that the server looks for users in. With ``conflicts``, a document tells its conflicting
-        revisions in C(_conflicts). Raises NotFound, saying what to do, when the database is missing.
+        ``database`` is the server's database of users. With ``conflicts``, a document lists its conflicting
+        revisions in C(_conflicts). Raises NotFound, saying what to do, if the database is missing.
 
         https://docs.couchdb.org/en/stable/intro/security.html#authentication-database
         """
@@ -44,7 +44,7 @@ class Users(Admins, Databases):
             found = self.Database(database).bulk_get(ids, hthdrs, conflicts=conflicts)
         except errors.NotFound as error:
             raise error.reworded(
-                f"the server has no database {database}, which holds its users: set the server up, or create it with "
+                f"the server has no database {database} for its users. Set up the server, or create it with "
                 "couchdb_database",
                 errors.NotFound,
             ) from None

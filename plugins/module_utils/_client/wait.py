@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""wait_until(): the one way to wait for something on a server, and the deadline that all its requests have.
+"""wait_until(): the only way to wait for something on a server, and the deadline of its requests.
 
-It is in this layer, not in the engine, as methods of the client wait too: for a node to connect, for views to be built,
+It is in this layer, not in the engine, as methods of the client wait too: for a node to connect, for views,
 for a restart.
 """
 
@@ -15,18 +15,18 @@ import time
 import typing as t
 
 Progress = t.Callable[[str, str, float], None]
-"""Called at each look: what is waited for, what it still lacks, and for how many seconds it has been waited for."""
+"""Called at each look with the subject of the wait, what it still lacks, and the seconds since the start."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
-# Of each thread its own, so that what waits in parallel does not share a deadline; in_parallel() hands it on.
+# Each thread has its own, so that parallel waits do not share a deadline; in_parallel() passes it on.
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> t.Iterator[None]:
-    """Have every request that is sent meanwhile, to whatever server, end within so many seconds from now."""
+    """Limit every request inside, to any server, to so many seconds from now."""
     end, outer = time.monotonic() + seconds, _deadline.get()
     token = _deadline.set(end if outer is None else min(end, outer))
     try:
@@ -36,7 +36,7 @@ def within(seconds: float) -> t.Iterator[None]:
 
 
 def seconds_left() -> float:
-    """Seconds to the deadline; without end when there is none."""
+    """Seconds to the deadline; infinite if there is none."""
     end = _deadline.get()
     return float("inf") if end is None else end - time.monotonic()
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""run_all(): a module that is made of several resources, carried out one after the other over one connection."""
+"""run_all(): a module that combines several resources, carried out one after the other over one connection."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .._client.server import Server
 from .module import CONNECTION, Module, Params, Progress, Resource, failure, understanding
 from .plan import Change
 
-_TOLD = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
-"""What failure() tells of a part that is told of the whole as well."""
+_SHARED = ("status", "error", "reason", *(f"changes_{became}" for became in ("done", "failed", "unsure", "undone")))
+"""The fields of failure() for a part that become fields of the whole result."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One of the resources that a module carries out one after the other.
 
-    ``options``: the module's option → that of the resource. The first is the declaration itself: where it is empty,
+    ``options``: the module's option → that of the resource. The first is the declaration itself: if it is empty,
     there is nothing to do.
     """
 
@@ -37,13 +37,13 @@ class Part:
         return next(iter(self.options))
 
     def given(self, params: Params) -> Params:
-        """The resource's options that a task gives; none when it declares nothing of it."""
+        """The resource's options that a task sets; none if it declares nothing of it."""
         if not params[self.declaration]:
             return {}
         return {own: params[name] for name, own in self.options.items() if params[name] is not None}
 
     def desired(self, params: Params) -> t.Any:
-        """What the resource's options want. Raises InvalidInput, with the name that the module has for an option."""
+        """The desired state by the resource's options. Raises InvalidInput, with the module's name of an option."""
         try:
             return self.resource.desire(params)
         except errors.InvalidInput as error:
@@ -55,7 +55,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a server holds beyond the declaration of a part: its names, and the entries that declare it absent."""
+    """What a server has beyond the declaration of a part: its names, and the entries that declare it absent."""
 
     names: list[str]
     absent: t.Any
@@ -63,11 +63,11 @@ class Extra:
 
 @dataclass(frozen=True)
 class Composition:
-    """What a module manages that is made of several resources: its parts in their order, and the client of them all.
+    """What a module with several resources manages: its parts in their order, and the client for all of them.
 
-    ``extra(client, desired)`` reads what the server holds beyond what the parts declare, by part; it is called if the
-    option C(report_extra) is true or C(exclusive) names a part, whose extra things then are declared absent.
-    ``check(params)`` raises InvalidInput for options that do not go together.
+    ``extra(client, desired)`` reads what the server has beyond the declaration, by part; it is called if the
+    option C(report_extra) is true or C(exclusive) names a part, whose extra things are then declared absent.
+    ``check(params)`` raises InvalidInput for options that can't be combined.
     """
 
     parts: dict[str, Part]
@@ -78,11 +78,11 @@ class Composition:
 
 
 def run_all(composition: Composition) -> None:
-    """Run a module from its options to its end. All options are checked before anything is sent."""
+    """Run a module from its options to its result. All options are checked before anything is sent."""
     given: dict[str, Params] = {}
 
     def secrets(params: Params) -> t.Iterator[str]:
-        """What is secret in each part's options, which are checked for that, and kept."""
+        """The secrets in the options of each part, which are checked first and kept."""
         for name, part in composition.parts.items():
             options = part.given(params)
             if options:
@@ -111,7 +111,7 @@ def run_all(composition: Composition) -> None:
 
 
 def _extra(composition: Composition, desired: Params, client: Server, params: Params) -> Params:
-    """What the module returns of extra things. Those of exclusive parts become part of ``desired``, as absent."""
+    """The extra things as the module returns them. Those of exclusive parts are added to ``desired``, as absent."""
     exclusive = params["exclusive"]
     if not exclusive and not params["report_extra"]:
         return {}
@@ -141,10 +141,10 @@ def _together(declared: t.Any, absent: t.Any) -> t.Any:
 
 
 def _carry_out(composition: Composition, desired: Params, client: Server, module: Module) -> Params:
-    """What the module returns, with C(msg) when it failed.
+    """What the module returns, with C(msg) if it failed.
 
-    What fails ends a run. In check mode it doesn't where an earlier part would have changed something, as that may be
-    just what it lacks: the part is told as failed, and warnings of such parts are not told.
+    A part that fails ends the run. In check mode, the run continues if an earlier part would have changed something, as the
+    failed part may depend on that: it is reported as failed, and warnings of such parts are not reported.
     """
     parts: dict[str, Params] = {}
     diffs: list[t.Any] = []
@@ -158,7 +158,7 @@ def _carry_out(composition: Composition, desired: Params, client: Server, module
             diffs.append({"before_header": name, "after_header": name, **result.pop("diff")})
         parts[name] = {"failed": False, **result}
         if parts[name]["failed"] and not pending:
-            failed = {told: result[told] for told in _TOLD if told in result}
+            failed = {told: result[told] for told in _SHARED if told in result}
             failed["msg"] = f"{name}: {result['msg']}"
             if done:
                 failed["changes_done"] = [str(change) for change in done]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""entries(): what a task declares with its own options, or as a list, the same way for every resource. Pure."""
+"""entries(): the things that a task declares, with its own options or as a list, for every resource. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Params = t.Dict[str, t.Any]
 
 
 def entries(params: Params, option: str, inherited: t.Iterable[str]) -> t.Iterator[tuple[Params, str]]:
-    """Each thing that a task declares: its options, and the prefix that they have in errors, such as C(users[3].).
+    """Each thing that a task declares: its options, and their prefix in errors, such as C(users[3].).
 
     That is the task itself, with an empty prefix, unless it has the list ``option``. An item of the list has the task's
     value of each ``inherited`` option that it leaves out.

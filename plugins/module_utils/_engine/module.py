@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""run(): from an Ansible module's options to its result, the same way for every module.
+"""run(): from an Ansible module's options to its result, for every module.
 
     desire → observe → plan → apply → observe again → (wait) → report
 
-Here is the one place that applies a plan, the one that reports, and the one that fails. A module
-gives the functions of its Resource and nothing else; so check mode, diff mode and idempotence
-are not features of a module, they come with the way.
+This file has the only place that applies a plan, the only one that reports, and the only one that fails. A module
+provides only the functions of its Resource. So check mode, diff mode and idempotence
+are not features of a module: every module has them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .plan import DONT, TRY, Change, Plan, diff, units
 try:
     from ansible.module_utils.secrets import register_secrets
 except ImportError:
-    # Before 2.22, ansible-core masks what a module has in its no_log_values.
+    # Before 2.22, ansible-core masks the values in a module's no_log_values.
     register_secrets = None
 
 HAS_REQUESTS = REQUESTS_IMPORT_ERROR is None
@@ -55,22 +55,22 @@ CONNECTION: dict[str, dict[str, t.Any]] = {
     "timeout": {"type": "int", "default": 30},
     "retries": {"type": "int", "default": 3},
 }
-"""The argument spec that every module has; the documentation fragment C(connection) says the same.
+"""The connection options of every module, which the documentation fragment C(connection) describes.
 
-No name here is that of an option of a module of its own, and there are no aliases: the defaults of the action group are
-given to every module, and C(password) there would become the password of a managed user.
+No module has an option of its own with one of these names, and they have no aliases: Ansible applies the defaults of the
+action group to every module, and C(password) there would become the password of a managed user.
 
-make_client() looks up the environment, not Ansible: a value in the environment yields to one in the URL.
+make_client() reads the environment, not Ansible: a value in the URL overrides one in the environment.
 """
 
 _LOGIN = {"username": "login_user", "password": "login_password"}
-"""The Client's name for an option, and what people write for it → the module's."""
+"""The Client's name of an option, and other common names → the module's name."""
 
-_TRIES = 5
-"""How often a plan is made anew when somebody else changed the server in the meantime."""
+_ATTEMPTS = 5
+"""The number of plans in a task, if another client changes the server at the same time."""
 
 _PAUSE = 1.0
-"""Seconds between tries when a node went down."""
+"""Seconds between attempts after a node went down."""
 
 _OVERTAKEN = (errors.Conflict, errors.AlreadyExists, errors.NotFound)
 
@@ -94,29 +94,28 @@ def _no_waiting(client: Server, desired: t.Any, first: t.Any, observed: t.Any) -
 class Resource:
     """What a module manages, as functions that run() calls in this order.
 
-    * ``desire(params)`` gives what is desired, or raises InvalidInput. It alone may read files of this host and draw
-      salts: the same desire is planned again when somebody else changes the server at the same time. Sends nothing.
-    * ``observe(client, desired)`` gives the current state. Only reads, and changes nothing in ``desired``.
-    * ``plan(desired, observed)`` gives the Plan. Pure. A module that only reads has none.
-    * ``report(desired, observed, changes)`` gives what the module returns, from what there is after the
-      changes, or in check mode from what was predicted. Pure.
+    * ``desire(params)`` returns the desired state, or raises InvalidInput. Only this function may read files of this
+      host and generate salts: the same state is planned again if another client changes the server. Sends nothing.
+    * ``observe(client, desired)`` returns the current state. Only reads, and changes nothing in ``desired``.
+    * ``plan(desired, observed)`` returns the Plan. Pure. A module that only reads has none.
+    * ``report(desired, observed, changes)`` returns what the module returns, from the state after the
+      changes, or in check mode from the predicted state. Pure.
 
     ``begin(client, desired)`` is called before the first request, with what the client should know of the desired state.
 
     ``wait(client, desired, first, observed)``, of modules that can wait, is called in a real run once the server is as
-    desired, changed or not: it reads until what follows from that has come about, gives what there is then, and
-    raises a CouchDBError when it does not come about. ``first`` is what was observed first, before any change.
+    desired, changed or not: it reads until the effect is reached, returns the state then, and
+    raises a CouchDBError if it is not reached in time. ``first`` is the first observed state, before any change.
 
-    ``client`` is the part of Client that these functions and the changes of the plan need. Ansible sends what a module
-    imports along with it, and each task compiles it anew; so a part that is not needed costs nothing.
+    ``client`` is the part of Client that these functions and the changes of the plan need. Ansible sends a module with
+    everything that it imports, and each task compiles that again; so a part that is not needed costs nothing.
 
-    ``secrets(params)`` gives texts inside the options, beyond those marked C(no_log), that nothing
-    may show.
+    ``secrets(params)`` returns the secrets inside the options, beyond those marked C(no_log).
 
     ``confidential`` is the name of a boolean option that puts secrets into the result: it is refused unless the task
     has C(no_log=true).
 
-    ``options`` is the argument spec beside CONNECTION, ``constraints`` are those of AnsibleModule, such as
+    ``options`` is the argument spec without CONNECTION, ``constraints`` are those of AnsibleModule, such as
     C(mutually_exclusive).
     """
 
@@ -135,9 +134,9 @@ class Resource:
 
 @dataclass
 class Progress:
-    """What became of the changes: ``done`` with what the server answered, ``undone``, ``unsure`` and the ``failed``.
+    """The progress of the changes: ``done`` with the server's answers, ``undone``, ``unsure`` and the ``failed`` one.
 
-    A change is unsure when it was sent and no answer came that tells.
+    A change is unsure if it was sent and no answer says whether it was made.
     """
 
     done: list[Change] = field(default_factory=list)
@@ -150,7 +149,7 @@ class Progress:
 class Outcome:
     """What run() reports: the changes that were made, or would be, and what the module returns.
 
-    ``shortfall`` is the error to end with all the same, for what the plan had to leave out.
+    ``shortfall`` is the error that ends the task after these changes, for what the plan had to leave out.
     """
 
     changes: list[Change]
@@ -160,7 +159,7 @@ class Outcome:
 
 
 class Interrupted(Exception):
-    """A plan that stopped: the error that stopped it, and how far it had come."""
+    """A plan that stopped: the error that stopped it, and its progress."""
 
     def __init__(self, error: errors.CouchDBError, progress: Progress) -> None:
         super().__init__(str(error))
@@ -169,7 +168,7 @@ class Interrupted(Exception):
 
 
 def run(resource: Resource) -> None:
-    """Run a module from its options to its end: main() of every module that manages one thing."""
+    """Run a module from its options to its result: main() of every module with one resource."""
     module = Module(resource.secrets, {**CONNECTION, **resource.options}, **resource.constraints)
     try:
         if resource.confidential and module.params[resource.confidential] and not module.no_log:
@@ -190,7 +189,7 @@ def run(resource: Resource) -> None:
 def make_client(params: Params, kind: type[_Server]) -> _Server:
     """The client that the connection options describe. Raises InvalidInput for a name without a password.
 
-    Name and password are taken from the options, else from the address, else from the environment.
+    The name and password come from the options, else from the URL, else from the environment.
     """
     environment = {name: os.environ.get(f"COUCHDB_{name.upper()}") or None for name in ("url", "username", "password")}
     url = params["url"] or environment["url"] or DEFAULT_URL
@@ -200,7 +199,7 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
     if password is None:
         password = given.password if username == given.username else environment["password"]
     if username and password is None and not params["cookie"]:
-        raise errors.InvalidInput("login_password", "must be given with login_user: without it, the login would fail")
+        raise errors.InvalidInput("login_password", "is missing. Set it with login_user")
     names = (
         "validate_certs",
         "ca_path",
@@ -218,23 +217,23 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
 
 
 def connection_warnings(client: Server) -> t.Iterator[str]:
-    """What to tell of how the server is reached. The same words in every task, so that Ansible tells them once."""
+    """Warnings about the connection. They are the same in every task, so that Ansible shows them once."""
     if client.sends_in_clear and not client.is_local:
-        yield f"credentials go to {client.url} in clear text, for everybody on the way to read: use https"
+        yield f"credentials go to {client.url} in clear text, which the network can read. Use https"
     if client.trusts_anybody:
-        yield f"validate_certs is false: whoever answers at {client.url} is trusted, and gets the credentials"
+        yield f"validate_certs is false: any server that answers at {client.url} is trusted, and gets the credentials"
 
 
 @contextlib.contextmanager
 def understanding(client: Server) -> t.Iterator[None]:
-    """Turn what goes wrong with an answer of another shape than CouchDB's into an error that says so."""
+    """Turn an exception from an answer of another shape than CouchDB's into an error that says so."""
     try:
         yield
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # The words of such an error may hold what the server said: its kind and its place are enough.
+        # The message of such an exception may contain the answer: its type and the request are enough.
         raise errors.NotCouchDB(
             f"an answer of {client.url} can't be understood ({type(error).__name__}; the last request was "
-            f"{client.last_asked}): {STRANGER}, or couchpy.couchdb has a fault",
+            f"{client.last_asked}): {STRANGER}, or couchpy.couchdb has a bug",
             status=200,
         ) from error
 
@@ -242,8 +241,8 @@ def understanding(client: Server) -> t.Iterator[None]:
 def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode: bool) -> Outcome:
     """Observe, plan, and unless in check mode apply, until the server is as desired.
 
-    When somebody else changed the server between reading and writing, it is read and planned anew, a
-    bounded number of times. Raises Interrupted for an error after changes were made or sent, to tell which.
+    If another client changes the server between reading and writing, it is read and planned again, a
+    limited number of times. Raises Interrupted for an error after changes were made or sent, which lists them.
     """
     done: list[Change] = []
     try:
@@ -256,13 +255,13 @@ def carry_out(resource: Resource, desired: t.Any, client: Server, *, check_mode:
 
 
 def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode: bool, done: list[Change]) -> Outcome:
-    """What carry_out() does; ``done`` becomes the changes that are made, whatever happens after them."""
+    """The work of carry_out(); ``done`` gets the changes that are made, also if an error follows."""
     resource.begin(client, desired)
-    # First of all, and with one request: is this a CouchDB, and does it let us in?
+    # First, with one request: is this CouchDB, and does it accept the login?
     client.welcome()
     make_plan = resource.plan or (lambda desired, observed: Plan(predicted=observed))
     first: t.Any = None
-    for attempt in range(1, _TRIES + 1):
+    for attempt in range(1, _ATTEMPTS + 1):
         observed = resource.observe(client, desired)
         first = observed if attempt == 1 else first
         plan = make_plan(desired, observed)
@@ -275,22 +274,22 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         if error is None:
             after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
             left = make_plan(desired, after).changes if plan.again else ()
-            if left and attempt < _TRIES:
+            if left and attempt < _ATTEMPTS:
                 continue
             if left:
                 raise errors.CouchDBError(
-                    f"the server is not as desired after {_TRIES} tries; what is lacking: {errors.listed([*map(str, left)])}"
+                    f"the server is not as desired after {_ATTEMPTS} attempts. It still lacks: {errors.listed([*map(str, left)])}"
                 )
             after = resource.wait(client, desired, first, after)
             if any(change.may_be_void for change in done):
                 done[:] = _effective(done, make_plan(desired, after))
             return _outcome(resource, desired, plan, after, done)
-        if not isinstance(error, _OVERTAKEN) or attempt == _TRIES:
+        if not isinstance(error, _OVERTAKEN) or attempt == _ATTEMPTS:
             raise Interrupted(error, Progress(done, progress.undone, progress.unsure, progress.failed))
         if isinstance(error, errors.NodeDown):
-            # A node that goes down is listed as connected for a moment longer; one that restarts is soon back.
+            # A node that goes down is listed as connected for a moment longer; one that restarts is soon up again.
             time.sleep(_PAUSE)
-    raise AssertionError("the last try ends with an outcome or an error")
+    raise AssertionError("the last attempt ends with an outcome or an error")
 
 
 def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, changes: list[Change]) -> Outcome:
@@ -303,7 +302,7 @@ def _outcome(resource: Resource, desired: t.Any, plan: Plan, after: t.Any, chang
 
 
 def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | None]:
-    """Send a plan: stage after stage, the changes of one stage side by side. Stops at the first error, and gives it."""
+    """Send a plan: stage after stage, the changes of one stage in parallel. Stops at the first error, and returns it."""
     progress = Progress()
     first_error: errors.CouchDBError | None = None
     for changes in plan.stages():
@@ -311,7 +310,7 @@ def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | N
             progress.undone += changes
             continue
         sent = list(units(changes))
-        # A node that is down has nothing to do with what the others are sent.
+        # A node that is down does not affect the requests to the others.
         outcomes = attempt_in_parallel(lambda unit: send(unit, client), sent, harmless=(errors.NodeDown,))
         for unit, outcome in zip(sent, outcomes):
             if outcome is None:
@@ -320,7 +319,7 @@ def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | N
             answers = [(None, outcome.error)] * len(unit) if outcome.result is None else outcome.result
             for change, (result, error) in zip(unit, answers):
                 if change.may_be_void and isinstance(error, errors.NotFound) and not isinstance(error, errors.NodeDown):
-                    # It is gone already, or is a default that can't be deleted: observing again tells which.
+                    # It is gone already, or is a default that can't be deleted: observing again shows which.
                     continue
                 first_error = first_error or error
                 place = progress.done if error is None else progress.unsure if error.unsure else progress.failed
@@ -331,7 +330,7 @@ def apply(plan: Plan, client: Server) -> tuple[Progress, errors.CouchDBError | N
 def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDBError | None]]:
     """Send one change, or several in bulk: call their method of the client, or of the database.
 
-    Gives for each what the call gave, and what went wrong with it, None for those that are done.
+    Returns for each the result of the call, and its error, None for those that are done.
     """
     first = unit[0]
     target: t.Any = client
@@ -349,7 +348,7 @@ def send(unit: list[Change], client: Server) -> list[tuple[t.Any, errors.CouchDB
 
 
 def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
-    """What fail_json gets: what was asked, where, what the server answered, and which changes were made."""
+    """The arguments of fail_json: the request, the server's answer, and which changes were made."""
     changed = error.changed or not all(change.is_void for change in progress.done)
     result: dict[str, t.Any] = {"msg": str(error), "changed": changed, **errors.describe(error)}
     failed = progress.failed + progress.unsure
@@ -359,7 +358,7 @@ def failure(error: errors.CouchDBError, progress: Progress) -> dict[str, t.Any]:
     if failed:
         result["msg"] = f"{failed[0]}: {result['msg']}"
         if isinstance(error, errors.Conflict):
-            result["msg"] += f" (somebody else changed it at each of {_TRIES} tries: run the task again)"
+            result["msg"] += f" (another client changed it at each of {_ATTEMPTS} attempts. Run the task again)"
         if progress.done or progress.undone:
             left = progress.undone + progress.failed
             result["msg"] += f" ({_listed('made', progress.done)}; {_listed('not made', left)})"
@@ -387,9 +386,9 @@ def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Pl
 
 
 def _effective(done: list[Change], left: Plan) -> list[Change]:
-    """The changes that changed something, with what they led to.
+    """The changes that changed something, with their results.
 
-    A change that may be void and is planned again led to what that plan finds, not to what it was meant to.
+    A change that may be void and is planned again led to the state that the new plan finds, not to the desired one.
     """
     found = {(change.action, change.path): change.before for change in left.changes}
     effective = []
@@ -405,23 +404,23 @@ class Watcher(t.Protocol):
     """Watches a module while it runs."""
 
     def progress(self, what: str, lacking: str, waited: float) -> None:
-        """Gets the progress of every wait, see C(wait)."""
+        """Called with the progress of every wait, see C(wait)."""
 
     def sending(self, change: str) -> None:
-        """Gets each change right before it is sent, from the thread that sends it."""
+        """Called with each change right before it is sent, from the thread that sends it."""
 
 
 class Module(AnsibleModule):
-    """An AnsibleModule that carries out resources, and hides the secrets which no option of its own holds.
+    """An AnsibleModule that carries out resources, and masks the secrets inside its options.
 
-    ``secrets(params)`` gives these, of options that Ansible has accepted. It may raise InvalidInput, which ends the module.
+    ``secrets(params)`` returns these, from options that Ansible has accepted. It may raise InvalidInput, which ends the module.
     """
 
     params: Params
     no_log_values: set[str]
 
     WATCHER: t.ClassVar[Watcher | None] = None
-    """What watches the module while it runs. Only direct execution has one."""
+    """Watches the module while it runs. Only direct execution has one."""
 
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
@@ -429,16 +428,16 @@ class Module(AnsibleModule):
         self._options_accepted = False
         self._client: Server | None = None
         super().__init__(argument_spec=spec, supports_check_mode=True, **constraints)
-        # Of a task with no_log nothing is logged, so that _log_invocation() is not called.
+        # A task with no_log is not logged, so that _log_invocation() is not called.
         if not self._options_accepted:
             self._accept_options()
         if not HAS_REQUESTS:
             self.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
-        # They go to standard error, once for each request; connection_warnings() says the same in a better place.
+        # They go to standard error, once for each request; connection_warnings() replaces them.
         warnings.filterwarnings("ignore", "Unverified HTTPS request")
 
     def client(self, kind: type[_Server]) -> _Server:
-        """The client that the options describe. Warns of how it reaches the server. Raises InvalidInput."""
+        """The client that the options describe. Warns about an insecure connection. Raises InvalidInput."""
         self._client = client = make_client(self.params, kind)
         if self.WATCHER is not None:
             client.progress, client.sending = self.WATCHER.progress, self.WATCHER.sending
@@ -449,9 +448,9 @@ class Module(AnsibleModule):
     def carry_out(
         self, resource: Resource, desired: t.Any, client: Server, *, warn: bool = True
     ) -> tuple[Params, list[Change]]:
-        """Carry out one resource: what a module returns of it, and the changes that were made, or in check mode would be.
+        """Carry out one resource. Return the module's result for it, and the changes that were made, or in check mode would be.
 
-        C(failed) is true in what fail_json gets.
+        C(failed) is true in a result for fail_json.
         """
         try:
             outcome = carry_out(resource, desired, client, check_mode=self.check_mode)
@@ -469,7 +468,7 @@ class Module(AnsibleModule):
         return result, outcome.changes
 
     def _log_invocation(self) -> None:
-        # Called when the options are checked and not yet logged: the last moment to hide what is inside them.
+        # Called when the options are checked and not yet logged: the last moment to mask what is inside them.
         self._accept_options()
         params = self.params
         self.params = self._hiding.mask_options(params)
@@ -481,7 +480,7 @@ class Module(AnsibleModule):
             self._hiding = Secrets((*self.no_log_values, *self._hidden()))
         except errors.InvalidInput as error:
             self.fail_json(**failure(error, Progress()))
-        # Ansible hides each of these in every string of the result, as a part of words too, and one after the other; 2.22 and
+        # Ansible masks each of these in every string of the result, also inside words, and one after the other; 2.22 and
         # later only in what is shown, not in what a playbook registers.
         self.no_log_values = self._hiding.for_ansible
         if register_secrets is not None:
@@ -499,7 +498,7 @@ class Module(AnsibleModule):
     def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
         self._close()
         shown = self._shown(kwargs)
-        # Nothing is left to hide, and Ansible would search all of it once more for each secret.
+        # Everything is masked, and Ansible would search all of it again for each secret.
         self.no_log_values = set()
         super().exit_json(**shown)
         raise AssertionError("exit_json ends the module")
@@ -512,7 +511,7 @@ class Module(AnsibleModule):
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
         self._close()
-        # Options that Ansible itself refuses have not been looked through for secrets: they are not shown.
+        # Options that Ansible itself refuses were not searched for secrets: they are not shown.
         if not self._options_accepted:
             kwargs.setdefault("invocation", {"module_args": MASK})
         refused = re.match(r"Unsupported parameters for \(\S+\) module: (.*?)\. Supported", msg)
@@ -527,7 +526,7 @@ class Module(AnsibleModule):
         for secret in (self.params["login_password"], self.params.get("password")):
             if secret:
                 yield quote(secret, safe="")
-        # Addresses are given in the place of nodes' names, too.
+        # URLs are sometimes set in place of nodes' names.
         for address in (self.params["url"] or "", *(self.params.get("nodes") or [])):
             yield from url_secrets(address)
         for name, value in self.params["headers"].items():

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Change and Plan: what is to be done, as plain data. Pure.
+"""Change and Plan: the changes of a task as plain data. Pure.
 
-A plan is made from what a server has and what it should have. Check mode shows it, a real run
+A plan is made from the current and the desired state. Check mode shows it, a real run
 sends it; nothing is decided in between.
 """
 
@@ -19,10 +19,10 @@ from ..errors import CouchDBError, NodeDown, NotFound, listed
 ASK, TRY, DONT = "ask", "try", "don't"
 
 BULK = 500
-"""How many changes go out together, at most: it bounds what is held in memory and what one answer decides."""
+"""The most changes in one request: it limits the memory, and the number of changes that depend on one answer."""
 
 BULK_BYTES = 8 * 1024 * 1024
-"""How many bytes go out together, at most; a change that is larger than that goes out alone."""
+"""The most bytes in one request; a larger change is sent alone."""
 
 
 Method = t.Callable[..., t.Any]
@@ -31,19 +31,19 @@ Method = t.Callable[..., t.Any]
 
 @dataclass(frozen=True, init=False)
 class Change:
-    """One request that changes the server. All its fields are given by their names.
+    """One request that changes the server. All fields are keyword arguments.
 
-    ``action`` is C(create), C(update) or C(delete), ``what`` the kind of thing, ``path`` where it stands
-    in the diff, such as ``("orders", "security")``. ``before`` and ``after`` are what is there and
-    what will be; None means nothing. ``call`` is the method that sends it, such as C(IndexedDatabase.put_index): of the
-    resource's client or, if ``database`` is given, of that database. It gets the keyword ``arguments``.
+    ``action`` is C(create), C(update) or C(delete), ``what`` the kind of thing, ``path`` its path
+    in the diff, such as ``("orders", "security")``. ``before`` and ``after`` are the current and
+    the desired value; None means none. ``call`` is the method that sends it, such as C(IndexedDatabase.put_index): of the
+    resource's client or, if ``database`` is set, of that database. It gets the keyword ``arguments``.
 
-    Changes of a lower ``stage`` are done before those of a higher one; those of one stage side by side.
-    ``bulk`` changes that have stage, call and database in common go out together: the one argument of each is
-    an item of the list that the call takes, and the call gives a row for each, as C(_bulk_docs) does. ``size`` is about how
-    many bytes an item takes.
-    ``may_be_void`` marks a request that the server may accept without anything changing. ``void_if`` is what the result of
-    the call holds when it has changed nothing. ``result`` is what the call gave, once it was made.
+    Changes of a lower ``stage`` are done before those of a higher one; those of one stage in parallel.
+    ``bulk`` changes with the same stage, call and database are sent together: the one argument of each is
+    an item of the list that the call accepts, and the call returns a row for each, as C(_bulk_docs) does. ``size`` is about
+    the number of bytes of an item.
+    ``may_be_void`` marks a request that the server may accept without a change. ``void_if`` are fields of the call's
+    result that show that it has changed nothing. ``result`` is the result of the call.
     """
 
     action: str
@@ -61,7 +61,7 @@ class Change:
     void_if: t.Mapping[str, t.Any] | None
     result: t.Any = field(compare=False)
 
-    # Written out, as dataclasses have keyword-only fields since Python 3.10 alone.
+    # Written out, as dataclasses have keyword-only fields only since Python 3.10.
     def __init__(
         self,
         *,
@@ -97,14 +97,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes, and ``predicted``: what observing the server again would show once they are done.
+    """The changes, and ``predicted``: the state that observing the server again would return after them.
 
-    ``afterwards`` says whether the server can be asked then: C(ASK), C(TRY) when it may have moved, or C(DONT) when the task
-    can't log in any more. ``moved_to`` is the host and the port at which it listens then, None for what stays; None if that is
-    not known. ``unanswered`` is what to do if the server does not answer after the changes. ``shortfall`` is the error for what
-    the plan must leave out; the task ends with it once all else is done. ``unmet`` is the error for what must be there before
-    anything is sent; in check mode it is a warning, as an earlier task may be what brings it. ``again``: what the server
-    made of the changes is to be planned again, as its own settings have a part in it.
+    ``afterwards`` says whether the server can be read then: C(ASK), C(TRY) if it may have moved, or C(DONT) if the task
+    can't log in any more. ``moved_to`` is the host and the port at which it listens then, None for one that stays; None if
+    unknown. ``unanswered`` is what to do if the server does not answer after the changes. ``shortfall`` is the error for what
+    the plan must leave out; the task ends with it once all else is done. ``unmet`` is the error for what must exist before
+    anything is sent; in check mode it is a warning, as an earlier task may create it. ``again``: plan again after the
+    changes, as the server's own settings affect their result.
     """
 
     changes: tuple[Change, ...] = ()
@@ -118,20 +118,20 @@ class Plan:
     again: bool = False
 
     def stages(self) -> t.Iterator[list[Change]]:
-        """The changes in the order in which they must be done; those of one list may go side by side."""
+        """The changes in the order in which they must be done; those of one list can be sent in parallel."""
         for stage in sorted({change.stage for change in self.changes}):
             yield [change for change in self.changes if change.stage == stage]
 
 
 def missing_databases(names: t.Iterable[str]) -> NotFound | None:
-    """What a plan lacks when these databases are missing; None when there are none."""
+    """The error of a plan without these databases; None if none is missing."""
     missing = list(dict.fromkeys(names))
     if not missing:
         return None
     what, them = ("database", "it") if len(missing) == 1 else ("databases", "them")
     is_or_are = "is" if len(missing) == 1 else "are"
     return NotFound(
-        f"{what} {', '.join(missing)} {is_or_are} missing: create {them} first, with couchdb_database",
+        f"{what} {', '.join(missing)} {is_or_are} missing. Create {them} first, with couchdb_database",
         status=404,
         error="not_found",
         reason="Database does not exist.",
@@ -139,17 +139,17 @@ def missing_databases(names: t.Iterable[str]) -> NotFound | None:
 
 
 def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown | None:
-    """The shortfall of a plan for nodes that are down: who they are, and what they missed; None when there are none."""
+    """The shortfall of a plan for nodes that are down: their names, and the changes that they missed; None without any."""
     if not down:
         return None
     return NodeDown(
-        f"{', '.join(down)}: down, and missed {listed(missed)}. The other nodes are done; run the task "
-        "again once every node is back"
+        f"{', '.join(down)}: down, and missed {listed(missed)}. The other nodes are done. Run the task "
+        "again once every node is up"
     )
 
 
 def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
-    """The changes of one stage as they are sent: one by one, those in bulk together, C(BULK) or C(BULK_BYTES) at most."""
+    """The changes of one stage as they are sent: one by one, or in bulk, with at most C(BULK) changes or C(BULK_BYTES)."""
     together: dict[tuple[Method, str | None], list[Change]] = {}
     sizes: dict[tuple[Method, str | None], int] = {}
     for change in changes:
@@ -166,9 +166,9 @@ def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:
 
 
 def diff(changes: t.Iterable[Change]) -> dict[str, t.Any]:
-    """What Ansible's diff mode shows: C(before) and C(after) of what the changes touch, secrets masked.
+    """The diff for Ansible's diff mode: C(before) and C(after) of everything that changes, with secrets masked.
 
-    A thing that is not there has no entry on that side.
+    A missing thing has no entry on its side.
     """
     before: dict[str, t.Any] = {}
     after: dict[str, t.Any] = {}

@@ -139,7 +139,7 @@ class Dialect:
     lists_local_documents = True
     """Whether _all_docs returns documents below C(_local/) by their keys."""
 
-    tells_pending_updates = True
+    counts_pending_updates = True
     """Whether a design document's C(_info) has the number of updates that its index still lacks."""
 
     compiles_views = True
@@ -334,7 +334,7 @@ class OneX(Dialect):
     has_dbs_info_listing = False
     has_scheduler = False
     lists_local_documents = False
-    tells_pending_updates = False
+    counts_pending_updates = False
     compiles_views = False
     max_document_size = None
     needs_admin = False

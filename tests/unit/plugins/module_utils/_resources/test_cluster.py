@@ -383,7 +383,7 @@ def test_who_does_not_connect_is_taken_out_again(wire: Wire) -> None:
     assert wire.written == ["PUT /_node/a@h/_nodes/b@h", "DELETE /_node/a@h/_nodes/b@h?rev=1-a"]
     failure = module.failure(stop.value.error, stop.value.progress)
     assert not failure["changed"]
-    assert "b@h did not connect within 1 s and was taken out again" in failure["msg"]
+    assert "b@h did not connect within 1 s and was removed again" in failure["msg"]
     assert "cookie" in failure["msg"]
 
 

@@ -272,7 +272,7 @@ def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answe
     wire["GET /_node/n1@h/_config"] = {}
     wire["GET /_node/x@y/_config"] = answer
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
-    with pytest.raises(InvalidInput, match="^nodes: no such node: x@y; there are n1@h, n2@h, n3@h"):
+    with pytest.raises(InvalidInput, match="^nodes: no such node: x@y. Use one of n1@h, n2@h, n3@h"):
         module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert wire.written == []
 

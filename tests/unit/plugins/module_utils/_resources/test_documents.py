@@ -187,9 +187,9 @@ def test_a_missing_database_fails_before_anything_is_written(wire: Wire) -> None
     predicted = carry_out(check_mode=True, **given)
     assert statuses(predicted) == {"a": "created", "b": "created"}
     (warning,) = predicted.warnings
-    assert warning.startswith("database none is missing: create it first, with couchdb_database (a real run fails")
+    assert warning.startswith("database none is missing. Create it first, with couchdb_database (a real run fails")
     with pytest.raises(
-        errors.NotFound, match="database none is missing: create it first, with couchdb_database"
+        errors.NotFound, match="database none is missing. Create it first, with couchdb_database"
     ) as stop:
         carry_out(**given)
     assert errors.describe(stop.value) == {"status": 404, "error": "not_found", "reason": "Database does not exist."}
@@ -227,7 +227,7 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
     assert len(wire.written) == 5
     message = module.failure(stop.value.error, stop.value.progress)["msg"]
     assert message.startswith("update document db/a: the document a was refused: conflict")
-    assert "changed it at each of 5 tries" in message
+    assert "changed it at each of 5 attempts" in message
 
 
 def test_an_attachment_whose_digest_tells_nothing_is_read(wire: Wire) -> None:
@@ -344,7 +344,9 @@ def test_a_staged_design_document_that_is_not_built_in_time_leaves_the_old_one_a
     wire[VIEW.format("app-staged")] = late
     wire["GET /db/_design/app-staged/_info"] = pending
     wire["GET /db/_design/app/_info"], wire[VIEW.format("app")] = BUILT, {"rows": []}
-    with pytest.raises(module.Interrupted, match="db/_design/app-staged are not built after 100 s: 1234 updates"):
+    with pytest.raises(
+        module.Interrupted, match="db/_design/app-staged are not built after 100 s: its copies still lack 1234 updates"
+    ):
         carry_out(documents=[DDOC], staged=True, wait_timeout=100)
     assert shelf.databases["db"]["_design/app"]["views"] == {"a": {"map": "old"}}
     assert wire.written == ["PUT /db/_design/app-staged"]

@@ -499,10 +499,10 @@ def test_a_missing_database_is_warned_of_and_fails_before_anything_is_written(wi
         outcome = module.carry_out(RESOURCE, desired, client(), check_mode=True)
         assert [str(change) for change in outcome.changes] == ["create index db/a", "create index nodb/a"]
         (warning,) = outcome.warnings
-        assert warning.startswith("database nodb is missing: create it first, with couchdb_database (a real run fails")
+        assert warning.startswith("database nodb is missing. Create it first, with couchdb_database (a real run fails")
         assert wire.written == []
         return
-    with pytest.raises(errors.NotFound, match="database nodb is missing: create it first"):
+    with pytest.raises(errors.NotFound, match="database nodb is missing. Create it first"):
         module.carry_out(RESOURCE, desired, client(), check_mode=False)
     assert wire.written == []
 
@@ -540,7 +540,7 @@ def test_what_a_500_stands_for(wire: Wire, reason: str, kind: type[errors.CouchD
         client()["db"].put_index({"index": {"fields": ["a"]}})
     assert caught.value.__class__ is kind
     assert (caught.value.status, caught.value.reason) == (500, reason)
-    assert ("only an admin" in str(caught.value)) is (kind is errors.Forbidden)
+    assert ("Log in as an admin" in str(caught.value)) is (kind is errors.Forbidden)
 
 
 def test_an_index_that_somebody_else_wrote_meanwhile_is_planned_anew(wire: Wire) -> None:

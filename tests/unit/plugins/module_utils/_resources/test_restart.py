@@ -263,14 +263,14 @@ def test_a_node_that_does_not_come_back_ends_the_task(fleet: Fleet) -> None:
     assert result["changes_failed"] == ["restart node n3@h"]
     assert result["changes_undone"] == ["restart node n1@h"]
     asked_at = time.strftime("%H:%M:%S UTC", time.gmtime(fleet[3].asked or 0))
-    assert f"n3@h was asked to restart at {asked_at}, and 30 s later is not back" in result["msg"]
+    assert f"n3@h was asked to restart at {asked_at}, and 30 s later is not up" in result["msg"]
     assert "answered 500 invalid_ejson" in result["msg"]
 
 
 def test_a_node_that_answers_itself_and_does_not_come_back(fleet: Fleet) -> None:
     fleet[1].away = 1e6
     result = stopped(nodes=["_local"], wait_timeout=5)
-    assert "5 s later is not back" in result["msg"]
+    assert "5 s later is not up" in result["msg"]
     assert "connection refused" in result["msg"]
     assert result["changes_failed"] == ["restart node n1@h"]
     assert result["changed"] is True
@@ -366,7 +366,7 @@ def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monk
 def test_what_can_not_be_undone_is_told(fleet: Fleet) -> None:
     fleet[2].away = 1e6
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
-    assert "in maintenance mode for this, in memory only, and that could not be undone" in result["msg"]
+    assert "in maintenance mode, in memory only, which could not be undone" in result["msg"]
 
 
 def test_a_cluster_that_is_not_whole_any_more_keeps_the_next_from_going(fleet: Fleet) -> None:
@@ -380,7 +380,7 @@ def test_a_cluster_that_is_not_whole_any_more_keeps_the_next_from_going(fleet: F
     result = stopped(wait_timeout=20)
     assert len(fleet.restarts) == 1
     assert "n2@h was asked to restart" in result["msg"]
-    assert "is back, and the cluster is not whole; last of all: n3@h is down" in result["msg"]
+    assert "is up, and the cluster is not in sync: n3@h is down" in result["msg"]
     assert result["changes_undone"] == ["restart node n3@h", "restart node n1@h"]
 
 
@@ -393,7 +393,7 @@ def test_a_member_that_goes_down_while_a_node_drains_keeps_it_from_going(
 
     monkeypatch.setattr(fleet.clock.module, "sleep", sleep)
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
-    assert "n2@h was not asked to restart, as the cluster is not whole: n3@h is down" in result["msg"]
+    assert "n2@h was not asked to restart, as the cluster is not in sync: n3@h is down" in result["msg"]
     assert not fleet.restarts
     assert fleet[2].mode is None
 

@@ -271,7 +271,7 @@ def test_a_user_that_comes_back_each_time_is_an_error(wire: Wire) -> None:
     wire["GET /_node/_local/_config"] = {}
     wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": HELD})
     wire["POST /_users/_bulk_docs"] = 201, [{"ok": True, "id": "x", "rev": "3-x"}]
-    with pytest.raises(module.Interrupted, match="not as desired after 5 tries; what is lacking: delete user ann"):
+    with pytest.raises(module.Interrupted, match="not as desired after 5 attempts. It still lacks: delete user ann"):
         module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, "state": "absent"}), client(), check_mode=False)
 
 
