@@ -55,7 +55,7 @@ warnings.filterwarnings("error", category=DeprecationWarning, module="ansible_co
 """
 
 # The targets that need nodes to make a cluster of. CouchDB 1.x has no nodes: there they see that this is said.
-OF_CLUSTERS = {"couchdb_cluster", "couchdb_restart"}
+OF_CLUSTERS = {"couchdb_cluster", "couchdb_restart", "couchdb_shards"}
 NODES = 3
 
 

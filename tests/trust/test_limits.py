@@ -13,6 +13,7 @@ import modules
 import pytest
 
 DATABASES = 10_000
+SHARDED = 1_000
 MOST_KILOBYTES = 150 * 1024
 MOST_REQUESTS = 20
 MOST_SECONDS = 60
@@ -52,3 +53,22 @@ def test_ten_thousand_databases(module: str, options: dict[str, Any], told: int,
     assert len(crowded.journal()) < MOST_REQUESTS
     assert run.kilobytes < MOST_KILOBYTES
     assert run.seconds < MOST_SECONDS
+
+
+@pytest.mark.timeout(300)
+def test_a_thousand_databases_that_are_where_they_should_be() -> None:
+    """Asking for the shard maps of all takes as many requests as there are thousands of databases."""
+    with embedded.server(dialect="3", nodes=3, pretend_databases=SHARDED) as cluster:
+        cluster.join()
+        given = {"url": cluster.url, "login_user": cluster.username, "login_password": cluster.password}
+        cluster.clear_journal()
+        with modules.processes(1, "couchdb_shards", {**given, "state": "placed"}) as (process,):
+            modules.begin(process)
+            run = modules.ended(process, MOST_SECONDS)
+        requests = cluster.journal()
+
+    assert not run.failed, run.message
+    assert run.result["changed"] is False
+    assert len(run.result["databases"]) >= SHARDED
+    assert len(requests) <= SHARDED / 50
+    assert run.kilobytes < MOST_KILOBYTES

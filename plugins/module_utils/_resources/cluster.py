@@ -171,10 +171,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if member.zone is not None and member.zone != observed.zones.get(member.name)
     ]
     placed, blocked = observed.placed, None
+    moving: tuple[str, ...] = ()
     if placed is not None:
         move, there = _move(desired, observed, placed)
         moves, maps, blocked = placement.changes_of(there, move, MOVE)
         changes += moves
+        moving = placement.warnings(moves, there)
         placed = replace(placed, maps=maps, leftovers=[])
     changes += [
         Change(
@@ -205,7 +207,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     if not withheld:
         changes += [_creation(name, desired) for name in missing]
     copies = {name: number or min(COPIES, len(members)) for name, number in observed.copies.items()}
-    warnings = _warnings(desired, members, connected, copies)
+    warnings = [*_warnings(desired, members, connected, copies), *moving]
     if withheld and not desired.wait_timeout:
         warnings.append(str(withheld))
     return Plan(

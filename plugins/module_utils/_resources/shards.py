@@ -78,22 +78,11 @@ def observe(client: Moving, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """The copies that must be made and removed. Raises InvalidInput for a placement that the members can't have."""
-    names = [member.name for member in observed.members]
-    unknown = [name for name in desired.members or [] if name not in names]
-    if unknown:
-        raise InvalidInput(
-            "members",
-            f"{', '.join(unknown)}: not in the cluster. Add it with couchdb_cluster, or name one of {', '.join(names)}",
-        )
+    """The copies that must be made and removed. A placement that the members can't have is unmet: an earlier task may add members."""
     move = _move(desired, observed)
-    if move is None:
-        missing = ", ".join(name for name in desired.databases or [] if name not in observed.maps)
-        return Plan(
-            predicted=observed,
-            unmet=InvalidInput("databases", f"{missing}: no such database. Create it, or remove it from the list"),
-        )
-    rules.check_wanted(move.wanted, observed.members, [observed.maps[name] for name in move.databases])
+    unmet = _unmet(desired, observed, move)
+    if move is None or unmet is not None:
+        return Plan(predicted=observed, unmet=unmet)
     changes, maps, blocked = changes_of(observed, move)
     if not desired.wait:
         changes, later = begun(changes, observed)
@@ -107,13 +96,32 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
 
 
+def _unmet(desired: Desired, observed: Observed, move: Move | None) -> InvalidInput | None:
+    """What must be there before copies can be placed: databases, and members with their zones."""
+    names = [member.name for member in observed.members]
+    unknown = [name for name in desired.members or [] if name not in names]
+    if unknown:
+        return InvalidInput(
+            "members",
+            f"{', '.join(unknown)}: not in the cluster. Add it with couchdb_cluster, or name one of {', '.join(names)}",
+        )
+    if move is None:
+        missing = ", ".join(name for name in desired.databases or [] if name not in observed.maps)
+        return InvalidInput("databases", f"{missing}: no such database. Create it, or remove it from the list")
+    try:
+        rules.check_wanted(move.wanted, observed.members, [observed.maps[name] for name in move.databases])
+    except InvalidInput as error:
+        return error
+    return None
+
+
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """Where the copies are, and those that were made."""
     names = [name for name in observed.maps if desired.databases is None or name in desired.databases]
     made = moved(changes, observed.sizes)
     move = _move(desired, observed)
     later: list[str] = []
-    if not desired.wait and move is not None:
+    if not desired.wait and move is not None and _unmet(desired, observed, move) is None:
         left, _maps, _blocked = changes_of(observed, move)
         later = begun(left, observed)[1] or [str(change) for change in left]
     return {

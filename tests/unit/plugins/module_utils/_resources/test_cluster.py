@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.shards import Sizes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
@@ -516,6 +518,15 @@ def test_who_can_not_hand_over_its_shards_stays() -> None:
     plan = resource.plan(desired, held)
     assert [change.call for change in plan.changes] == []
     assert str(plan.shortfall) == "c@h is down. Start it"
+
+
+def test_moves_of_a_cluster_warn_of_system_databases_and_of_much_data() -> None:
+    there = replace(placed(*ABCD, _users=["a@h", "b@h", "d@h"]), sizes={"_users": Sizes(1_000_000, 20_000_000_000)})
+    held = observed("a@h", "b@h", "c@h", "d@h", placed=there)
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h", "c@h"], "exclusive": True, "drain": True})
+    warnings = resource.plan(desired, held).warnings
+    assert "_users: copies of system databases move as well" in warnings
+    assert any("c@h gets about 1000000 documents in 20.0 GB" in warning for warning in warnings)
 
 
 def test_who_stays_is_not_waited_for_to_leave() -> None:

@@ -106,9 +106,16 @@ def test_nothing_is_to_do() -> None:
     ],
 )
 def test_what_can_not_be_is_refused(options: dict[str, t.Any], message: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        resource.plan(resource.desire({**PARAMS, **options}), observed(orders=["a@h", "b@h", "c@h"]))
-    assert message in str(caught.value)
+    assert message in refusal(options)
+
+
+def refusal(options: dict[str, t.Any]) -> str:
+    """Why the options are refused, whether by themselves or for the cluster, which an earlier task may change."""
+    try:
+        plan = resource.plan(resource.desire({**PARAMS, **options}), observed(orders=["a@h", "b@h", "c@h"]))
+    except InvalidInput as error:
+        return str(error)
+    return "" if plan.changes else str(plan.unmet)
 
 
 def test_a_database_that_does_not_exist_is_missing_only_until_it_is_created() -> None:
@@ -134,6 +141,32 @@ def test_a_database_that_is_resharded_is_refused() -> None:
 def test_system_databases_move_and_say_so() -> None:
     plan = resource.plan(resource.desire({**PARAMS, "members": ["d@h"]}), observed(_users=["a@h"]))
     assert plan.warnings == ("_users: copies of system databases move as well",)
+
+
+@pytest.mark.parametrize(
+    ("size", "warns"), [(9_000_000_000, False), (12_300_000_000, True)], ids=["some data", "much data"]
+)
+def test_room_on_the_disk_is_worth_a_warning_with_numbers(size: int, warns: bool) -> None:
+    now = observed(orders=["a@h"])
+    now = _moves.Observed(now.maps, now.members, sizes={"orders": Sizes(500, size)})
+    plan = resource.plan(resource.desire({**PARAMS, "members": ["d@h"]}), now)
+    expected = "d@h gets about 500 documents in 12.3 GB, and its indexes. CouchDB does not report how much room the disk has: check it"
+    assert plan.warnings == ((expected,) if warns else ())
+
+
+@pytest.mark.parametrize(
+    ("welcome", "message"),
+    [
+        ({"couchdb": "Welcome", "version": "1.7.2"}, "cluster"),
+        ({"couchdb": "Welcome", "version": "2.3.1"}, "members that can be managed at this port; it came with 3.0"),
+    ],
+)
+def test_versions_without_shard_maps_say_so(wire: Wire, welcome: dict[str, str], message: str) -> None:
+    wire.answers["GET /"] = welcome
+    with pytest.raises(errors.Unsupported) as caught:
+        run()
+    assert message in str(caught.value)
+    assert wire.written == []
 
 
 class Cluster:
