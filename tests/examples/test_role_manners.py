@@ -100,6 +100,16 @@ def test_check_mode_works_before_the_members_have_joined(tmp_path: Path) -> None
         assert "Not compared, as the members have not joined yet: users, replications" in said
 
 
+def test_a_setting_with_which_the_server_does_not_start_is_named(tmp_path: Path) -> None:
+    declared = {"couchdb_admin_password": ADMIN, "couchdb_static_settings": {"uuids": {"algorithm": "nonsense"}}}
+    status, _changed, said = role(tmp_path, {"db1": {"couchdb_install": "package"}}, declared, "--check")
+    assert status != 0
+    assert "uuids/algorithm: 'nonsense' would stop the server" in said
+    assert "censored" not in said
+    # Before the host is looked at.
+    assert "Read the state of the host" not in said
+
+
 @pytest.mark.parametrize("password", ["data", "admin", "parts", "users"])
 def test_a_password_that_is_a_common_word_confuses_nothing(tmp_path: Path, password: str) -> None:
     with embedded.server(admin=f"admin:{ADMIN}") as server:
