@@ -69,6 +69,8 @@ class Runs:
                 "ANSIBLE_HOME": str(self.folder / "home"),
                 "ANSIBLE_NOCOLOR": "true",
                 "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+                # The report goes to a directory relative to this one.
+                "PWD": str(self.folder),
             },
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

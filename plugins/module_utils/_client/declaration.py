@@ -53,7 +53,7 @@ class Declaration(Users, Members, Replications):
             declared["jwt_keys"] = rules.keys(keys, self.dialect, omitted, secrets=secrets)
         infos = self._infos(databases, omitted)
         declared["databases"] = self._databases_declared(infos, omitted)
-        declared["users"] = self._users_declared(users, omitted, secrets) if "_users" in infos or databases else []
+        declared["users"] = self._users_declared(users, omitted, secrets)
         designs = self._designs(infos, omitted)
         partitioned = {name: bool((info.get("props") or {}).get("partitioned")) for name, info in infos.items()}
         documents = [(name, rules.designs(name, found, omitted)) for name, found in designs.items()]
