@@ -64,10 +64,10 @@ def moved(changes: t.Iterable[Change], sizes: t.Mapping[str, Sizes]) -> list[dic
         if change.call != Moving.fill_copies:
             continue
         name = change.arguments["database"]
-        held = {(row["range"], row["node"]): row for row in (change.result or {}).get("copies", ())}
+        current = {(row["range"], row["node"]): row for row in (change.result or {}).get("copies", ())}
         for range_, node in change.arguments["add"]:
             size = sizes.get(name, Sizes(0, 0))
-            row = held.get((range_, node), {"documents": size.documents, "bytes": size.bytes})
+            row = current.get((range_, node), {"documents": size.documents, "bytes": size.bytes})
             rows.append(
                 {"database": name, "range": range_, "node": node, "documents": row["documents"], "bytes": row["bytes"]}
             )

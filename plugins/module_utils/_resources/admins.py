@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Server admins, the same on every node: what couchdb_admin declares, finds, changes and tells."""
+"""Server admins, the same on every node: what couchdb_admin declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Desired:
-    """The admins by name, as they are given, and the nodes that are to have them. ``single`` is the name of a single one."""
+    """The declared admins by name, and the nodes that should have them. ``single`` is the name of a single one."""
 
     admins: dict[str, dict[str, t.Any]]
     nodes: list[str]
@@ -51,11 +51,11 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is.
+    """The current state.
 
-    ``admins`` are their hashes by node and name. ``own`` is the node that answers, and the admin that the task goes on
-    as once it has changed there: the one it logs in as, or at an admin ``party`` the first; otherwise None. ``down`` are
-    the nodes that are.
+    ``admins`` has their hashes by node and name. ``own`` is the node that answers, and the admin that the task continues
+    as after the change there: the one it logs in as, or at an admin ``party`` the first; otherwise None. ``down`` has
+    the nodes that are down.
     """
 
     admins: dict[str, dict[str, str]]
@@ -67,13 +67,13 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """The options, checked. Raises InvalidInput for a name, password or hash that can't work, or a name given twice."""
+    """The options, checked. Raises InvalidInput for a name, password or hash that can't work, and for a duplicate."""
     desired: dict[str, dict[str, t.Any]] = {}
     for admin, where in entries(params, "admins", ("state", "update_password")):
         check_admin_name(admin["name"], f"{where}name")
         passwords.check_given(admin, where, in_settings=True)
         if admin["state"] == "present" and admin["password"] is None and admin["password_hash"] is None:
-            raise InvalidInput(f"{where}password", f"must be given for {admin['name']}, or password_hash")
+            raise InvalidInput(f"{where}password", f"is missing for {admin['name']}. Set password or password_hash")
         add_once(desired, admin["name"], {**admin, "where": where, "salt": passwords.new_salt()}, where)
     return Desired(desired, params["nodes"], params["name"])
 
@@ -108,7 +108,7 @@ def _first_admin(desired: Desired) -> str | None:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """On which nodes the admins must be written or removed. Derivations, which take time, are done side by side."""
+    """The nodes on which admins must be written or removed. Derivations, which take time, run in parallel."""
     hashes = passwords.in_threads(
         lambda admin: rules.wanted_hash(admin, observed.admins, observed.hashing, observed.dialect),
         list(desired.admins.values()),
@@ -117,22 +117,23 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     predicted = {node: dict(admins) for node, admins in observed.admins.items()}
     for (name, admin), wanted in zip(desired.admins.items(), hashes):
         for node, admins in predicted.items():
-            held = admins.pop(name, None)
-            if held != wanted:
-                changes.append(_change(admin, node, held, wanted, observed))
+            current = admins.pop(name, None)
+            if current != wanted:
+                changes.append(_change(admin, node, current, wanted, observed))
             if wanted is not None:
                 admins[name] = wanted
     for node, admins in predicted.items():
         if not admins and observed.dialect.needs_admin:
             raise InvalidInput(
-                "state", f"nobody would be left as a server admin of {node}: CouchDB 3 would not start any more"
+                "state",
+                f"{node} would have no server admin left, and CouchDB 3 would not start. Keep one, or create another first",
             )
     own_admin = desired.admins[observed.own[1]] if observed.own else {}
     locked_out = own_admin.get("password") is None and any(change.path == observed.own for change in changes)
     if observed.party and locked_out and len(changes) > 1:
         raise InvalidInput(
             "admins",
-            "end an admin party, and none of them has a password with which the task could create the others. Give "
+            "end an admin party, and none of them has a password with which the task could create the others. Set "
             "password instead of password_hash for one of them",
         )
     missed = [
@@ -142,7 +143,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         tuple(changes),
         replace(observed, admins=predicted),
         afterwards=DONT if locked_out else ASK,
-        # Who changes the same password at the same time may have sent another hash of it to some nodes.
+        # Another client that changes the same password at the same time may have sent another hash of it to some nodes.
         again=observed.own is not None
         and not (locked_out or observed.party)
         and any(change.path[1] == observed.own[1] for change in changes)
@@ -152,18 +153,18 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """The admins in the order of the task, and what each node had and has."""
+    """The admins in the order of the task, and the admins of each node before and after."""
     shown = []
     for name, admin in desired.admins.items():
-        held = {node: admins[name] for node, admins in observed.admins.items() if name in admins}
-        if held and admin["state"] == "absent":
-            nodes = ", ".join(held)
-            raise CouchDBError(f"{name} is still an admin of {nodes}, whose files name it: take it out of there")
-        stored = rules.shown(next(iter(held.values()), None))
+        current = {node: admins[name] for node, admins in observed.admins.items() if name in admins}
+        if current and admin["state"] == "absent":
+            nodes = ", ".join(current)
+            raise CouchDBError(f"{name} is still an admin of {nodes}, because it is in an ini file. Remove it there")
+        stored = rules.shown(next(iter(current.values()), None))
         shown.append(
-            {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(held)}
+            {"name": name, "scheme": stored["scheme"], "iterations": stored["iterations"], "nodes": list(current)}
         )
-    # The first change of an admin knows what was there at first.
+    # The first change of an admin has the original state.
     first = {change.path: change.before and change.before["password"] for change in reversed(changes)}
     return {
         "admins": shown,
@@ -173,7 +174,7 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
     }
 
 
-def _change(admin: dict[str, t.Any], node: str, held: str | None, wanted: str | None, observed: Observed) -> Change:
+def _change(admin: dict[str, t.Any], node: str, current: str | None, wanted: str | None, observed: Observed) -> Change:
     """The change that sets or removes an admin on a node."""
     name = admin["name"]
     is_own = (node, name) == observed.own
@@ -183,15 +184,15 @@ def _change(admin: dict[str, t.Any], node: str, held: str | None, wanted: str | 
         call = Admins.set_admin
         arguments = {**arguments, "hashed": wanted, "password": admin["password"] if is_own else None}
     return Change(
-        action="delete" if wanted is None else "create" if held is None else "update",
+        action="delete" if wanted is None else "create" if current is None else "update",
         what="admin",
         path=(node, name),
-        before=held and rules.shown(held),
+        before=current and rules.shown(current),
         after=wanted and rules.shown(wanted),
         call=call,
         arguments=arguments,
-        # The one that the task goes on as changes last: with the old password the node answers nothing more. At an admin
-        # party it changes first: the node then answers nobody else.
+        # The admin that the task continues as changes last: the node then refuses the old password. At an admin
+        # party it changes first: the node then refuses all others.
         stage=1 if is_own else 2 if observed.party else 0,
         may_be_void=wanted is None,
     )

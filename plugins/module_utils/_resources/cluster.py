@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The members of a cluster: what couchdb_cluster declares, finds, changes and tells."""
+"""The members of a cluster: what couchdb_cluster declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "wait_timeout": {"type": "int", "default": 60},
 }
 
-# What must be done before what. Who leaves has handed over its shards, and goes before databases are created, as CouchDB would place copies on it.
+# The order of the changes. A node leaves after its shards have moved, and before databases are created, as CouchDB would place copies on it.
 JOIN = 0
 ZONE = 1
 MOVE = 2
@@ -49,7 +49,7 @@ CREATE = LEAVE + 2
 
 @dataclass(frozen=True)
 class Desired:
-    """The options, checked. ``wait_timeout`` is in seconds, None when nothing is waited for."""
+    """The options, checked. ``wait_timeout`` is in seconds, None without waiting."""
 
     members: list[Member]
     exclusive: bool
@@ -74,17 +74,17 @@ class Desired:
 
     @property
     def urls(self) -> list[str]:
-        """The addresses that the members have."""
+        """The URLs of the members that have one."""
         return [member.url for member in self.members if member.url]
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: the answering node, who is a member and who is connected as it knows, and what all others tell.
+    """The current state: the answering node, its members and connected nodes, and the state of the others.
 
-    ``found``: name of a member → what answered at its address, or the error. ``copies``: system database → how many
-    copies of each shard it has, None when it isn't there. ``zones``: name of a member → its zone. ``placed``: where the shards are, if
-    they may move.
+    ``found``: name of a member → the server at its URL, or the error. ``copies``: system database → the number of
+    copies of each shard, None if it is missing. ``zones``: name of a member → its zone. ``placed``: the placement of the
+    shards, if they may move.
     """
 
     server: Server
@@ -97,15 +97,15 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """The options, checked. Raises InvalidInput for names that no node can have, twice the same, and timeouts below 1."""
+    """The options, checked. Raises InvalidInput for names that no node can have, duplicates, and timeouts below 1."""
     if params["wait_timeout"] < 1:
-        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more")
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
     members = given_members(params["members"])
     for option in ("drain", "rebalance", "replace", "in_sync"):
         if params[option] and not params["wait"]:
-            raise InvalidInput("wait", f"must be true with {option}")
+            raise InvalidInput("wait", f"is false. Set it to true with {option}")
     if params["drain"] and not params["exclusive"]:
-        raise InvalidInput("drain", "needs exclusive=true, which says that members leave")
+        raise InvalidInput("drain", "has no effect without exclusive: true, which removes members")
     return Desired(
         members=members,
         exclusive=params["exclusive"],
@@ -121,7 +121,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Moving, desired: Desired) -> Observed:
-    """The members, and what those say that have an address. Who is to join is asked for all that matters then."""
+    """The members, and the state of those with a URL. New members are read in full."""
     client.dialect.check_cluster()
     membership = client.membership()
     members, connected = membership["cluster_nodes"], membership["all_nodes"]
@@ -148,7 +148,7 @@ def observe(client: Moving, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Who joins, who leaves, and what is to be created then. Raises InvalidInput for who can never join, or must not leave."""
+    """The nodes that join and leave, and the databases to create. Raises InvalidInput for a node that can't join or leave."""
     leaving = _leaving(desired, observed)
     joining = [member for member in desired.members if member.name not in observed.members]
     _refuse(desired, observed, leaving)
@@ -189,7 +189,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             arguments={"name": name, "node": own},
             stage=LEAVE,
         )
-        # Who still holds something when the moves are done stays.
+        # A node that still has shards after the moves stays.
         for name in (leaving if blocked is None else [])
     ]
     servers = {
@@ -199,7 +199,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     for name in (name for name in servers if name in connected):
         changes += _copies_setting(name, servers[name], len(members))
     missing = [name for name in desired.system_databases if observed.copies[name] is None]
-    # Those that the task names are waited for.
+    # The task waits for those that it names.
     absent = [
         name for name in members if name not in connected and not (desired.wait_timeout and name in desired.names)
     ]
@@ -220,14 +220,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 
 def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) -> Observed:
-    """The members as they are once all that are asked agree on them. Raises NotConnected when they don't in time."""
+    """The members once all nodes with a URL agree on them. Raises NotConnected if they don't in time."""
     if desired.wait_timeout is None:
         return observed
-    # Then a member that should leave stays, and the task ends with the reason.
+    # A member that should leave stays then, and the task ends with the reason.
     blocked = observed.placed is not None and _blocked(desired, observed, observed.placed)
     exclusive = desired.exclusive and not blocked
     try:
-        told = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=exclusive)
+        membership = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=exclusive)
     except NotConnected as error:
         apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
         shards = client.shards() if apart else {}
@@ -235,12 +235,12 @@ def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) 
         raise NotConnected(". ".join([str(error), *advice])) from None
     if desired.in_sync and not blocked:
         client.await_sync(desired.limit)
-    return replace(observed, members=told["cluster_nodes"], connected=told["all_nodes"])
+    return replace(observed, members=membership["cluster_nodes"], connected=membership["all_nodes"])
 
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """The members, those of them that are connected, and a word for both."""
-    # CouchDB's list of members lags what was written; without waiting it may be the one of before.
+    """The members, the connected ones, and a word for both."""
+    # CouchDB's list of members follows a moment after a change; without waiting it may be the old one.
     listed_by_task = {change.path[0]: change.action for change in changes if change.what == "member"}
     kept = (name for name in observed.members if listed_by_task.get(name) != "delete")
     members = sorted({*kept, *(name for name, action in listed_by_task.items() if action == "create")})
@@ -257,7 +257,7 @@ def _blocked(desired: Desired, observed: Observed, placed: placement.Observed) -
 
 
 def _leaving(desired: Desired, observed: Observed) -> list[str]:
-    """The members that leave: with C(exclusive) all that are not named, and those that are replaced by others."""
+    """The members that leave: with C(exclusive) all that the task does not name, and those that others replace."""
     return [
         name
         for name in observed.members
@@ -268,9 +268,9 @@ def _leaving(desired: Desired, observed: Observed) -> list[str]:
 def _move(
     desired: Desired, observed: Observed, placed: placement.Observed
 ) -> tuple[placement.Move, placement.Observed]:
-    """What is to be moved, and where the shards are with the nodes as they will be: joined, in their zones, or gone.
+    """The move, and the placement of the shards with the nodes as they will be: joined, in their zones, or gone.
 
-    A node that is replaced by one of its own name is gone as long as it is in maintenance mode: then its copies are filled again.
+    A node that one with the same name replaces counts as gone while it is in maintenance mode: then its copies are filled again.
     """
     leaving = _leaving(desired, observed)
     zones = {member.name: member.zone for member in desired.members if member.zone is not None}
@@ -288,7 +288,7 @@ def _move(
         for old, new in desired.replaced.items()
         if old == new and any(node.name == old and node.in_maintenance for node in nodes)
     ]
-    # A member that is not named stays, and may keep what it has.
+    # A member that the task does not name stays, and keeps its copies.
     staying = {name for name in observed.members if name not in leaving} | set(desired.names)
     wanted = move_rules.Wanted(
         frozenset(staying),
@@ -303,7 +303,7 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
     """Raise InvalidInput for a plan that can't be carried out, or would lose something."""
     own = observed.server
     if own.node not in desired.names:
-        raise InvalidInput("members", f"must name {own.node}, the node that answers; run the task on a member")
+        raise InvalidInput("members", f"lacks {own.node}, the node that answers. Add it, or run the task on a member")
     all_members = {*observed.members, *desired.names}
     problems = {
         name: rules.problem(
@@ -315,19 +315,19 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
         raise InvalidInput("members", "; ".join(f"{name}: {text}" for name, text in problems.items() if text))
     for old, new in desired.replaced.items():
         if old != new and old in observed.connected:
-            raise InvalidInput("replace", f"{old} is up. Stop it for good, or let it leave with drain=true")
+            raise InvalidInput("replace", f"{old} is up. Stop it for good, or remove it with drain: true")
     if observed.placed is not None:
         _move_refused(desired, observed, observed.placed)
     moved = leaving if desired.drain else desired.replaced
     for name in leaving if not desired.force else []:
         if name in moved:
             continue
-        held = rules.databases_on(own.shards, name)
-        if held:
+        current = rules.databases_on(own.shards, name)
+        if current:
             raise InvalidInput(
                 "exclusive",
-                f"{name} still holds shards of {listed(held)}: set drain=true to move them to other members "
-                "before it leaves, or force=true to lose what no other member holds",
+                f"{name} still has shards of {listed(current)}. Set drain: true to move them to other members "
+                "before it leaves, or force: true to lose those that no other member has",
             )
 
 
@@ -340,12 +340,12 @@ def _move_refused(desired: Desired, observed: Observed, placed: placement.Observ
     if lost and not desired.force:
         raise InvalidInput(
             "replace",
-            f"no full copy is left of {listed(lost)}. Bring back a node that has one, or set force=true to begin with empty ones",
+            f"no full copy is left of {listed(lost)}. Start a node that has one, or set force: true to begin with empty ones",
         )
 
 
 def _unmet(observed: Observed) -> InvalidInput | None:
-    """What the nodes that are to connect still lack. A member that is away may come back while it is waited for."""
+    """What the nodes that should connect still lack. A member that is down may start during the wait."""
     lacks = {}
     for name, found in observed.found.items():
         away = isinstance(found, CouchDBError)
@@ -369,18 +369,18 @@ def _joining(member: Member, own: str, wait_timeout: int | None) -> Change:
 
 
 def _copies_setting(name: str, server: Server, members: int) -> t.Iterator[Change]:
-    """One copy for a node alone, as CouchDB's setup has it, and no longer when others have joined.
+    """One copy for a single node, like CouchDB's setup, and not once others have joined.
 
-    Then it is not fewer for a cluster of two: CouchDB makes as many as there are members, and more may join.
+    Then the number is the default, also for a cluster of two: CouchDB makes one copy a member, and more may join.
     """
-    held = server.settings.get("cluster", {}).get("n")
-    if (members == 1) != (held == "1"):
+    current = server.settings.get("cluster", {}).get("n")
+    if (members == 1) != (current == "1"):
         value = str(1 if members == 1 else COPIES)
         yield Change(
             action="update",
             what="setting",
             path=(name, "cluster", "n"),
-            before=held,
+            before=current,
             after=value,
             call=Moving.config,
             arguments={"section": "cluster", "key": "n", "value": value, "node": name},
@@ -408,10 +408,10 @@ def _creation(name: str, desired: Desired) -> Change:
 
 
 def _withheld(missing: list[str], absent: list[str]) -> NotConnected:
-    """Why system databases are not created: CouchDB would place copies of them on nodes that may not exist."""
+    """The error for system databases that are not created: CouchDB would place copies of them on nodes that may not exist."""
     return NotConnected(
         f"{listed(missing)} not created, as copies would be placed on members that are not connected: "
-        f"{listed(absent)}; start them, or take them out with exclusive=true"
+        f"{listed(absent)}. Start them, or remove them with exclusive: true"
     )
 
 
@@ -419,22 +419,22 @@ def _warnings(desired: Desired, members: list[str], connected: list[str], copies
     warnings = []
     if len(members) % 2 == 0:
         warnings.append(
-            f"{len(members)} members is an even number: an odd one keeps a majority when the cluster is cut in two"
+            f"{len(members)} members is an even number. With an odd one, a majority is left if the network splits the cluster"
         )
     for name in members:
         if name not in connected and name not in desired.names:
-            warnings.append(f"{name} is a member, is not connected and is not named: exclusive=true would take it out")
+            warnings.append(f"{name} is a member, is not connected and is not listed. exclusive: true would remove it")
     for name, number in copies.items():
         if number < min(COPIES, len(members)):
             warnings.append(
                 f"{name} has {number} of {min(COPIES, len(members))} copies that it could have: it was created before "
-                "the others joined, and CouchDB adds none by itself"
+                "the others joined, and CouchDB adds none. Use couchdb_shards"
             )
     return warnings
 
 
 def _secrets(params: dict[str, t.Any]) -> t.Iterator[str]:
-    """The passwords in the addresses of members, also where these stand in the wrong place."""
+    """The passwords in the URLs of members, also in the wrong option."""
     for entry in params["members"] or []:
         for text in entry.values() if isinstance(entry, dict) else [entry]:
             yield from url_secrets(str(text or ""))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Settings of nodes: what couchdb_config declares, finds, changes and tells."""
+"""Settings of nodes: what couchdb_config declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .._rules.values import setting_text
 from ..errors import InvalidInput
 
 _LOG_LEVEL = ("log", "level")
-"""The setting that changes for a moment with each secret, so that it must not change at the same time."""
+"""The setting that changes for a moment with each secret, so it must not change at the same time."""
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "settings": {"type": "dict"},
@@ -47,7 +47,7 @@ _SESSION_SECRETS = (("chttpd_auth", "secret"), ("couch_httpd_auth", "secret"))
 
 @dataclass(frozen=True)
 class Desired:
-    """The settings as (section, key) → text, None for those that are to be absent, and the names of the nodes."""
+    """The settings as (section, key) → string, None for those that should be absent, and the names of the nodes."""
 
     settings: dict[tuple[str, str], str | None]
     nodes: list[str]
@@ -74,14 +74,16 @@ def begin(client: Server, desired: Desired) -> None:
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """The options as CouchDB will spell them. Raises InvalidInput for what can't be set."""
+    """The options as strings of CouchDB. Raises InvalidInput for settings that can't be set."""
     wanted: dict[tuple[str, str], str | None] = {}
     for section, key, value, options in _given(params):
         absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
         text = None if absent else setting_text(value, options["value"])
         check_setting(section, key, text, options)
         if not params["persist"] and needs_restart(section, key):
-            raise InvalidInput("persist", f"must be true for {section}/{key}, which CouchDB reads only when it starts")
+            raise InvalidInput(
+                "persist", f"is false. Set it to true for {section}/{key}, which CouchDB reads only when it starts"
+            )
         wanted[section, key] = text
     return Desired(wanted, params["nodes"], params["persist"])
 
@@ -97,31 +99,31 @@ def observe(client: Server, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """What must be set and deleted on which node. Raises InvalidInput for what would end the task's own login."""
+    """The settings to set and delete on each node. Raises InvalidInput for a change that would end the task's own login."""
     changes: list[Change] = []
     predicted: dict[str, t.Any] = {}
-    for node, held_settings in observed.nodes.items():
-        if held_settings is None:
+    for node, current_settings in observed.nodes.items():
+        if current_settings is None:
             predicted[node] = None
             continue
         others = len(changes)
-        predicted[node] = {section: dict(keys) for section, keys in held_settings.items()}
+        predicted[node] = {section: dict(keys) for section, keys in current_settings.items()}
         for (section, key), text in desired.settings.items():
-            held = held_settings.get(section, {}).get(key)
-            if not same_setting(text, held):
+            current = current_settings.get(section, {}).get(key)
+            if not same_setting(text, current):
                 if node == observed.own and observed.only_session and (section, key) in _SESSION_SECRETS:
                     raise InvalidInput(
                         "cookie",
                         f"is of a session that a new {section}/{key} ends, before the task is done. Log in with login_user and "
                         "login_password instead",
                     )
-                changes.append(_change(node, section, key, held, text, desired.persist, node == observed.own))
+                changes.append(_change(node, section, key, current, text, desired.persist, node == observed.own))
                 predicted[node].setdefault(section, {})[key] = text
         if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
             raise InvalidInput(
                 "settings",
-                f"{node} would have to open its listener more than {LISTENER_CHANGES} times at once, and CouchDB stops "
-                f"then: change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
+                f"{node} would restart its listener more than {LISTENER_CHANGES} times at once, and CouchDB would stop. "
+                f"Change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
             )
     return Plan(
         tuple(changes),
@@ -143,7 +145,7 @@ def _moved_to(changes: t.Sequence[Change]) -> tuple[str | None, str | None] | No
 
 
 def _unanswered(changes: t.Sequence[Change]) -> str:
-    """How to take these changes back if the server stopped with them."""
+    """How to undo these changes if the server stopped with them."""
     shown = []
     for change in changes:
         section, key = change.path[1:]
@@ -151,23 +153,23 @@ def _unanswered(changes: t.Sequence[Change]) -> str:
         was = "was not set" if before is None else f"was {before}"
         shown.append(f"{section}/{key} ({was}, {'now deleted' if after is None else f'now {after}'})")
     return (
-        f"The server took these settings right before: {', '.join(dict.fromkeys(shown))}. If it stopped, restore them in the last of "
+        f"The server got these settings right before: {', '.join(dict.fromkeys(shown))}. If it stopped, restore them in the last of "
         "its ini files that it reads, such as the last file of local.d or local.ini, and start it. If it listens where this host "
         "cannot reach it, use its new URL"
     )
 
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """The named settings of each node, as they are and as they were, and whether a restart is needed."""
+    """The declared settings of each node, before and after, and whether a restart is needed."""
     settings: dict[str, dict[str, dict[str, t.Any]]] = {}
     settings_before: dict[str, dict[str, dict[str, t.Any]]] = {}
-    for node, held_settings in observed.nodes.items():
-        if held_settings is not None:
+    for node, current_settings in observed.nodes.items():
+        if current_settings is not None:
             shown = {
-                name: mask_setting(*name, held_settings.get(name[0], {}).get(name[1])) for name in desired.settings
+                name: mask_setting(*name, current_settings.get(name[0], {}).get(name[1])) for name in desired.settings
             }
             settings[node], settings_before[node] = _by_section(shown), _by_section(shown)
-    # The first change of a setting knows what was there at first.
+    # The first change of a setting has the original value.
     for change in reversed(changes):
         node, section, key = change.path
         settings_before.setdefault(node, {}).setdefault(section, {})[key] = mask_setting(section, key, change.before)
@@ -180,7 +182,7 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
 
 
 def secrets(params: dict[str, t.Any]) -> set[str]:
-    """The values of settings that are secret by their name, or hold an address with a password."""
+    """The values of settings that are secret by their name, and the passwords in URLs."""
     settings = (
         {params["section"]: {params["key"]: params["value"]}} if params["settings"] is None else params["settings"]
     )
@@ -188,7 +190,7 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
 
 
 def _down(nodes: dict[str, t.Any]) -> list[str]:
-    return [node for node, held_settings in nodes.items() if held_settings is None]
+    return [node for node, current_settings in nodes.items() if current_settings is None]
 
 
 def _by_section(values: dict[tuple[str, str], t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -199,7 +201,7 @@ def _by_section(values: dict[tuple[str, str], t.Any]) -> dict[str, dict[str, t.A
 
 
 def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[str, str]]]:
-    """Each setting of the options: its section, key and value, and how errors call these."""
+    """Each setting of the options: its section, key and value, and their names in errors."""
     if params["settings"] is None:
         yield params["section"], params["key"], params["value"], {name: name for name in ("section", "key", "value")}
         return
@@ -211,9 +213,9 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[s
             yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
 
 
-def _change(node: str, section: str, key: str, held: t.Any, text: str | None, persist: bool, own: bool) -> Change:
-    # What opens the listener anew goes last, one after the other: whatever is sent meanwhile may find nobody there. That of the
-    # node that answers is the very last, as the others are asked through it.
+def _change(node: str, section: str, key: str, current: t.Any, text: str | None, persist: bool, own: bool) -> Change:
+    # Settings that restart the listener come last, one after the other: requests at the same time may be refused. Those of the
+    # node that answers are the very last, as the others are reached through it.
     stage = int((section, key) == _LOG_LEVEL)
     if is_listener(section, key):
         stage = 1 + LISTENER_KEYS.index(key) + (len(LISTENER_KEYS) if own else 0)
@@ -221,10 +223,10 @@ def _change(node: str, section: str, key: str, held: t.Any, text: str | None, pe
     if not persist:
         wanted["hthdrs"] = IN_MEMORY
     return Change(
-        action="delete" if text is None else "create" if held is None else "update",
+        action="delete" if text is None else "create" if current is None else "update",
         what="setting",
         path=(node, section, key),
-        before=held,
+        before=current,
         after=text,
         call=Server.config,
         arguments={"node": node, "section": section, "key": key, **wanted},

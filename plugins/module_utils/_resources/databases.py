@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Databases, who may use them, and their limits: what couchdb_database declares, finds, changes and tells."""
+"""Databases, their security and limits: what couchdb_database declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: name → database, as report() gives it, the server's dialect and its number of nodes.
+    """The current state: name → database, as report() returns it, the server's dialect and its number of nodes.
 
-    ``unsplit``: name of a database that is to be split → how many of its shards are too large or in a resharding job.
+    ``unsplit``: name of a database to split → how many of its shards are too large or in a resharding job.
     ``security`` is the security object that the server gives a new database.
     """
 
@@ -58,7 +58,7 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
-    """The databases by name, checked. Raises InvalidInput for names and values that CouchDB doesn't take."""
+    """The databases by name, checked. Raises InvalidInput for names and values that CouchDB refuses."""
     desired: dict[str, Wanted] = {}
     for given, where in entries(params, "databases", _DATABASE):
         security = given["security"] and given_security(given["security"], f"{where}security")
@@ -69,7 +69,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
 
 
 def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
-    """The databases as they are. Security and limits are read only where they are declared."""
+    """The current databases. Security and limits are read only if they are declared."""
     present = [wanted for wanted in desired.values() if wanted.present]
     for wanted in present:
         with wanted.named():
@@ -80,46 +80,46 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
         found[name]["security"] = security
     for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
         found[name]["revs_limit"] = limit
-    # How many copies there can be is asked only where that matters: of what is to be created, or has others than wanted.
+    # The number of nodes is read only if it matters: for a database to create, or one with another number of copies.
     splitting = {it.name: it.creation["shards"] for it in there if it.reshard}
     bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
     nodes = len(client.membership()["cluster_nodes"]) if bounded else 1
-    # The server's default is asked for only where it is compared with a declaration.
+    # The server's default is read only if it is compared with a declaration.
     secured = any(not found[it.name]["exists"] and it.security is not None for it in present)
     security = client.new_security() if secured else {}
     return Observed(found, client.dialect, nodes, client.unsplit(splitting) if splitting else {}, security)
 
 
 def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
-    """Which databases must be created, changed, deleted."""
+    """The databases to create, change and delete."""
     changes: list[Change] = []
     warnings: list[str] = []
     predicted: dict[str, dict[str, t.Any]] = {}
     for name, wanted in desired.items():
-        held = observed.databases[name]
+        current = observed.databases[name]
         if not wanted.present:
-            changes += [_deletion(held)] if held["exists"] else []
+            changes += [_deletion(current)] if current["exists"] else []
             predicted[name] = rules.record(name, None)
             continue
-        if held["exists"]:
-            warnings += rules.unchangeable(wanted, held, observed.nodes)
-            database = held
+        if current["exists"]:
+            warnings += rules.unchangeable(wanted, current, observed.nodes)
+            database = current
             if observed.unsplit.get(name):
-                split = _split(wanted, held)
+                split = _split(wanted, current)
                 changes.append(split)
-                database = {**held, "info": {**held["info"], "cluster": split.after}}
+                database = {**current, "info": {**current["info"], "cluster": split.after}}
         else:
             database = rules.created(wanted, observed.dialect, observed.nodes, observed.security)
             changes.append(_creation(wanted, database))
         adjusted = dict(database)
-        for what, value, call, arguments in _adjustments(wanted, held, database):
+        for what, value, call, arguments in _adjustments(wanted, current, database):
             if not equal(value, database[what]):
                 changes.append(
                     Change(
                         action="update",
                         what=what,
                         path=(name, what),
-                        before=held[what],
+                        before=current[what],
                         after=value,
                         call=call,
                         arguments=arguments,
@@ -129,7 +129,7 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
                 )
                 adjusted[what] = value
         predicted[name] = adjusted
-    # A node of the cluster may give a new database another security object than the one that was asked.
+    # Another node of the cluster may give a new database another security object than the node that was read.
     again = any(change.action == "create" for change in changes)
     return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings), again=again)
 
@@ -139,23 +139,23 @@ def report(desired: dict[str, Wanted], observed: Observed, changes: list[Change]
     return {"databases": [observed.databases[name] for name in desired]}
 
 
-def _deletion(held: rules.Record) -> Change:
+def _deletion(current: rules.Record) -> Change:
     """The change that deletes a database."""
-    name = held["name"]
+    name = current["name"]
     return Change(
         action="delete",
         what="database",
         path=(name,),
-        before=rules.shown(held),
+        before=rules.shown(current),
         after=None,
         call=Database.delete_database,
         database=name,
     )
 
 
-def _split(wanted: Wanted, held: rules.Record) -> Change:
+def _split(wanted: Wanted, current: rules.Record) -> Change:
     """The change that splits the shards of a database."""
-    before = held["info"]["cluster"]
+    before = current["info"]["cluster"]
     return Change(
         action="update",
         what="shards",
@@ -184,13 +184,13 @@ def _creation(wanted: Wanted, database: rules.Record) -> Change:
 
 
 def _adjustments(
-    wanted: Wanted, held: rules.Record, database: rules.Record
+    wanted: Wanted, current: rules.Record, database: rules.Record
 ) -> t.Iterator[tuple[str, t.Any, Method, dict[str, t.Any]]]:
     """What is to be set of ``database``, once it exists: its name, its value, the method that sets it and the arguments."""
     if wanted.security is not None:
         security = merged_security(database["security"], wanted.security)
         # What is read of an existing database right before it is written must be what was planned for.
-        before = {"before": database["security"]} if held["exists"] else {}
+        before = {"before": database["security"]} if current["exists"] else {}
         yield "security", security, Database.merge_security, {"given": wanted.security, **before}
     if wanted.revs_limit is not None:
         yield "revs_limit", wanted.revs_limit, Database.set_revs_limit, {"limit": wanted.revs_limit}

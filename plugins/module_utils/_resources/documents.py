@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Documents, design documents above all: what couchdb_document declares, finds, changes and tells."""
+"""Documents, including design documents: what couchdb_document declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Desired:
-    """The documents that are declared, by database and id, and how long to wait for their views, in seconds."""
+    """The declared documents by database and id, and how long to wait for their views, in seconds."""
 
     wanted: dict[Key, Wanted]
     wait_timeout: int
@@ -55,9 +55,9 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: the revisions of the documents that are as desired, None for none, and those that differ, whole.
+    """The current state: the revisions of documents that are as desired, None for none, and those that differ, in full.
 
-    ``missing`` are databases that aren't there; ``limit`` is the largest document, in bytes, that the server takes.
+    ``missing`` has missing databases; ``limit`` is the largest document, in bytes, that the server accepts.
     """
 
     revs: dict[Key, str | None]
@@ -67,7 +67,7 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """The documents, checked, those of files too. Raises InvalidInput for what can't work, and for a document given twice."""
+    """The documents, checked, including those in files. Raises InvalidInput for bad ones and duplicates."""
     wanted: dict[Key, Wanted] = {}
     for options, where in entries(params, "databases", ("state", "mode", "build", "staged")):
         for one in rules.declared(options, where):
@@ -76,7 +76,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
                 raise InvalidInput(f"{where}documents", f"the document {one.id} has two sources: {places}")
             wanted[one.key] = one
     if params["wait_timeout"] < 1:
-        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more")
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
     return Desired(wanted, params["wait_timeout"])
 
 
@@ -85,8 +85,8 @@ def observe(client: Documents, desired: Desired) -> Observed:
     wanted = desired.wanted
     portions = client.documents(rules.reading(wanted.values()), lambda *portion: rules.compared(wanted, *portion))
     revs = {key: rev for found in portions for key, rev in found.revs.items()}
-    differing = {key: held for found in portions for key, held in found.differing.items()}
-    unsure = [(*key, name) for key, held in differing.items() for name in rules.undecided(wanted[key], held)]
+    differing = {key: current for found in portions for key, current in found.differing.items()}
+    unsure = [(*key, name) for key, current in differing.items() for name in rules.undecided(wanted[key], current)]
     for (database, docid, name), content in zip(unsure, client.attachments(unsure)):
         differing[database, docid]["_attachments"][name]["digest"] = rules.digest(content)
     missing = frozenset(found.database for found in portions if found.missing)
@@ -94,15 +94,15 @@ def observe(client: Documents, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Which documents must be written or deleted."""
+    """The documents to write and delete."""
     changes: list[Change] = []
-    revs = {key: rev_of(held) for key, held in observed.differing.items()}
-    for key, held in observed.differing.items():
+    revs = {key: rev_of(current) for key, current in observed.differing.items()}
+    for key, current in observed.differing.items():
         one = desired.wanted[key]
-        document = rules.to_write(one, held, observed.limit)
-        if document is not held:
+        document = rules.to_write(one, current, observed.limit)
+        if document is not current:
             revs[key] = None
-            changes += _changes(one, held, document, desired.wait_timeout)
+            changes += _changes(one, current, document, desired.wait_timeout)
     switched = {change.path for change in changes if change.call is DesignDatabase.switch_design_document}
     left_over = {
         key for key, one in desired.wanted.items() if one.left_over and (key[0], key[1][: -len(STAGED)]) in switched
@@ -116,7 +116,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 
 def wait(client: Documents, desired: Desired, first: Observed, observed: Observed) -> Observed:
-    """What there is once the views that are waited for are built."""
+    """The state once the views that the task waits for are built."""
     building = [one for one in desired.wanted.values() if one.is_design and one.present and (one.build or one.staged)]
     client.build_views([(*one.key, rules.views(one.document)) for one in building], desired.wait_timeout)
     return observed
@@ -124,11 +124,11 @@ def wait(client: Documents, desired: Desired, first: Observed, observed: Observe
 
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The documents in the order of the task."""
-    held = {**observed.revs, **{key: rev_of(there) for key, there in observed.differing.items()}}
+    current = {**observed.revs, **{key: rev_of(there) for key, there in observed.differing.items()}}
     done = {change.path: f"{change.action}d" for change in changes}
     return {
         "documents": [
-            {"database": key[0], "id": key[1], "rev": held[key], "status": done.get(key, "unchanged")}
+            {"database": key[0], "id": key[1], "rev": current[key], "status": done.get(key, "unchanged")}
             for key, one in desired.wanted.items()
             if not one.left_over
         ]
@@ -140,18 +140,18 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
     return document_secrets([options["documents"] for options in [params, *(params["databases"] or [])]])
 
 
-def _changes(one: Wanted, held: dict[str, t.Any] | None, document: t.Any, wait_timeout: int) -> t.Iterator[Change]:
+def _changes(one: Wanted, current: dict[str, t.Any] | None, document: t.Any, wait_timeout: int) -> t.Iterator[Change]:
     """The changes that make a document what it should be: one, or a deletion for each of its conflicting revisions.
 
-    Design documents go first, which may check the others.
+    Design documents come first, as they may validate the others.
     """
-    action = "create" if held is None else "update" if document else "delete"
-    before, after = rules.shown(held), rules.shown(document)
+    action = "create" if current is None else "update" if document else "delete"
+    before, after = rules.shown(current), rules.shown(document)
     stage = 0 if one.is_design else 1
     if one.is_design and document:
         arguments = {"document": document, "files": one.files}
         call: Method = DesignDatabase.put_design_document
-        if one.staged and rules.needs_building(document, held):
+        if one.staged and rules.needs_building(document, current):
             call, arguments["wait_timeout"] = DesignDatabase.switch_design_document, wait_timeout
         yield Change(
             action=action,
@@ -165,7 +165,7 @@ def _changes(one: Wanted, held: dict[str, t.Any] | None, document: t.Any, wait_t
             stage=stage,
         )
         return
-    for sent in [document] if document else rules.deletions(held or {}):
+    for sent in [document] if document else rules.deletions(current or {}):
         yield Change(
             action=action,
             what="document",

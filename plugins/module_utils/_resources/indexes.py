@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Mango indexes: what couchdb_index declares, finds, changes and tells."""
+"""Mango indexes: what couchdb_index declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is: database → its indexes, its design documents, and whether it is partitioned where that matters.
+    """The current state: database → its indexes, its design documents, and whether it is partitioned, if that matters.
 
-    ``missing`` are the databases that must be there and aren't.
+    ``missing`` has the databases that must exist and don't.
     """
 
     indexes: dict[str, list[Index]]
@@ -58,11 +58,11 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> list[Wanted]:
-    """The indexes, checked. Raises InvalidInput for what CouchDB doesn't take, and for one given twice."""
+    """The indexes, checked. Raises InvalidInput for those that CouchDB refuses, and for duplicates."""
     desired: list[Wanted] = []
     for index, where in entries(params, "indexes", _COMMON):
         if index["database"] is None:
-            raise InvalidInput(f"{where}database", "must be given")
+            raise InvalidInput(f"{where}database", "is missing. Set it here or for the task")
         check_database_name(index["database"], f"{where}database")
         desired.append(rules.wanted(index, where))
     rules.check_once(desired)
@@ -70,7 +70,7 @@ def desire(params: dict[str, t.Any]) -> list[Wanted]:
 
 
 def observe(client: Indexes, desired: list[Wanted]) -> Observed:
-    """The indexes as they are. Whether a database is partitioned is asked only where that matters and isn't known."""
+    """The current indexes. Whether a database is partitioned is read only if it matters and is unknown."""
     client.dialect.check_indexes()
     wanted: dict[str, list[str]] = {item.database: [] for item in desired}
     for item in desired:
@@ -90,7 +90,7 @@ def observe(client: Indexes, desired: list[Wanted]) -> Observed:
 
 
 def plan(desired: list[Wanted], observed: Observed) -> Plan:
-    """Which indexes must be created, changed, removed: what is new first."""
+    """The indexes to create, change and remove; new ones first."""
     written: list[Change] = []
     removed: list[Change] = []
     indexes = {database: list(there) for database, there in observed.indexes.items()}
@@ -118,10 +118,10 @@ def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> 
 
 
 def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:
-    """The change that creates or replaces an index. Raises InvalidInput where this server or database can't have it."""
+    """The change that creates or replaces an index. Raises InvalidInput if this server or database can't have it."""
     design = there.designs[item.database].get(after.ddoc or "")
     rules.check_place(item, after, design, there.partitioned.get(item.database))
-    # CouchDB refuses what isn't word for word what the design document says of it.
+    # CouchDB refuses an index whose options differ from those of the design document.
     partitioned = design.partitioned if design else item.partitioned
     named = {"ddoc": after.ddoc, "name": after.name, "partitioned": partitioned}
     index = {"index": item.sent, "type": after.type, **{name: said for name, said in named.items() if said is not None}}

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a server tells of itself: what couchdb_info is asked for, finds and tells."""
+"""Information of a server: what couchdb_info gathers and reports."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ..errors import (
 
 
 class Reader(Declaration, Health, Shards):
-    """What this module asks a server with."""
+    """The client of this module."""
 
 
 @dataclass(frozen=True)
 class Desired:
-    """The names of what to gather, those of them that the task names itself, and what of it."""
+    """The subsets to gather, those that the task names itself, and their options."""
 
     subsets: list[str]
     named: set[str]
@@ -90,7 +90,7 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
 
 
 def _sync(client: Reader) -> dict[str, t.Any]:
-    """Whether the cluster is in sync, and what it lacks; None before CouchDB 3.0, where not all of that can be known."""
+    """Whether the cluster is in sync, and what it lacks; None before CouchDB 3.0, which does not report all of it."""
     if not client.dialect.has_shard_map:
         return {"in_sync": None, "gaps": []}
     try:
@@ -169,16 +169,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 _LARGE = frozenset(["declaration"])
-"""What is gathered only by its own name: it reads far more than the others."""
+"""The subsets that are gathered only by their own name: they read far more than the others."""
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """What to gather. Raises InvalidInput for database names that CouchDB doesn't take."""
+    """The subsets to gather. Raises InvalidInput for database names that CouchDB refuses."""
     for name in params["databases"] or []:
         if not is_pattern(name):
             check_database_name(name, "databases")
     if params["include_secrets"] and "declaration" not in params["gather_subset"]:
-        raise InvalidInput("include_secrets", "has no effect without the subset declaration")
+        raise InvalidInput("include_secrets", "has no effect without the subset declaration. Add it to gather_subset")
     named = {name for name in params["gather_subset"] if name in SUBSETS}
     taken = {name[1:] for name in params["gather_subset"] if name.startswith("!")}
     asked = (
@@ -189,7 +189,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Reader, desired: Desired) -> dict[str, t.Any]:
-    """What is asked for, by subset; None for what the server doesn't have or tell and the task doesn't name."""
+    """The result of each subset; None for one that the server lacks or refuses and the task does not name."""
     return {name: _gathered(name, client, desired) for name in desired.subsets}
 
 
@@ -205,7 +205,7 @@ def _gathered(name: str, client: Reader, desired: Desired) -> t.Any:
 
 
 def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
-    """All that was found: one key a subset, and with the declaration what it leaves out."""
+    """The result: one key a subset, and with the declaration what it leaves out."""
     return {**observed, **(observed.get("declaration") or {})}
 
 

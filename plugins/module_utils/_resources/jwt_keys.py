@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys that verify JSON web tokens, the same on every node: what couchdb_jwt_key declares, finds, changes and reports."""
+"""Keys that verify JSON web tokens, the same on every node: what couchdb_jwt_key declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if sections is None:
             predicted[node] = None
             continue
-        held = sections[rules.SECTION]
-        wanted = _wanted(desired, held)
+        stored = sections[rules.SECTION]
+        wanted = _wanted(desired, stored)
         changes += [
-            _key_change(node, name, held.get(name), text) for name, text in wanted.items() if text != held.get(name)
+            _key_change(node, name, stored.get(name), text) for name, text in wanted.items() if text != stored.get(name)
         ]
         section, key = rules.HANDLERS
         handlers = sections[section].get(key)
@@ -116,7 +116,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if after != handlers:
             changes.append(_handler_change(node, handlers, after))
         predicted[node] = {
-            rules.SECTION: {name: text for name, text in {**held, **wanted}.items() if text is not None},
+            rules.SECTION: {name: text for name, text in {**stored, **wanted}.items() if text is not None},
             section: {**sections[section], **({} if after is None else {key: after})},
         }
     down = [node for node, sections in predicted.items() if sections is None]
@@ -132,7 +132,7 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
     nodes = {node: sections[rules.SECTION] for node, sections in observed.nodes.items() if sections is not None}
     shown = []
     for name, key in desired.keys.items():
-        having = [node for node, held in nodes.items() if held.get(name)]
+        having = [node for node, stored in nodes.items() if stored.get(name)]
         if having and key is None:
             raise CouchDBError(f"{', '.join(having)}: the key {name} is still in an ini file. Remove it there")
         kind, _colon, kid = name.partition(":")
@@ -157,11 +157,11 @@ def _check_types(desired: Desired, dialect: Dialect) -> None:
         raise dialect.lacks("authentication by JWT; it came with 3.1")
 
 
-def _wanted(desired: Desired, held: t.Mapping[str, str]) -> dict[str, str | None]:
+def _wanted(desired: Desired, stored: t.Mapping[str, str]) -> dict[str, str | None]:
     """The settings as they are to be: a key that is the same stays as it is spelt, None is for one to remove."""
     wanted: dict[str, str | None] = {}
     for name, key in desired.keys.items():
-        current = held.get(name)
+        current = stored.get(name)
         if key is None:
             wanted[name] = None
         elif current is not None and rules.stored(key.type, current) == key:
@@ -169,17 +169,17 @@ def _wanted(desired: Desired, held: t.Mapping[str, str]) -> dict[str, str | None
         else:
             wanted[name] = key.setting()
     if desired.exclusive:
-        wanted.update((name, None) for name in held if name not in wanted)
+        wanted.update((name, None) for name in stored if name not in wanted)
     return wanted
 
 
-def _key_change(node: str, name: str, held: str | None, text: str | None) -> Change:
+def _key_change(node: str, name: str, stored: str | None, text: str | None) -> Change:
     value: dict[str, t.Any] = {"delete": True} if text is None else {"value": text.strip()}
     return Change(
-        action="delete" if text is None else "create" if held is None else "update",
+        action="delete" if text is None else "create" if stored is None else "update",
         what="jwt_key",
         path=(node, name),
-        before=held and {"secret": held},
+        before=stored and {"secret": stored},
         after=text and {"secret": text},
         call=Server.config,
         arguments={"node": node, "section": rules.SECTION, "key": name, **value},

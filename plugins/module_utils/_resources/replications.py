@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replications, with a document or without: what couchdb_replication declares, finds, changes and tells."""
+"""Replications, with a document or without: what couchdb_replication declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 _INHERITED = ("state", "persistent", "wait", "restart_failed")
 
 _OLD_FOR = 5.0
-"""For how many seconds the state of a document that was changed may still be that of before, until it is believed."""
+"""Seconds for which the state of a changed document may still be the old one."""
 
 
 @dataclass(frozen=True)
 class Desired:
-    """The replications, checked, and where and how they run."""
+    """The declared replications, and where and how they run."""
 
     replications: list[Replication]
     replicator: str
@@ -70,11 +70,11 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """What there is.
+    """The current state.
 
-    ``documents`` and ``states`` are by name, None and nothing for what isn't there; ``jobs`` run without a document, None
-    where the server doesn't tell; ``missing`` are the databases of this server that are needed and don't exist; ``lacking`` is
-    the error when the replicator database doesn't.
+    ``documents`` and ``states`` are by name, None or left out for missing ones; ``jobs`` run without a document, None
+    if the server doesn't list them; ``missing`` has the databases of this server that are needed and don't exist; ``lacking`` is
+    the error if the replicator database is missing.
     """
 
     here: Here
@@ -86,10 +86,10 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
-    """The replications, checked. Raises InvalidInput for what can't be one, and for a name given twice."""
+    """The replications, checked. Raises InvalidInput for options that can't work, and for duplicates."""
     rules.check_replicator(params["replicator"])
     if params["wait_timeout"] < 1:
-        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 or more seconds")
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
     found: dict[str, Replication] = {}
     for given, where in entries(params, "replications", _INHERITED):
         each = rules.declared(given, where)
@@ -98,7 +98,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Replications, desired: Desired) -> Observed:
-    """The documents and their states and, where it matters, what runs without one, and which databases are there."""
+    """The documents, their states, and if it matters the jobs without a document and the existing databases."""
     rules.check_dialect(desired.replicator, client.dialect)
     persistent = [each for each in desired.replications if each.persistent]
     documents, lacking = _documents(client, desired.replicator, persistent)
@@ -110,7 +110,7 @@ def observe(client: Replications, desired: Desired) -> Observed:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Which documents must be written or deleted, and what must be started or stopped."""
+    """The documents to write and delete, and the jobs to start and stop."""
     documents, states, jobs = dict(observed.documents), dict(observed.states), list(observed.jobs or [])
     changes: list[Change] = []
     unmet: CouchDBError | None = None
@@ -134,7 +134,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:
-    """Look until all that is waited for has come about, and give what there is then."""
+    """Wait for the replications, and return the state then."""
     waited = {each.label: each for each in desired.replications if each.waits}
     begun, asked = time.monotonic(), False
 
@@ -155,7 +155,7 @@ def wait(client: Replications, desired: Desired, first: Observed, observed: Obse
 def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The replications in the order of the task."""
     results = {change.path[0]: change.result for change in changes if change.call is Replications.replicate_once}
-    return {"replications": [_told(each, observed, results.get(each.label)) for each in desired.replications]}
+    return {"replications": [_reported(each, observed, results.get(each.label)) for each in desired.replications]}
 
 
 def secrets(params: dict[str, t.Any]) -> set[str]:
@@ -175,7 +175,7 @@ def _documents(
 
 
 def _running(client: Replications, desired: Desired, observed: Observed) -> dict[str, t.Any]:
-    """The states of the documents that are there, and the jobs without one where some are declared."""
+    """The states of the existing documents, and the jobs without one if some are declared."""
     there = [name for name, document in observed.documents.items() if document]
     jobs = any(not each.persistent and (each.continuous or not each.present) for each in desired.replications)
     return {
@@ -185,7 +185,7 @@ def _running(client: Replications, desired: Desired, observed: Observed) -> dict
 
 
 def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Change]:
-    """What must be sent for a replication."""
+    """The changes for a replication."""
     if each.persistent:
         return list(_of_document(each, desired.replicator, observed))
     return list(_of_job(each, desired, observed))
@@ -193,7 +193,7 @@ def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Ch
 
 def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterator[Change]:
     document = each.document(observed.here)
-    told = rules.shown_document(document)
+    shown = rules.shown_document(document)
     job = _job(each, observed)
     restart = each.present and each.continuous and job is not None and each.restarts(job["state"])
     if restart or (not each.present and (job is not None or observed.jobs is None)):
@@ -201,7 +201,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
             action="delete",
             what="replication",
             path=(each.label,),
-            before=told,
+            before=shown,
             after=None,
             call=Replications.cancel_replication,
             arguments={"document": {**document, **rules.suffixes(job)}},
@@ -216,7 +216,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
             what="replication",
             path=(each.label,),
             before=None,
-            after=told,
+            after=shown,
             call=Replications.replicate_once,
             arguments={"document": document, "timeout": desired.timeout},
             void_if=None if created else {"docs_written": 0},
@@ -226,7 +226,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
         dialect = observed.here.dialect
         raise InvalidInput(
             f"{each.where}persistent",
-            f"{dialect.product} {dialect.version} doesn't tell what it replicates: make it a document, or not continuous",
+            f"{dialect.product} {dialect.version} does not list replications without a document. Set persistent: true, or continuous: false",
         )
     if job is None or restart:
         yield Change(
@@ -234,7 +234,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
             what="replication",
             path=(each.label,),
             before=None,
-            after=told,
+            after=shown,
             call=Replications.send_replication,
             arguments={"document": document},
             stage=int(restart),
@@ -242,15 +242,15 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
 
 
 def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
-    held, path = observed.documents[each.label], (each.label,)
+    current, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
-    restart = held is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
-    if not restart and (held is wanted is None or (held and wanted and rules.same(held, wanted))):
+    restart = current is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
+    if not restart and (current is wanted is None or (current and wanted and rules.same(current, wanted))):
         return
-    before = held and rules.shown_document(held)
-    # A document that is written again as it is starts nothing; one that is made anew does.
-    anew = restart or (held is not None and rules.is_locked(held, observed.here.dialect))
-    if held is not None and (wanted is None or anew):
+    before = current and rules.shown_document(current)
+    # Writing an unchanged document starts nothing; deleting and creating it does.
+    anew = restart or (current is not None and rules.is_locked(current, observed.here.dialect))
+    if current is not None and (wanted is None or anew):
         yield Change(
             action="delete",
             what="replication",
@@ -258,14 +258,14 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
             before=before,
             after=None,
             call=Database.delete,
-            arguments={"document": held["_id"], "rev": held["_rev"]},
+            arguments={"document": current["_id"], "rev": current["_rev"]},
             database=replicator,
         )
     if wanted is None:
         return
     action, after = "update", rules.shown_document(wanted)
-    kept = {name: value for name, value in (held or {}).items() if name in ("_rev", "owner") and not anew}
-    if held is None or anew:
+    kept = {name: value for name, value in (current or {}).items() if name in ("_rev", "owner") and not anew}
+    if current is None or anew:
         action, before = "create", None
     yield Change(
         action=action,
@@ -287,20 +287,20 @@ def _job(each: Replication, observed: Observed) -> dict[str, t.Any] | None:
 
 
 def _state(each: Replication, observed: Observed) -> dict[str, t.Any]:
-    """What has become of a replication."""
+    """The state of a replication."""
     if each.persistent:
         return observed.states.get(each.label, rules.NOTHING)
     return _job(each, observed) or rules.GONE
 
 
 def _is_old(each: Replication, first: Observed, observed: Observed) -> bool:
-    """Whether the server tells of a document that was changed what it told before."""
+    """Whether the server still reports the old state of a changed document."""
     if not each.persistent or first.documents[each.label] == observed.documents[each.label]:
         return False
     return first.states.get(each.label) == observed.states.get(each.label)
 
 
-def _told(each: Replication, observed: Observed, copied: dict[str, t.Any] | None) -> dict[str, t.Any]:
+def _reported(each: Replication, observed: Observed, copied: dict[str, t.Any] | None) -> dict[str, t.Any]:
     if each.persistent:
         document, state = observed.documents[each.label], _state(each, observed)
     elif each.present and not each.continuous:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restarts of nodes, one after the other: what couchdb_restart is asked for, finds, does and tells."""
+"""Restarts of nodes, one after the other: what couchdb_restart plans and reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The node that answers, the cluster as it sees it, and the names that were asked for, V(_local) and V(all) resolved."""
+    """The node that answers, the cluster as it sees it, and the names of the nodes, with V(_local) and V(all) resolved."""
 
     own: str
     cluster: Cluster
@@ -37,23 +37,23 @@ class Observed:
 def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
     """The options, checked."""
     if not params["nodes"]:
-        raise InvalidInput("nodes", "names no node")
+        raise InvalidInput("nodes", "is empty. Name at least one node")
     if params["wait_timeout"] < 1:
-        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}, and must be 1 second or more")
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
     if params["drain_time"] < 0:
-        raise InvalidInput("drain_time", f"is {params['drain_time']}, and must be 0 seconds or more")
+        raise InvalidInput("drain_time", f"is {params['drain_time']}. Set 0 or more")
     if params["maintenance_mode"] and not params["wait"]:
-        raise InvalidInput("wait", "must be true with maintenance_mode, which is seen to after the restart")
+        raise InvalidInput("wait", "is false. Set it to true with maintenance_mode, which is ended after the restart")
     return params
 
 
 def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
-    """Which nodes there are, and how long they have been up."""
+    """The nodes and their uptimes."""
     client.check_restart(desired["maintenance_mode"])
     cluster = client.cluster_seen()
     local = LOCAL in desired["nodes"] or len(cluster.members) == 1
     own = client.answering_node() if local else client.local_node()
-    # Whoever may see this is a server admin, and may restart.
+    # A login that may read this is a server admin, and may restart.
     client.maintenance_mode(own)
     named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
     return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)))
@@ -64,12 +64,14 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
     cluster, named = observed.cluster, observed.named
     unknown = [name for name in named if name not in cluster.members]
     if unknown:
-        raise InvalidInput("nodes", f"no such node: {', '.join(unknown)}; there are {', '.join(cluster.members)}")
+        raise InvalidInput("nodes", f"no such node: {', '.join(unknown)}. Use {', '.join(cluster.members)}")
     if not desired["wait"] and len(named) > 1:
-        raise InvalidInput("wait", "must be true for more than one node: the next must not go before the first is back")
+        raise InvalidInput(
+            "wait", "is false. Set it to true for more than one node: each must be up again before the next restarts"
+        )
     if cluster.down and not desired["force"]:
         raise NodeDown(
-            f"no node is restarted, as others of the cluster are down: {', '.join(cluster.down)}; bring them back first, or set force"
+            f"no node is restarted, as others of the cluster are down: {', '.join(cluster.down)}. Start them first, or set force: true"
         )
     down = [name for name in named if name in cluster.down]
     going = sorted((name for name in named if name not in down), key=lambda name: name == observed.own)
@@ -82,7 +84,7 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
 
 
 def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
-    """How each restart went; what isn't known in check mode, or without waiting, is None."""
+    """The result of each restart; None for values that are unknown in check mode or without waiting."""
     unknown = {"uptime_after": None, "seconds_away": None}
     return {
         "nodes": [

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A whole server, made of the other resources: which couchdb_server carries out, in which order, with which of its options."""
+"""A whole server: the other resources that couchdb_server combines, in their order, with their options."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 
 _KEPT = frozenset(["_users", "_replicator", "_global_changes"])
-"""Databases of CouchDB's own, which are never extra."""
+"""CouchDB's own databases, which are never extra."""
 
 
 def check(params: dict[str, t.Any]) -> None:
@@ -57,7 +57,7 @@ def check(params: dict[str, t.Any]) -> None:
     for name in params["exclusive"]:
         if params[name] is None:
             raise InvalidInput(
-                "exclusive", f"names {name}, which the task does not declare. Give {name}, if only an empty one"
+                "exclusive", f"names {name}, which the task does not declare. Set {name}, even if it is empty"
             )
     if "databases" in params["exclusive"] and not params["remove_databases"]:
         raise InvalidInput(
@@ -68,11 +68,11 @@ def check(params: dict[str, t.Any]) -> None:
 
 
 def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
-    """What the server holds and no part declares. Things in a database that is extra itself are not listed."""
+    """What the server has and no part declares. Things in a database that is extra itself are not listed."""
     found, omitted = client.declaration()
     for entry in omitted.entries:
         if entry["name"] == rules.WHOLE_PART:
-            raise Forbidden(f"{entry['part']}: {entry['reason']}, so that what is extra can't be listed")
+            raise Forbidden(f"{entry['part']}: {entry['reason']}, so extra things can't be listed")
     own = client.authsession()["userCtx"]["name"]
     names: dict[str, list[str]] = {}
     for part, declared in (
@@ -131,7 +131,7 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
     return {part: named[part] for part in rules.PARTS}
 
 
-# What a part needs of another is made by one before it: settings say what a server takes, databases hold documents.
+# A part can need earlier ones: settings say what a server accepts, databases contain documents.
 RESOURCE = Composition(
     {
         "settings": Part(config.RESOURCE, {"settings": "settings", "nodes": "nodes"}),

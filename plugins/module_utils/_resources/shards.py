@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The placement of shards: what couchdb_shards declares, finds, changes and reports."""
+"""The placement of shards: what couchdb_shards declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Moving, desired: Desired) -> Observed:
-    """Where the copies are. What is to be moved is looked at more closely."""
+    """Where the copies are, with more details of those that move."""
     client.dialect.check_cluster()
     maps, members = client.shard_maps(), client.shard_members()
     observed = Observed(maps, members, client.leftovers(maps, members))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Users, their roles, attributes and passwords: what couchdb_user declares, finds, changes and tells."""
+"""Users, their roles, attributes and passwords: what couchdb_user declares, observes, plans and reports."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The users' documents by name, None for those that don't exist, and how the server hashes.
+    """The users' documents by name, None for missing ones, and the server's hash scheme.
 
-    ``conflicts``: name → the revisions that conflict with the document. ``database`` is where the server looks for users,
-    ``missing`` the error when it doesn't exist.
+    ``conflicts``: name → the revisions that conflict with the document. ``database`` is the server's database of users,
+    ``missing`` the error if it does not exist.
     """
 
     documents: dict[str, dict[str, t.Any] | None]
@@ -61,7 +61,7 @@ class Observed:
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """The users by name, checked. Raises InvalidInput for what CouchDB doesn't take, and for a name given twice."""
+    """The users by name, checked. Raises InvalidInput for those that CouchDB refuses, and for duplicates."""
     desired: dict[str, dict[str, t.Any]] = {}
     for user, where in entries(params, "users", ("state", "update_password")):
         check_user_name(user["name"], f"{where}name")
@@ -72,7 +72,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 
 def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
-    """The users' documents, and how the server hashes."""
+    """The users' documents, and the server's hash scheme."""
     database, hashing = client.user_settings()
     missing: NotFound | None = None
     documents: dict[str, dict[str, t.Any] | None] = dict.fromkeys(desired)
@@ -85,7 +85,7 @@ def observe(client: Users, desired: dict[str, dict[str, t.Any]]) -> Observed:
 
 
 def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
-    """Which documents must be written or deleted. Derivations, which take time, are done side by side."""
+    """The documents to write and delete. Derivations, which take time, run in parallel."""
     wanted = dict(zip(desired, passwords.in_threads(lambda user: _wanted(user, observed), list(desired.values()))))
     changes = tuple(
         change
@@ -97,7 +97,7 @@ def plan(desired: dict[str, dict[str, t.Any]], observed: Observed) -> Plan:
         changes,
         replace(observed, documents=wanted, conflicts={}),
         unmet=observed.missing if changes else None,
-        # A revision may have come by replication meanwhile: it would be the user then.
+        # A replication may have added a revision, which would become the user.
         again=None in wanted.values(),
     )
 
@@ -115,13 +115,13 @@ def secrets(params: dict[str, t.Any]) -> set[str]:
 
 
 def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | None:
-    """The document that there should be: the one that there is with what is given set in it."""
+    """The desired document: the current one with the declared values."""
     if user["state"] == "absent":
         return None
-    held = observed.documents[user["name"]]
-    document = rules.merged(user, held)
+    current = observed.documents[user["name"]]
+    document = rules.merged(user, current)
     asked = user["password"] is not None or user["password_hash"] is not None
-    if not asked or (held is not None and user["update_password"] == "on_create"):
+    if not asked or (current is not None and user["update_password"] == "on_create"):
         return document
     stored = list(filter(None, [passwords.parse_user(document)]))
     wanted = passwords.settle(stored, user["password"], user["password_hash"], observed.hashing, user["salt"])
@@ -132,15 +132,15 @@ def _wanted(user: dict[str, t.Any], observed: Observed) -> dict[str, t.Any] | No
 
 
 def _changes(name: str, wanted: dict[str, t.Any] | None, observed: Observed) -> t.Iterator[Change]:
-    """The changes that make a user what it should be: one, or a deletion of each revision that there is."""
-    held = observed.documents[name]
-    sent = [wanted] if wanted else rules.deletions(held or {}, observed.conflicts.get(name, ()))
+    """The changes for a user: one, or a deletion of each of its revisions."""
+    current = observed.documents[name]
+    sent = [wanted] if wanted else rules.deletions(current or {}, observed.conflicts.get(name, ()))
     for document in sent:
         yield Change(
-            action="create" if held is None else "update" if wanted else "delete",
+            action="create" if current is None else "update" if wanted else "delete",
             what="user",
             path=(name,),
-            before=held,
+            before=current,
             after=wanted,
             call=Database.bulk_docs,
             arguments={"documents": document},

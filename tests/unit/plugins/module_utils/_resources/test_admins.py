@@ -116,7 +116,7 @@ def test_an_own_password_that_is_not_known_cuts_off() -> None:
 def test_the_last_admin_of_a_couchdb_3_stays(dialect: Dialect) -> None:
     desired = resource.desire({**PARAMS, "name": "root", "state": "absent"})
     if dialect is THREE:
-        with pytest.raises(InvalidInput, match="nobody would be left"):
+        with pytest.raises(InvalidInput, match="would have no server admin left"):
             resource.plan(desired, observed({}, dialect=dialect))
     else:
         assert len(resource.plan(desired, observed({}, dialect=dialect)).changes) == 1
@@ -505,7 +505,7 @@ def test_several_admins_have_their_own_options_or_the_task_s(derivations: list[s
 def test_all_admins_can_not_be_removed_together() -> None:
     admins = [item("root", state="absent"), item("bob", state="absent")]
     desired = resource.desire({**PARAMS, "name": None, "admins": admins})
-    with pytest.raises(InvalidInput, match="nobody would be left"):
+    with pytest.raises(InvalidInput, match="would have no server admin left"):
         resource.plan(desired, observed({"bob": PW}))
 
 

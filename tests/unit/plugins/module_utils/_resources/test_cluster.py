@@ -130,7 +130,7 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
 @pytest.mark.parametrize(
     ("held", "given", "says"),
     [
-        (observed("b@h"), {"members": ["b@h", "c@h"]}, "members: must name a@h, the node that answers"),
+        (observed("b@h"), {"members": ["b@h", "c@h"]}, "members: lacks a@h, the node that answers"),
         (
             observed("a@h", found={"b@h": other("c@h"), "d@h": errors.Unauthorized("answered 401")}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}, {"name": "d@h", "url": "http://d/"}]},
@@ -150,7 +150,7 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
         (
             observed("a@h", "c@h", shards=HELD),
             {"members": ["a@h"], "exclusive": True},
-            "exclusive: c@h still holds shards of orders: ",
+            "exclusive: c@h still has shards of orders",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_who_was_alone_makes_as_many_copies_as_a_cluster_does_that_may_grow(othe
         (
             observed("a@h", "b@h", "c@h", connected=["a@h", "b@h"]),
             {"members": ["a@h", "b@h"]},
-            ["c@h is a member, is not connected and is not named"],
+            ["c@h is a member, is not connected and is not listed"],
         ),
         (
             observed("a@h", copies=MISSING),
@@ -596,8 +596,8 @@ def test_a_node_that_came_back_empty_is_filled_while_it_is_in_maintenance_mode()
         ({"replace": {"c@h": "d@h"}, "connected": ["a@h", "b@h", "c@h"]}, ["a@h"], "replace: c@h is up"),
         ({"replace": {"c@h": "e@h"}}, ["a@h"], "replace: e@h replaces c@h, and is missing from members"),
         ({"replace": {"a@h": "d@h"}}, ["a@h"], "replace: a@h is also listed in members"),
-        ({"drain": True}, ["a@h"], "drain: needs exclusive=true"),
-        ({"rebalance": True, "wait": False}, ["a@h"], "wait: must be true with rebalance"),
+        ({"drain": True}, ["a@h"], "drain: has no effect without exclusive: true"),
+        ({"rebalance": True, "wait": False}, ["a@h"], "wait: is false. Set it to true with rebalance"),
     ],
 )
 def test_moves_that_are_refused(given: dict[str, t.Any], nodes: list[str], message: str) -> None:

@@ -378,7 +378,7 @@ def test_settings_in_memory_are_sent_with_the_header_that_says_so() -> None:
 
 def test_what_is_read_at_the_start_only_can_not_be_in_memory_only() -> None:
     settings = {"couchdb": {"database_dir": "/srv"}}
-    with pytest.raises(InvalidInput, match="^persist: must be true for couchdb/database_dir"):
+    with pytest.raises(InvalidInput, match="^persist: is false. Set it to true for couchdb/database_dir"):
         resource.desire({**PARAMS, "settings": settings, "persist": False})
 
 
