@@ -15,7 +15,7 @@ import typing as t
 
 from ..errors import InvalidInput
 from .forms import FORMS
-from .names import key_problem, section_problem
+from .names import key_problem, path_problem, section_problem
 from .values import equal, setting_text
 
 _REFUSED_OVER_HTTP = frozenset(
@@ -65,6 +65,7 @@ def check_setting(section: str, key: str, text: str | None, options: t.Mapping[s
     if section in _REFUSED_OVER_HTTP:
         raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP. Use its files")
     for what, name, problem in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
+        problem = problem or path_problem(name)
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't store the {what} {name!r}: it {problem}")
     if text is not None:

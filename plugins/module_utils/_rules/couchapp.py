@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import InvalidInput
+from .names import DEEPEST, is_deeper
 
 MOST_BYTES = 128 * 1024 * 1024
 """The number of bytes that the files of one source may have together: all of them are kept in memory."""
@@ -299,13 +300,19 @@ class _Reader:
             text = self._text(path)
             if path.endswith(".js"):
                 raise InvalidInput("src", f"{path} {_MODULE}")
-            return json.loads(text, parse_constant=refuse)
+            value = json.loads(text, parse_constant=refuse)
         except json.JSONDecodeError as error:
             raise InvalidInput(
                 "src", f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
             ) from None
         except RecursionError:
-            raise InvalidInput("src", f"{path} is nested too deeply") from None
+            value = None
+            deeper = True
+        else:
+            deeper = is_deeper(value, DEEPEST)
+        if deeper:
+            raise InvalidInput("src", f"{path} has lists or objects nested deeper than {DEEPEST} levels")
+        return value
 
     def _text(self, path: str) -> str:
         content = self._content(path)

@@ -36,6 +36,10 @@ def _at_least(least: int) -> t.Callable[[str], bool]:
     return lambda text: _integer(text) and int(text) >= least
 
 
+def _milliseconds(text: str) -> bool:
+    return text == "infinity" or _at_least(1)(text)
+
+
 def _port(text: str) -> bool:
     return bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
 
@@ -201,6 +205,14 @@ FORMS: dict[tuple[str, str], Form] = {
         "a number of at least 0",
         _at_least(0),
         "ken/src/ken_server.erl",
+        True,
+    ),
+    # Every login asks for a document of the user, also that of an admin.
+    **_same(
+        "fabric/request_timeout",
+        "a number of milliseconds of at least 1, or infinity",
+        _milliseconds,
+        "fabric/src/fabric_util.erl",
         True,
     ),
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),

@@ -50,7 +50,7 @@ def check_admin_name(name: str, option: str = "name") -> None:
 
     https://docs.couchdb.org/en/stable/config/auth.html#admins
     """
-    problem = key_problem(name)
+    problem = key_problem(name) or path_problem(name)
     if problem:
         raise InvalidInput(option, f"{name!r} can't be the name of a server admin: it {problem}")
     if ":" in name:
@@ -98,6 +98,23 @@ _TOO_SMALL = 5e-324
 """The smallest number above 0 in Python. CouchDB 3.3.3 to 3.5.0 store it as 0.0, in this spelling."""
 
 
+DEEPEST = 400
+"""How deep lists and mappings may be nested: Ansible cannot pass on much deeper ones."""
+
+_TOO_DEEP = f"contains lists or mappings nested deeper than {DEEPEST} levels"
+
+
+def is_deeper(value: t.Any, levels: int) -> bool:
+    """Whether lists and mappings are nested deeper than that."""
+    nested = [value]
+    for _level in range(levels + 1):
+        nested = [each for each in nested if isinstance(each, (t.Mapping, list, tuple))]
+        if not nested:
+            return False
+        nested = [inner for each in nested for inner in (each.values() if isinstance(each, t.Mapping) else each)]
+    return True
+
+
 def json_problem(value: t.Any) -> str | None:
     """Why CouchDB cannot store a value as JSON, None if it can."""
     try:
@@ -108,7 +125,9 @@ def json_problem(value: t.Any) -> str | None:
     except (TypeError, ValueError):
         return "contains something that JSON cannot express, such as NaN or Infinity"
     except RecursionError:
-        return "contains lists or mappings nested deeper than can be sent"
+        return _TOO_DEEP
+    if is_deeper(value, DEEPEST):
+        return _TOO_DEEP
     if str(_TOO_SMALL) in text and any(number in (_TOO_SMALL, -_TOO_SMALL) for number in _numbers(value)):
         return f"contains the number {_TOO_SMALL}, which CouchDB stores as 0.0. Use 0"
     return None
@@ -124,6 +143,11 @@ def _numbers(value: t.Any) -> t.Iterator[float]:
             waiting += inner
         elif isinstance(inner, float):
             yield inner
+
+
+def path_problem(name: str) -> str | None:
+    """Why the path of a URL can't contain this name, None if it can."""
+    return "is a step in the path of a URL" if name in (".", "..") else None
 
 
 def key_problem(name: str) -> str | None:

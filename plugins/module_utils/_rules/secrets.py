@@ -14,6 +14,9 @@ import typing as t
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from .names import is_deeper
+from .values import equal
+
 MASK = "********"
 CHANGED = " (changed)"
 
@@ -25,6 +28,11 @@ _SHORTEST = 4
 
 _SHORTEST_WORD = 16
 """A secret that is a word or a number is searched for in other strings only from this length on."""
+
+_SHOWN_LEVELS = 100
+"""How deep a difference shows lists and mappings: Ansible prints no deeper ones."""
+
+_DEEPER = "(nested deeper than is shown)"
 
 _HAND_TO_ANSIBLE = 50
 """The number of secrets that Ansible gets at most: it searches for each of them in each string of a result."""
@@ -214,8 +222,29 @@ def mask_change(what: str, path: t.Sequence[str], before: t.Any, after: t.Any) -
         section, key = path[-2:]
         shown_before, shown_after = (mask_setting(section, key, value) for value in (before, after))
     else:
-        shown_before, shown_after = mask_document(before), mask_document(after)
+        shown_before, shown_after = mask_document(_shallow(before)), mask_document(_shallow(after))
     return shown_before, _mark_changed(before, after, shown_before, shown_after)
+
+
+def _shallow(value: t.Any) -> t.Any:
+    """A JSON value without what is nested deeper than a difference shows."""
+    if not is_deeper(value, _SHOWN_LEVELS):
+        return value
+    outermost: list[t.Any] = [None]
+    waiting: list[tuple[t.Any, int, t.Any, t.Any]] = [(value, 0, outermost, 0)]
+    while waiting:
+        held, level, place, at = waiting.pop()
+        if not isinstance(held, (Mapping, list, tuple)):
+            place[at] = held
+        elif level == _SHOWN_LEVELS:
+            place[at] = _DEEPER
+        elif isinstance(held, Mapping):
+            place[at] = inner = dict.fromkeys(held)
+            waiting += [(each, level + 1, inner, key) for key, each in held.items()]
+        else:
+            place[at] = items = [None] * len(held)
+            waiting += [(each, level + 1, items, number) for number, each in enumerate(held)]
+    return outermost[0]
 
 
 def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after: t.Any) -> t.Any:
@@ -225,7 +254,7 @@ def _mark_changed(before: t.Any, after: t.Any, shown_before: t.Any, shown_after:
             name: _mark_changed(before[name], after[name], shown_before[name], value) if name in shown_before else value
             for name, value in shown_after.items()
         }
-    if isinstance(shown_after, str) and shown_before == shown_after and before != after:
+    if isinstance(shown_after, str) and shown_before == shown_after and not equal(before, after):
         return shown_after + CHANGED
     return shown_after
 

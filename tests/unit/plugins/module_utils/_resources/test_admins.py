@@ -199,6 +199,8 @@ def test_a_password_costs_few_derivations(
         ({"name": ""}, "name"),
         ({"name": "a:b"}, "name"),
         ({"name": "a\n"}, "name"),
+        ({"name": "."}, "name"),
+        ({"name": None, "admins": [item("a", password="pw"), item("..", password="pw")]}, "admins[1].name"),
         ({"password": ""}, "password"),
         ({"password_hash": "secret"}, "password_hash"),
         ({"password_hash": ""}, "password_hash"),

@@ -33,6 +33,8 @@ OPTIONS = {"section": "the section", "key": "the key", "value": "the value"}
         ("a", "a ;b", "x", "the key"),
         ("a", "a = b", "x", "the key"),
         ("a", "voilà", "x", "the key"),
+        ("a", "..", "x", "the key"),
+        ("..", "a", "x", "the section"),
         ("chttpd", "port", "x", "the value"),
         ("chttpd", "port", "0", "the value"),
         ("chttpd", "port", "65536", "the value"),
@@ -122,7 +124,7 @@ def test_an_admin_name_is_let_through(name: str) -> None:
     names.check_admin_name(name)
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a:b", ";a", "a ;b", "a = b", "a\nb", "[a]", "☃"])
+@pytest.mark.parametrize("name", ["", " a", "a ", "a:b", ";a", "a ;b", "a = b", "a\nb", "[a]", "☃", ".", ".."])
 def test_an_illegal_admin_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="^name: "):
         names.check_admin_name(name)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import typing as t
 
 import pytest
@@ -148,6 +149,14 @@ OPTIONS: dict[str, t.Any] = {
         ({"_id": "x", "_mine": 1}, "x contains _mine"),
         ({"_id": "x", "_replication_state": 1}, "x contains _replication_state"),
         ({"_id": "x", "a": float("nan")}, "x contains something that JSON cannot express"),
+        (
+            {"_id": "x", "a": json.loads("[" * 400 + "]" * 400)},
+            "x contains lists or mappings nested deeper than 400 levels",
+        ),
+        (
+            {"_id": "x", "a": json.loads('{"a":' * 401 + "1" + "}" * 401)},
+            "x contains lists or mappings nested deeper than 400",
+        ),
         ({"_id": "x", "a": "\ud800"}, "x contains half of a surrogate pair"),
         ({"_id": "x", "a": [{"b": -5e-324}]}, "x contains the number 5e-324, which CouchDB stores as 0.0"),
         ({"_id": "x", "_attachments": []}, "x contains _attachments that are not a mapping"),

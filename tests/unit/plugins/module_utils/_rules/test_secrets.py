@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import typing as t
+
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import secrets as rules
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import MASK
@@ -278,3 +281,26 @@ def test_an_option_is_hidden_if_its_whole_value_is_a_secret() -> None:
 )
 def test_ansible_is_handed_only_distinct_secrets_and_few(secrets: list[str | None], handed: set[str]) -> None:
     assert rules.Secrets(secrets).for_ansible == handed
+
+
+def nested(levels: int, innermost: t.Any) -> t.Any:
+    for level in range(levels):
+        innermost = {"a": innermost} if level % 2 else [innermost]
+    return innermost
+
+
+@pytest.mark.parametrize("levels", [150, 5000])
+def test_a_difference_shows_no_deeper_levels_than_ansible_prints(levels: int) -> None:
+    one, other = rules.mask_change("document", ("db", "id"), {"x": 1}, {"x": 1, "deep": nested(levels, 1)})
+    assert one == {"x": 1}
+    assert "nested deeper than is shown" in json.dumps(other)
+    assert rules.mask_change("document", ("d",), nested(90, "x"), None) == (nested(90, "x"), None)
+
+
+def test_a_difference_marks_what_changes_deeper_than_it_shows() -> None:
+    one: t.Any = 1
+    other: t.Any = 2
+    for _level in range(1000):
+        one, other = {"a": one}, {"a": other}
+    assert "(changed)" in json.dumps(rules.mask_change("document", ("d",), one, other)[1])
+    assert "(changed)" not in json.dumps(rules.mask_change("document", ("d",), one, {"a": one["a"]})[1])
