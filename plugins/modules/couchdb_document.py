@@ -52,6 +52,8 @@ options:
   build:
     description:
       - Whether to wait until the views of the design documents are built, even if nothing changed.
+      - A design document whose C(language) is not V(javascript) is built as with O(staged), because only that shows whether the server has a
+        query server for it. Without one, the task fails and the design document is unchanged.
     type: bool
     default: false
   staged:

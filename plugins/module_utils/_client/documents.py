@@ -26,6 +26,8 @@ _IDLE = 5.0
 _CLOSED = "Design document was updated or deleted."
 """CouchDB's answer to a query whose index it closes; for a missing design document it is missing, or deleted."""
 
+_UNKNOWN_LANGUAGE = "unknown_query_language"
+
 _PROBE = "-functions"
 _NEVER = "~"
 """A function that never compiles, after all that might: CouchDB compiles functions in the order of their source."""
@@ -97,11 +99,22 @@ class DesignDatabase(_Database):
         rev = wanted.get("_rev")
         if not rules.same(wanted, held):
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
-        self.build_views(document["_id"] + rules.STAGED, rules.views(document), wait_timeout, hthdrs)
+        staged = {**staging, "_rev": rev, "_deleted": True}
+        try:
+            self.build_views(document["_id"] + rules.STAGED, rules.views(document), wait_timeout, hthdrs)
+        except errors.ServerError as error:
+            if error.error != _UNKNOWN_LANGUAGE:
+                raise
+            self.bulk_docs([staged], hthdrs)
+            message = (
+                f"{document['_id']}: language is {document.get('language')!r}, and the server has no query server for it. Use "
+                "javascript, or configure one on each node"
+            )
+            raise error.reworded(message, errors.BadRequest) from None
         written = self.put_design_document(document, files, hthdrs)
         # If the only document through which an index was queried is deleted, CouchDB closes the index and its queries fail.
         self.build_views(document["_id"], rules.views(document), wait_timeout, hthdrs)
-        self.bulk_docs([{**staging, "_rev": rev, "_deleted": True}], hthdrs)
+        self.bulk_docs([staged], hthdrs)
         return written
 
     def build_views(self, ddoc: str, views: t.Sequence[str], wait_timeout: float, hthdrs: Headers = None) -> None:

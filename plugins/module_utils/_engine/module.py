@@ -464,7 +464,11 @@ class Module(AnsibleModule):
         if self._diff and resource.plan:
             result["diff"] = diff(outcome.changes)
         if outcome.shortfall is not None:
-            result.update(failure(outcome.shortfall, Progress(outcome.changes)), failed=True)
+            progress = Progress() if self.check_mode else Progress(outcome.changes)
+            told = {**failure(outcome.shortfall, progress), "changed": result["changed"]}
+            if self.check_mode and isinstance(outcome.shortfall, errors.NodeDown):
+                told["msg"] = outcome.shortfall.in_check_mode or told["msg"]
+            result.update(told, failed=True)
         return result, outcome.changes
 
     def _log_invocation(self) -> None:

@@ -142,10 +142,14 @@ def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown |
     """The shortfall of a plan for nodes that are down: their names, and the changes that they missed; None without any."""
     if not down:
         return None
-    return NodeDown(
-        f"{', '.join(down)}: down, and missed {listed(missed)}. The other nodes are done. Run the task "
-        "again once every node is up"
+    names = ", ".join(down)
+    error = NodeDown(
+        f"{names}: down, and missed {listed(missed)}. The other nodes are done. Run the task again once every node is up"
     )
+    error.in_check_mode = (
+        f"{names}: down, and would miss {listed(missed)}. A real run changes the other nodes, and then fails"
+    )
+    return error
 
 
 def units(changes: t.Iterable[Change]) -> t.Iterator[list[Change]]:

@@ -151,7 +151,9 @@ def _changes(one: Wanted, current: dict[str, t.Any] | None, document: t.Any, wai
     if one.is_design and document:
         arguments = {"document": document, "files": one.files}
         call: Method = DesignDatabase.put_design_document
-        if one.staged and rules.needs_building(document, current):
+        # In a language that the server may not have, views are built first: what can't be built is not written.
+        staged = one.staged or (one.build and not rules.has_known_language(document))
+        if staged and rules.needs_building(document, current):
             call, arguments["wait_timeout"] = DesignDatabase.switch_design_document, wait_timeout
         yield Change(
             action=action,

@@ -112,11 +112,14 @@ def observe(client: Replications, desired: Desired) -> Observed:
 def plan(desired: Desired, observed: Observed) -> Plan:
     """The documents to write and delete, and the jobs to start and stop."""
     documents, states, jobs = dict(observed.documents), dict(observed.states), list(observed.jobs or [])
+    warnings: list[str] = []
     changes: list[Change] = []
     unmet: CouchDBError | None = None
     for each in desired.replications:
         found = _changes(each, desired, observed)
         if not found:
+            if each.present and not each.persistent:
+                warnings += filter(None, [rules.running_warning(each.label, each.document(observed.here))])
             continue
         changes += found
         unmet = unmet or (observed.lacking if each.persistent else None) or each.unmet(observed.missing)
@@ -129,8 +132,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             jobs.append(rules.new_job(found[-1].arguments["document"]))
     predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
     storing = [each.label for each in desired.replications if each.stores_login(observed.here)]
-    warnings = (rules.login_warning(storing, observed.here),) if storing else ()
-    return Plan(tuple(changes), predicted, warnings, unmet=unmet)
+    warnings += [rules.login_warning(storing, observed.here)] if storing else []
+    return Plan(tuple(changes), predicted, tuple(warnings), unmet=unmet)
 
 
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:

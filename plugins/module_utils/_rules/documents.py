@@ -196,6 +196,8 @@ def check_id(docid: t.Any, option: str) -> None:
             option,
             f"{docid!r} is not an id for a document. Only _design/NAME and _local/NAME may begin with an underscore",
         )
+    if docid.startswith((DESIGN, LOCAL)) and docid.partition("/")[2] in (".", ".."):
+        raise InvalidInput(option, f"{docid!r} is not an id for a document, as it is a step in the path of a URL")
     check_json(docid, option, repr(docid))
 
 
@@ -328,6 +330,11 @@ def staging(document: Document) -> dict[str, t.Any]:
 def needs_building(document: Document, current: Document | None) -> bool:
     """Whether a design document has other views than the current one."""
     return bool(views(document)) and (current is None or not equal(_signed(document), _signed(current)))
+
+
+def has_known_language(document: Document) -> bool:
+    """Whether every server has a query server for a design document's language. What others it has can't be read."""
+    return document.get("language") in (None, "javascript", "query")
 
 
 def partitions(shards: t.Iterable[str]) -> list[str]:

@@ -463,6 +463,21 @@ def login_warning(names: t.Sequence[str], here: Here) -> str:
     )
 
 
+_UNREPORTED = ("selector", "doc_ids", "filter", "query_params", "since_seq", "winning_revs_only")
+"""What decides which documents a replication copies, and CouchDB does not report of one without a document."""
+
+
+def running_warning(name: str, document: t.Mapping[str, t.Any]) -> str | None:
+    """The warning for a replication without a document that runs already, if it may copy other documents than declared."""
+    given = [option for option in _UNREPORTED if document.get(option) is not None]
+    if not given:
+        return None
+    return (
+        f"the replication {name} runs already, and CouchDB does not report its {listed(given)}. If that changed, stop the "
+        "replication with state: absent, and start it again"
+    )
+
+
 # Equal replications
 
 

@@ -424,6 +424,20 @@ def test_a_staged_design_document_whose_functions_do_not_compile_is_not_built(wi
     assert wire.written == [WRITE]
 
 
+@pytest.mark.parametrize("options", [{"build": True}, {"staged": True}])
+def test_a_language_without_a_query_server_is_refused_before_the_design_document_is_written(
+    wire: Wire, options: dict[str, t.Any]
+) -> None:
+    before = {"_design/app": {**DDOC, "_rev": "1-x"}}
+    shelf = Shelf(wire, db=dict(before))
+    for docid in ("_design/app", "_design/app-staged"):
+        shelf.take_alone(wire, "db", docid)
+    wire[VIEW.format("app-staged")] = 500, {"error": "unknown_query_language", "reason": "cobol"}
+    with pytest.raises(module.Interrupted, match="_design/app: language is 'cobol'"):
+        carry_out(documents=[{**DDOC, "language": "cobol"}], **options)
+    assert shelf.databases["db"] == before
+
+
 @pytest.mark.parametrize(
     ("given", "option"),
     [

@@ -237,6 +237,24 @@ def test_what_runs_without_a_document(jobs: t.Any, given: dict[str, t.Any], expe
         assert planned(given, Observed(HERE, jobs=jobs)) == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "jobs", "warned"),
+    [
+        ({"selector": {"a": 1}}, [JOB], "selector"),
+        ({"doc_ids": ["a"]}, [JOB], "doc_ids"),
+        ({"selector": {"a": 1}}, [], None),
+        ({}, [JOB], None),
+        ({"selector": {"a": 1}, "state": "restarted"}, [JOB], None),
+    ],
+)
+def test_what_runs_with_another_selector_may_be_warned_of(given: t.Any, jobs: t.Any, warned: str | None) -> None:
+    plan = resource.plan(resource.desire({**PARAMS, **ON, **given}), Observed(HERE, jobs=jobs))
+    assert len(plan.warnings) == bool(warned)
+    if warned:
+        assert f"does not report its {warned}" in plan.warnings[0]
+        assert not plan.changes
+
+
 def test_a_server_that_does_not_tell_what_runs_is_not_asked_to_go_on() -> None:
     pouch = Here(OneX("PouchDB Server", "4.2.0"), URL)
     with pytest.raises(InvalidInput, match="^persistent: .*PouchDB Server"):

@@ -144,6 +144,8 @@ OPTIONS: dict[str, t.Any] = {
         ({"_id": 1}, "the _id 1 is not a string"),
         ({"_id": "_x"}, "'_x' is not an id"),
         ({"_id": "_design/"}, "'_design/' is not an id"),
+        ({"_id": "_design/.."}, "'_design/..' is not an id"),
+        ({"_id": "_local/."}, "'_local/.' is not an id"),
         ({"_id": "\ud800"}, "surrogate"),
         ({"_id": "x", "_deleted": True}, "x contains _deleted. Use state: absent"),
         ({"_id": "x", "_mine": 1}, "x contains _mine"),
