@@ -44,7 +44,7 @@ class Declaration(Users, Members, Replications):
         """
         omitted = rules.Omitted()
         declared: Entry = {}
-        configs = self._of_nodes(omitted)
+        configs, members = self._of_nodes(omitted)
         if configs:
             declared["settings"] = rules.settings(configs, self.dialect, omitted, secrets=secrets)
             hashes = {node: config.get("admins", {}) for node, config in configs.items()}
@@ -63,10 +63,8 @@ class Declaration(Users, Members, Replications):
         ]
         declared["replications"] = self._replications_declared(omitted, secrets)
         self._omit_replications(infos, omitted)
-        with self._allowed("members", omitted):
-            members = self.membership()["cluster_nodes"]
-            if len(members) > 1:
-                declared["members"] = members
+        if len(members) > 1:
+            declared["members"] = members
         return {part: found for part, found in declared.items() if found}, omitted
 
     @contextlib.contextmanager
@@ -77,23 +75,27 @@ class Declaration(Users, Members, Replications):
         except (errors.Unauthorized, errors.Forbidden) as error:
             omitted.add(part, name, f"this login may not read it ({error.reason or error.error or error})")
 
-    def _of_nodes(self, omitted: rules.Omitted) -> dict[str, t.Any]:
+    def _of_nodes(self, omitted: rules.Omitted) -> tuple[dict[str, t.Any], list[str]]:
+        """The settings of the nodes that are up, by their names, and the names of all members."""
         found: dict[str, t.Any] = {}
+        members: list[str] = []
+        with self._allowed("members", omitted):
+            members = self.nodes(["all"])
         with self._allowed("settings", omitted):
-            for node, config in self.config_of_nodes(["all"]).items():
+            for node, config in self.config_of_nodes(members or ["all"]).items():
                 if config is None:
                     omitted.add("settings", node, "this node is down")
                 else:
                     found[node] = config
-        return found
+        return found, members
 
     def _infos(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted) -> dict[str, Entry]:
         with self._allowed("databases", omitted):
-            names = rules.chosen(self.database_names(), patterns)
-            for name in filter(rules.is_foreign, names):
+            # All of them, or their names first, as there may be many more than those that are asked for.
+            found = self.dbs_info(None if patterns is None else rules.chosen(self.database_names(), patterns))
+            for name in filter(rules.is_foreign, found):
                 omitted.add("databases", name, "CouchDB would not create a database of this name")
-            found = self.dbs_info([name for name in names if not rules.is_foreign(name)])
-            return {name: info for name, info in found.items() if info is not None}
+            return {name: info for name, info in found.items() if info is not None and not rules.is_foreign(name)}
         return {}
 
     def _databases_declared(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> list[Entry]:
