@@ -370,14 +370,17 @@ class Secrets:
         return _mapped(value, shown) if self._all else value
 
     def mask_options(self, value: t.Any) -> t.Any:
-        """The options of a task: whatever is a secret as a whole is hidden, numbers too, and the distinct ones in strings."""
+        """The options of a task: whatever is a secret as a whole is hidden, numbers too, and the distinct ones in strings.
+
+        URLs are without credentials, as a plain word that is a password in one is hidden nowhere else.
+        """
 
         def shown(item: t.Any, name: t.Any) -> t.Any:
             if item is None or isinstance(item, (bool, Mapping, list, tuple)):
                 return item
             if str(item) in self._all:
                 return MASK
-            return self.mask(item) if isinstance(item, str) else item
+            return self.mask(mask_text(item)) if isinstance(item, str) else item
 
         return _mapped(value, shown)
 

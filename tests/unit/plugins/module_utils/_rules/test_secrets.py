@@ -270,6 +270,14 @@ def test_an_option_is_hidden_if_its_whole_value_is_a_secret() -> None:
     }
 
 
+def test_a_password_in_a_url_of_an_option_is_hidden_though_it_is_a_plain_word() -> None:
+    hiding = rules.Secrets(["hidden"])
+    shown = hiding.mask_options(
+        {"members": [{"name": "a@h", "url": "http://ann:hidden@a.example:5984/"}], "x": "hidden"}
+    )
+    assert shown == {"members": [{"name": "a@h", "url": f"http://{MASK}@a.example:5984/"}], "x": MASK}
+
+
 @pytest.mark.parametrize(
     ("secrets", "handed"),
     [
