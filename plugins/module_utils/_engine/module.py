@@ -480,15 +480,21 @@ class Module(AnsibleModule):
         self.params = params
 
     def _accept_options(self) -> None:
+        found, refused = list(self.no_log_values), None
         try:
-            self._hiding = Secrets((*self.no_log_values, *self._hidden()))
+            # One by one: what came before a refusal is hidden in its message.
+            for secret in self._hidden():
+                found.append(secret)
         except errors.InvalidInput as error:
-            self.fail_json(**failure(error, Progress()))
+            refused = error
+        self._hiding = Secrets(found)
         # Ansible masks each of these in every string of the result, also inside words, and one after the other; 2.22 and
         # later only in what is shown, not in what a playbook registers.
         self.no_log_values = self._hiding.for_ansible
         if register_secrets is not None:
             register_secrets(self.no_log_values)
+        if refused is not None:
+            self.fail_json(**self._hiding.mask_result(failure(refused, Progress())))
         self._options_accepted = True
 
     def warn(self, warning: str, **kwargs: t.Any) -> None:

@@ -90,6 +90,18 @@ def test_options_that_are_refused_are_not_shown(
     assert result["invocation"] == {"module_args": "********"}
 
 
+def test_a_secret_that_is_found_before_options_are_refused_is_not_shown(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(params: dict[str, t.Any]) -> t.Iterator[str]:
+        yield "hidden quince"
+        raise errors.InvalidInput("notes", "must be none of: hidden quince, hidden words")
+
+    result = outcome(monkeypatch, capsys, Resource(**{**show(None).__dict__, "secrets": refuse}), "hidden quince")
+    assert result["failed"]
+    assert "hidden" not in json.dumps({**result, "_ansible_new_secrets": None})
+
+
 def test_the_password_in_a_header_is_hidden(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
