@@ -79,7 +79,7 @@ requirements:
   - Python 3.8 or later on the host that runs the module
   - requests (Python library) 2.20 or later on the host that runs the module
 notes:
-  - The file C(.netrc) is not read. Proxies are taken from the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
+  - The file C(.netrc) is not read. Proxies are set in the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
   - With a local connection, or delegated to the controller, a task runs in Ansible's own process, which takes a fraction of the time and
     gives the same result. This needs a host whose C(ansible_python_interpreter) is the Python that runs Ansible
     (C({{ ansible_playbook_python }})), no C(become), no C(async), and no macOS. Otherwise the module runs as usual.

@@ -30,7 +30,7 @@ security:
     - Who may use the database, as a mapping with C(admins) and C(members). Admins may change design documents and this security object,
       members may read and write documents. Each is a mapping with C(names), a list of user names, and C(roles), a list of roles.
     - Parts that are missing stay as they are. The order of names and roles does not matter.
-    - If C(members) has no names and no roles, everybody may read and write.
+    - If C(members) has no names and no roles, anyone may read and write.
   type: dict
 revs_limit:
   description:

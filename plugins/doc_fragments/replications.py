@@ -85,7 +85,7 @@ _ENTRY = r"""
 state:
   description:
     - V(present) ensures that the replication exists. V(absent) removes its document, which also stops it; with C(persistent=false), it
-      stops the running replication between C(source) and C(target). V(restarted) is V(present), and starts it anew in every run. If not
+      stops the running replication between C(source) and C(target). V(restarted) is V(present), and starts it again in every run. If not
       set, the C(state) of the task applies, else V(present).
   type: str
   choices: [present, absent, restarted]
@@ -101,7 +101,7 @@ wait:
   type: bool
 restart_failed:
   description:
-    - Whether to start the replication anew if it failed or is crashing. If not set, the C(restart_failed) of the task applies, else
+    - Whether to start the replication again if it failed or is crashing. If not set, the C(restart_failed) of the task applies, else
       V(false).
   type: bool
 """

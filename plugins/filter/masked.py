@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter masked: a text, such as the end of a log, without the secrets in it."""
+"""The filter masked: a string, such as the end of a log, without the secrets in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HASH = re.compile(r"-(hashed|pbkdf2)(:\w+)?-[0-9a-fA-F]+,[^,\s]+(,[0-9]+)?")
 def masked(text: t.Any, secrets: t.Any = ()) -> str:
     """The text without the credentials of the URLs in it, without password hashes, and without any of the secrets."""
     if isinstance(secrets, str) or not all(isinstance(secret, str) for secret in secrets):
-        raise AnsibleFilterError("couchpy.couchdb.masked: secrets: must be a list of texts")
+        raise AnsibleFilterError("couchpy.couchdb.masked: secrets: must be a list of strings")
     # The longest first: a secret may be a part of another.
     return mask_text(_HASH.sub(MASK, str(text)), sorted(map(str, secrets), key=len, reverse=True))
 

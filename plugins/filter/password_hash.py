@@ -17,7 +17,7 @@ def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: s
     """The hash of a password as CouchDB keeps it for server admins. Raises AnsibleFilterError for what can't work."""
     for name, value in (("password", password), ("salt", salt)):
         if not isinstance(value, str):
-            raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {name}: must be a text")
+            raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {name}: must be a string")
     if isinstance(iterations, bool) or not re.match(r"[0-9]+\Z", str(iterations)):
         raise AnsibleFilterError("couchpy.couchdb.password_hash: iterations: must be a whole number")
     try:

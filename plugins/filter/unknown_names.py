@@ -16,7 +16,7 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
     """The names, sorted, that are neither ``known`` nor match a pattern of ``allowed``."""
     for option, value in (("names", names), ("known", known), ("allowed", allowed)):
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise AnsibleFilterError(f"couchpy.couchdb.unknown_names: {option}: must be a list of texts")
+            raise AnsibleFilterError(f"couchpy.couchdb.unknown_names: {option}: must be a list of strings")
     unknown = {
         str(name)
         for name in names
@@ -26,17 +26,17 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
 
 
 def _with_hint(name: str, known: list[str]) -> str:
-    # What all have in common tells nothing.
+    # A beginning that all of them share says nothing.
     prefix = _common_beginning([name, *known])
     near = difflib.get_close_matches(name[len(prefix) :], [text[len(prefix) :] for text in known], n=1, cutoff=0.7)
     return f"{name} (did you mean {prefix}{near[0]}?)" if near else name
 
 
-def _common_beginning(texts: list[str]) -> str:
+def _common_beginning(names: list[str]) -> str:
     length = 0
-    while length < len(texts[0]) and len({text[: length + 1] for text in texts}) == 1:
+    while length < len(names[0]) and len({text[: length + 1] for text in names}) == 1:
         length += 1
-    return texts[0][:length]
+    return names[0][:length]
 
 
 class FilterModule:

@@ -191,7 +191,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # ansible-core has no typ
 def _unwrapped(value: t.Any) -> t.Any:
     """A value without what Ansible notes about it, so that it is exactly what JSON can hold."""
     if isinstance(value, t.Mapping):
-        return {_unwrapped(name): _unwrapped(held) for name, held in value.items()}
+        return {_unwrapped(name): _unwrapped(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_unwrapped(item) for item in value]
     if isinstance(value, str):

@@ -36,7 +36,7 @@ options:
         are refused, as CouchDB would lose one of the two. This includes the system databases of a former single node. Delete them there
         if they are empty.
       - The credentials for a C(url) are those of the task, unless the C(url) contains its own.
-      - A node that is given by name only joins without these checks.
+      - A node without a URL joins without these checks.
     type: list
     elements: raw
     required: true
@@ -71,7 +71,7 @@ options:
     version_added: 1.0.0
   replace:
     description:
-      - Nodes that are gone for good, by name, and the member that takes the place of each. Its copies are made anew from the others.
+      - Nodes that are gone for good, by name, and the member that replaces each. Its copies are filled from the others.
       - The old node must be down. It leaves the cluster.
       - A node can be replaced by a new one of the same name. Set C(maintenance_mode = true) in the section C([couchdb]) of its
         C(local.ini) before it starts for the first time. Otherwise it serves empty copies at once. The task ends maintenance mode when

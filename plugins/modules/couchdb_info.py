@@ -23,7 +23,7 @@ extends_documentation_fragment:
 options:
   gather_subset:
     description:
-      - What to gather. V(all) stands for everything except V(declaration). A name with V(!) before it is excluded.
+      - What to gather. V(all) means everything except V(declaration). A name with V(!) before it is excluded.
       - V(declaration) reads the whole server and returns it as the options of M(couchpy.couchdb.couchdb_server).
       - If the server does not have or report a subset, it is V(null) if it was selected by V(all), and the task fails if it was selected
         by name.
@@ -332,12 +332,12 @@ shards:
 health:
   description:
     - The health of the server as a whole, of its cluster, its replications and its certificate.
-    - Takes five seconds more if a replication has changes to copy, as only a second look tells whether it gets on.
+    - Takes five seconds more if a replication has changes to copy, as only a second reading shows whether it makes progress.
   type: dict
   returned: when gathered
   contains:
     status:
-      description: As RV(cluster.health). V(degraded) also for a replication that does not get on, or a certificate that expires soon.
+      description: As RV(cluster.health). V(degraded) also for a replication without progress, or a certificate that expires soon.
       type: str
       returned: always
       sample: degraded
@@ -359,7 +359,7 @@ health:
       returned: always
     replications:
       description:
-        - The replications that do not get on. C(failed) ones never start again by themselves, C(crashing) ones are retried at growing
+        - The replications without progress. C(failed) ones never start again by themselves, C(crashing) ones are retried at growing
           intervals, C(stalled) ones run and copied none of their pending changes between two looks.
       type: dict
       returned: always
@@ -430,7 +430,7 @@ not_declared:
       returned: always
       sample: settings
     name:
-      description: Its name. V(*) stands for the whole part.
+      description: Its name. V(*) means the whole part.
       type: str
       returned: always
       sample: couchdb/uuid

@@ -31,7 +31,7 @@ options:
       - V(present) ensures that the replication exists.
       - V(absent) removes its document, which also stops it. With O(persistent=false), it stops the running replication between O(source)
         and O(target).
-      - V(restarted) ensures that the replication exists and starts it anew in every run. A document is deleted and created again.
+      - V(restarted) ensures that the replication exists and starts it again in every run. A document is deleted and created again.
     type: str
     choices: [present, absent, restarted]
     default: present
@@ -53,7 +53,7 @@ options:
     default: false
   restart_failed:
     description:
-      - Whether to start a replication anew if it is as declared and in the state V(failed), V(crashing) or V(error). CouchDB never retries
+      - Whether to start a replication again if it is as declared and in the state V(failed), V(crashing) or V(error). CouchDB never retries
         a failed one by itself, and retries a crashing one at growing intervals of up to eight hours.
     type: bool
     default: false
@@ -78,7 +78,7 @@ notes:
   - A completed or failed replication stays so while its declaration stays the same. Use O(state=restarted) to run it again, or
     O(restart_failed=true) to run it again once it has failed.
   - CouchDB before 2.1 does not allow changing a running replication. It is deleted there and created again.
-  - CouchDB stores who wrote a replication first as its C(owner), who may read the credentials in it. A change keeps the owner.
+  - CouchDB stores the first author of a replication as its C(owner). The owner may read the credentials in it. A change keeps the owner.
   - A user that is no admin of the target writes no design documents there. Make the user of a replication an admin of the target database if
     it is to copy them.
   - Only a server admin can read the credentials in the replications of others. Log in as one, or credentials seem to differ each time.

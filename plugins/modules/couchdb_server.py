@@ -164,7 +164,7 @@ parts:
         - {name: orders, exists: true}
 extra:
   description:
-    - What the server held beyond the declaration before the task, by part. A database that is extra stands for everything in it.
+    - What the server had beyond the declaration before the task, by part. A database that is extra includes everything in it.
     - Settings are listed if they differ from the defaults of the server's version.
   type: dict
   returned: when O(report_extra=true), or O(exclusive) names a part

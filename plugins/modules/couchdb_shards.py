@@ -16,7 +16,7 @@ author: CouchPy contributors (@couchpy)
 description:
   - Moves copies of shards between the nodes of a cluster until they are as declared, while the cluster serves requests.
   - A new copy is filled while its node is in maintenance mode, as CouchDB reads from any copy, and an empty one may be the fastest. It is
-    compared with the other copies before the node serves again. Only then another copy is taken out of the shard map, and deleted at last.
+    compared with the other copies before the node serves again. Only then, another copy is removed from the shard map, and finally deleted.
   - A range keeps as many full copies as it should have, and a majority of them in service, after each step. At most one node is in
     maintenance mode at a time.
   - A task that was interrupted leaves what it had begun in the cluster. Run it again, and it continues from there.
@@ -75,7 +75,7 @@ options:
     type: int
     default: 3600
 notes:
-  - A node that has copies and is to get others needs 3 copies of each shard that it has, so that the other two serve meanwhile. A node
+  - A node that has copies and gets others needs 3 copies of each shard that it has, so that the other two serve at the same time. A node
     without copies does not.
   - A load balancer must follow C(/_up), which answers 404 in maintenance mode. The node still answers requests that reach it.
   - While a node is in maintenance mode, other tasks can't change C(_security) and limits of databases that have copies there.

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module of this collection does on the controller: it checks where its options come from, and runs the module.
+"""The action plugin of every module: checks where the task's options come from, and runs the module.
 
-A task whose connection is local is carried out in Ansible's own process, see _direct. Everything else runs the module as
-ansible.builtin.normal does. Both ways give the same result.
+A task with a local connection runs in Ansible's own process, see _direct. Others run the module like
+ansible.builtin.normal. Both return the same result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Inva
 from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
 
 LOGIN = {"username": "login_user", "password": "login_password"}
-"""What people write for a connection option → the option."""
+"""Other common names of a connection option → the option."""
 
 VARIABLE = "couchdb_direct"
 SWITCH = "ANSIBLE_COUCHDB_DIRECT"
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     """Runs the module of the same name."""
 
     MODULE: ModuleType | None = None
-    """The module; None for one that is never run directly. The plugin is loaded before Ansible forks a process for each task, which then has it already."""
+    """The module; None for one that never runs directly. Ansible loads the plugin before it forks a process for each task, which has it then."""
 
     _supports_async = True
     _supports_check_mode = True
@@ -78,7 +78,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
                 self._watcher = self._make_watcher(host)
                 result.update(self._run_directly(variables, environment))
         except InvalidInput as error:
-            # As the module fails: an exception would not get to failed_when on ansible-core 2.21 and later.
+            # Like a failure of the module: an exception would not reach failed_when on ansible-core 2.21 and later.
             return {**result, "failed": True, "changed": False, "msg": str(error)}
         return result
 
@@ -92,7 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         return result
 
     def _make_watcher(self, host: t.Any) -> _direct.Watcher:
-        """What shows what the module does while it runs."""
+        """The watcher that shows what the module does while it runs."""
         try:
             shown = boolean(os.environ.get(PROGRESS) or True)
         except TypeError as error:
@@ -102,8 +102,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     def _run_directly(self, task_vars: Variables, environment: dict[str, str]) -> dict[str, t.Any]:
         """The result of the module, run in this process.
 
-        ActionBase adds its options to those of the task, has the module built and run, and makes a result of what it printed. Of
-        these, the methods below replace building and running, so that all the rest is the same.
+        ActionBase adds its options to those of the task, builds and runs the module, and makes a result from its output. The
+        methods below replace only building and running, so that all the rest is the same.
         """
         self._environment = environment
         try:
@@ -113,7 +113,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             self._remove_files()
 
     def _is_pipelining_enabled(self, *arguments: t.Any, **options: t.Any) -> bool:
-        # Without pipelining, a folder for the module would be made on the host.
+        # Without pipelining, Ansible would create a folder for the module on the host.
         return self._environment is not None or super()._is_pipelining_enabled(*arguments, **options)
 
     def _configure_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> t.Any:
@@ -122,7 +122,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         try:
             options = _direct.encode(module_args)
         except (TypeError, ValueError):
-            # Let Ansible say what can't be sent to a module.
+            # Ansible has the error for options that can't be sent to a module.
             self._environment = None
             return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
         return _direct.built(options, str(t.cast(ModuleType, self.MODULE).__file__))
@@ -146,9 +146,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         }
 
     def _obstacle(self, task_vars: Variables, environment: dict[str, str]) -> str:
-        """Why this task can't be carried out in this process; empty when it can.
+        """Why this task can't run in this process; empty if it can.
 
-        ``environment`` becomes the variables that the task sets.
+        ``environment`` gets the variables that the task sets.
         """
         if self.MODULE is None:
             return "the action plugin names no module"
@@ -192,19 +192,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             raise InvalidInput(VARIABLE, "must be a boolean") from error
 
     def _interpreter(self, variables: Variables) -> str:
-        """The Python that would run the module, as Ansible finds it."""
+        """The Python that would run the module, as Ansible determines it."""
         given = self._templar.template(C.config.get_config_value("INTERPRETER_PYTHON", variables=variables))
         if str(given or "auto").startswith("auto"):
-            # Ansible looks for one with the first module that it runs on a host, and returns it as a fact.
+            # Ansible discovers it with the first module that it runs on a host, and returns it as a fact.
             given = variables.get("ansible_facts", {}).get("discovered_interpreter_python", "not known yet")
         return str(given).strip()
 
     def _arguments(self) -> dict[str, t.Any]:
-        """What the module gets as its options. Raises InvalidInput, with which the task fails."""
+        """The options for the module. Raises InvalidInput, with which the task fails."""
         return dict(self._task.args)
 
     def _file(self, name: str, content: str) -> str:
-        """The path of a file with this content, for the module on its host."""
+        """The path of a file with this content on the module's host."""
         if self._environment is not None:
             descriptor, path = tempfile.mkstemp(suffix=f"-{name}", dir=C.DEFAULT_LOCAL_TMP)
             self._files.append(path)
@@ -224,10 +224,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             os.unlink(self._files.pop())
 
     def _refused_defaults(self) -> str:
-        """What is wrong with the defaults that the task's action groups give it; empty when nothing is.
+        """What is wrong with the defaults from the task's action groups; empty if nothing is.
 
-        C(password) is an option of the modules that manage admins and users. As a default of the group it would be meant to
-        log in with, and would become the password of those accounts.
+        C(password) is an option of the modules that manage admins and users. A default of the group that is meant for the
+        login would become the password of those accounts.
         """
         play = self._task._parent._play
         groups = [f"group/{group}" for group in play._action_groups.get(self._task.resolved_action, ())]

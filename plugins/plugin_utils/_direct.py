@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Direct execution: run a module in Ansible's own process, as if it had been sent to this host and run there.
+"""Direct execution: runs a module in Ansible's own process, as if it had been sent to this host.
 
-A module sent to the controller itself is packed, written, started in a Python of its own and compiled anew, which takes ten times
-as long as the module does. Here its ``main()`` is called in the process that Ansible forks for the task, on what was imported
-before the fork. It reads its options and prints its result as it always does, so that Ansible handles both the same way.
+A module that is sent to the controller itself is packed, written, started in a Python of its own and compiled again, which takes ten
+times as long as the module itself. Here its ``main()`` is called in the process that Ansible forks for the task, with everything
+imported before the fork. It reads its options and prints its result as usual, so that Ansible handles both the same way.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ ENVIRONMENT = frozenset(
     + [f"{scheme}_proxy" for scheme in ("http", "https", "all")]
     + [f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL")]
 )
-"""The variables that a module reads while it runs. Others may have an effect on the start of a process, such as those of Python."""
+"""The variables that a module reads while it runs. Others may affect the start of a process, such as those of Python."""
 
 
 INTERVAL = 5
 """Seconds between two lines of progress, at least. A wait looks again after 5 seconds at most, so that no gap is longer than 10."""
 
 LISTED = 20
-"""How many changes an interrupted task lists."""
+"""The number of changes that an interrupted task lists."""
 
 
 class Watcher:
@@ -92,7 +92,7 @@ class Watcher:
 
     @contextlib.contextmanager
     def watching(self) -> t.Iterator[None]:
-        """Notice the signals that end this process, before those do who handle them."""
+        """Handle the signals that end this process, before its other handlers."""
         with contextlib.ExitStack() as stack:
             for number in (signal.SIGINT, signal.SIGTERM):
                 before = signal.getsignal(number)
@@ -127,7 +127,7 @@ class Built:
 
 
 class Output(t.NamedTuple):
-    """What a process would leave behind: exit status, standard output and standard error."""
+    """The result of a process: exit status, standard output and standard error."""
 
     status: int
     stdout: str
@@ -153,7 +153,7 @@ def built(options: bytes, path: str) -> t.Any:
 
 
 def has_libraries() -> bool:
-    """Whether this Python has what the modules need."""
+    """Whether this Python has the libraries that the modules need."""
     return HAS_REQUESTS
 
 
@@ -162,7 +162,7 @@ def run(
 ) -> Output:
     """Call a module's ``main()`` with these options, in this folder, with these variables added to the environment.
 
-    What the module changes in the process is undone. Errors end as they do in a process of its own. ``watcher`` learns
+    The module's changes of the process are undone. Errors end as in a process of its own. ``watcher`` is informed of
     what the module does.
     """
     stdout, stderr = io.StringIO(), io.StringIO()
@@ -187,7 +187,7 @@ def run(
 
 @contextlib.contextmanager
 def _isolated(encoded: bytes, environment: dict[str, str], folder: str, watcher: Watcher) -> t.Iterator[None]:
-    """Have AnsibleModule find this process as a new one that was started for a module, and restore it afterwards."""
+    """Make this process look like a new one for AnsibleModule, and restore it afterwards."""
     variables, handler = dict(os.environ), signal.getsignal(signal.SIGUSR1)
     with contextlib.ExitStack() as stack:
         stack.callback(syslog.closelog)
@@ -219,7 +219,7 @@ def _set_environment(variables: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _set(module: t.Any, **values: t.Any) -> t.Iterator[None]:
-    """Have these values in a module for a while."""
+    """Set these values in a Python module, and restore them afterwards."""
     before = {name: getattr(module, name) for name in values}
     try:
         for name, value in values.items():
@@ -234,7 +234,7 @@ def is_this_python(interpreter: str) -> bool:
     """Whether this interpreter is the one that runs Ansible, with the same libraries."""
     if not os.path.isabs(interpreter):
         return False
-    # Where a virtual environment is decides on the libraries; all of them link to the same Python.
+    # The place of a virtual environment decides its libraries; all of them link to the same Python.
     return _place(interpreter) == _place(sys.executable)
 
 

@@ -17,14 +17,14 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"])
 
 _TEMPLATE = re.compile(r"\{[{%#]")
-"""What Ansible would evaluate in a string."""
+"""The strings that Ansible would evaluate."""
 
 _CONVERTED = re.compile(r"[\[{]|(True|False)\Z")
-"""Strings that older versions of Ansible make something else of when they come out of a template."""
+"""Strings that older versions of Ansible convert if they come from a template."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes block style, and quotes whatever could be misread."""
+    """Writes block style, and quotes strings that could be misread."""
 
     def ignore_aliases(self, data: t.Any) -> bool:
         return True
@@ -49,10 +49,10 @@ _Dumper.add_representer(Reference, _reference)
 
 
 def text(variables: t.Mapping[str, t.Any], comment: str) -> str:
-    """The content of a file that holds these variables.
+    """The content of a file with these variables.
 
-    Strings are quoted wherever any version of YAML could take them for something else, and marked C(!unsafe) where
-    Ansible would evaluate them. A Reference becomes a template of the variable it names.
+    Strings are quoted if any version of YAML could read another type, and marked C(!unsafe) if
+    Ansible would evaluate them. A Reference becomes a template of the variable that it names.
     """
     body = yaml.dump(
         dict(variables), Dumper=_Dumper, allow_unicode=True, default_flow_style=False, sort_keys=False, width=4096
@@ -65,10 +65,10 @@ def protected(variables: t.Mapping[str, t.Any], secrets: t.Mapping[str, t.Any]) 
 
     def walk(value: t.Any) -> t.Any:
         if isinstance(value, Reference):
-            held = secrets[value]
-            return Reference(f"{value} | string") if isinstance(held, str) and _CONVERTED.match(held) else value
+            inner = secrets[value]
+            return Reference(f"{value} | string") if isinstance(inner, str) and _CONVERTED.match(inner) else value
         if isinstance(value, dict):
-            return {name: walk(held) for name, held in value.items()}
+            return {name: walk(inner) for name, inner in value.items()}
         return [walk(item) for item in value] if isinstance(value, list) else value
 
     return {name: walk(value) for name, value in variables.items()}

@@ -33,7 +33,7 @@ _PUSH_PAUSE = 0.05
 _CLOSE = 0.5
 _PATIENCE = 30.0
 _NEAR = 1.2
-"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is tried again. After
+"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is repeated. After
 C(_PATIENCE) seconds, it is enough if it takes no more than so many times what it took at best, and after twice that time anything is."""
 
 _INDEX_HOLDS = 1.0
@@ -92,7 +92,7 @@ class Moving(Shards):
         Without C(wait), their filling begins, and nothing is waited for but the map.
 
         Copies in C(remove), on nodes that are gone, leave the map with the same write. The nodes of new copies must be in maintenance
-        mode. C(rev) is the map's revision, C(number) how many copies each range should keep. Raises Conflict if somebody else changed the
+        mode. C(rev) is the map's revision, C(number) how many copies each range should keep. Raises Conflict if another client changed the
         map, NotInSync if a copy isn't full after C(wait_timeout) seconds without any progress.
 
         https://docs.couchdb.org/en/stable/cluster/sharding.html#moving-a-shard
@@ -198,7 +198,7 @@ class Moving(Shards):
             except errors.NodeDown:
                 raise
             except errors.NotFound:
-                # Somebody deleted it.
+                # It was deleted in the meantime.
                 return
             copies = [(range_, node) for range_, nodes in map_.ranges.items() if node in nodes]
             self._await_full(name, copies, wait_timeout, check=False)
@@ -230,7 +230,7 @@ class Moving(Shards):
     ) -> dict[str, t.Any]:
         """Write to the map of a database that copies are full, and take others out of it, each given as (range, node).
 
-        Raises Conflict if somebody else changed the map since C(rev), or since this client wrote it.
+        Raises Conflict if another client changed the map since C(rev), or since this client wrote it.
 
         https://docs.couchdb.org/en/stable/cluster/sharding.html#update-cluster-metadata-again-to-remove-the-source-shard
         """
@@ -340,13 +340,13 @@ class Moving(Shards):
             try:
                 self.request("POST", (name, "_sync_shards"), body={}, expect=is_ok, repeatable=True)
             except errors.NotFound:
-                # Somebody deleted it.
+                # It was deleted in the meantime.
                 return
 
         in_parallel(push, list(databases))
 
     def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
-        """Wait until these copies hold all that the full copies of their ranges held when this began."""
+        """Wait until these copies have everything that the full copies of their ranges had at the start."""
         lacking = self._await_copies(database, copies, wait_timeout, check, stalled=True)
         if lacking:
             raise errors.NotInSync(
@@ -384,7 +384,7 @@ class Moving(Shards):
     def _lack(
         self, map_: Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
     ) -> str:
-        """What a copy lacks of what the other full copies of its range held when they were first asked; nothing if it is full."""
+        """What a copy lacks of the content that the other full copies of its range had when they were first read; "" if it is full."""
         range_, node = copy
         shard = map_.shard(range_)
         unfilled = map_.filling.get(range_, ())
@@ -400,7 +400,7 @@ class Moving(Shards):
             if checkpoint < state.seq:
                 return f"it has {documents} documents, and change {checkpoint} of {state.seq} of {source}"
             if check and documents < state.documents:
-                # Counted anew: documents may have been purged.
+                # Counted again: documents may have been purged.
                 marks[copy, source] = self._state(shard, source)
                 return f"it has {documents} of {state.documents} documents of {source}"
         if check:

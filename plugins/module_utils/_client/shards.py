@@ -151,7 +151,7 @@ class Shards(Members, Nodes):
         """What keeps the cluster from being in sync, a sentence each; nothing if it is.
 
         In sync is a cluster whose members are all up, connected with each other and out of maintenance mode, with no internal
-        replication waiting, no shard on a node that is no member, no copy that a move has not filled, and no resharding job
+        replication waiting, no shard on a node that is not a member, no copy that a move has not filled, and no resharding job
         that is not at its end. Takes two requests for each member, and five and one for each thousand databases.
         """
         gaps = self.cluster_seen().gaps()

@@ -239,7 +239,7 @@ class Node:
 
     @property
     def in_maintenance(self) -> bool | None:
-        """Whether its C(_up) tells load balancers to leave it out; None if that is unknown."""
+        """Whether load balancers leave it out, by its C(_up); None if that is unknown."""
         return None if self.maintenance_mode is None else self.maintenance_mode in ("true", "nolb")
 
     @property
@@ -268,7 +268,7 @@ def health(nodes: t.Sequence[Node], shards: Shards) -> Health:
             problems.append(f"{node.name} is a member and is not connected")
         elif not node.member:
             problems.append(
-                f"{node.name} is connected and is no member: stop it, as what is created on it spreads here"
+                f"{node.name} is connected and is not a member. Stop it, as everything created on it spreads here"
             )
         elif node.problem:
             problems.append(f"{node.name} is connected and could not be asked: {node.problem}")

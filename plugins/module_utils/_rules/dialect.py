@@ -92,7 +92,7 @@ class Dialect:
     def restart(self, node: str) -> Path:
         """The restart of a node. Raises Unsupported before CouchDB 2.3, which brought it."""
         if self.number < (2, 3, 0):
-            raise self.lacks("restart call; it came back with 2.3: restart the service instead")
+            raise self.lacks("restart call, which 2.3 brought again. Restart the service instead")
         return ("_node", node, "_restart")
 
     def member(self, node: str, name: str) -> Path:

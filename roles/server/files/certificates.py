@@ -14,7 +14,7 @@ import contextlib
 import ssl
 import sys
 
-# Trusts a certificate itself, whoever signed it. A constant of the module ssl since Python 3.10.
+# Trusts a certificate itself, regardless of its issuer. A constant of the module ssl since Python 3.10.
 PARTIAL_CHAIN = 0x80000
 EXPIRED, NOT_YET_VALID = 10, 9
 UNSUITABLE = 26

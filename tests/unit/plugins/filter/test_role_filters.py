@@ -90,7 +90,7 @@ def test_unknown_names_are_named_with_what_may_be_meant(
 
 @pytest.mark.parametrize("given", [("text", [], []), ([], "text", []), ([], [], "text"), ([1], [], [])])
 def test_names_must_be_texts(given: t.Any) -> None:
-    with pytest.raises(AnsibleFilterError, match="must be a list of texts"):
+    with pytest.raises(AnsibleFilterError, match="must be a list of strings"):
         unknown_names(*given)
 
 

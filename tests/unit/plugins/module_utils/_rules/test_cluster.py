@@ -203,7 +203,7 @@ def nodes(**three: t.Any) -> list[Node]:
         # It is left out by load balancers, and goes on serving what it holds.
         (nodes(maintenance_mode="nolb"), ALONE, "degraded", [r"maintenance \(nolb\)"]),
         (nodes(problem="no answer"), SPREAD, "degraded", ["could not be asked: no answer", "some copy .* a, b"]),
-        (nodes(member=False), {}, "degraded", ["is no member"]),
+        (nodes(member=False), {}, "degraded", ["is not a member"]),
         (
             nodes(),
             {"a": Placement({"0-f": [ONE, FOUR]})},
