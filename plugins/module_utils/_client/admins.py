@@ -14,7 +14,7 @@ import typing as t
 from .. import errors
 from .._rules import passwords
 from .._rules.dialect import LOCAL
-from .._rules.names import check_admin_name
+from .._rules.names import check_admin_name, check_string
 from .answers import Answer, session_cookie
 from .server import Headers, Server
 
@@ -102,6 +102,7 @@ class Admins(Server):
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
         check_admin_name(name)
+        check_string(password, "password")
         hashed = passwords.derive(password, **self.dialect.hashing(self.config(node=node, hthdrs=hthdrs)))
         self.set_admin(name, str(hashed), password, node=node, hthdrs=hthdrs)
         return True
@@ -132,6 +133,7 @@ class Admins(Server):
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
+        check_string(name, "name")
         self.config("admins", name, delete=True, hthdrs=hthdrs, node=node)
         return True
 

@@ -17,13 +17,14 @@ import ssl
 import time
 import traceback
 import typing as t
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote
 
 from .. import errors
-from .._rules.names import check_json
+from .._rules.names import check_json, check_string, check_type
 from .._rules.secrets import Secrets, is_secret_header, mask_text
 from .._rules.urls import basic_authorization, basic_credentials, server_url
 from .answers import Answer, Received, error_of, not_as_expected, parsed, retry_after, session_cookie
@@ -153,6 +154,8 @@ class Connection:
     def __init__(self, url: str, options: Options) -> None:
         if REQUESTS_IMPORT_ERROR is not None:
             raise ImportError("couchpy.couchdb needs the Python library requests")
+        check_string(url, "url")
+        _check_types(options)
         given = server_url(url)
         self.url, self.host = given.plain, given.host
         self.username = options.username if options.username is not None else given.username
@@ -226,6 +229,7 @@ class Connection:
     def address(self, path: t.Sequence[str] = ()) -> str:
         """The URL of a path, each part of it encoded, without credentials."""
         for part in path:
+            check_string(part, "name")
             if part in (".", ".."):
                 raise errors.InvalidInput("name", f"{part!r} can't be part of a URL. Use another name")
             check_json(part, "name", repr(part))
@@ -366,6 +370,15 @@ class Connection:
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
+
+
+def _check_types(options: Options) -> None:
+    """Raise InvalidInput for an option of another type than it has."""
+    for name in ("username", "password", "cookie", "ca_path", "client_cert", "client_key", "client_key_passphrase"):
+        check_type(getattr(options, name), (str, type(None)), name, "a string")
+    check_type(options.headers, Mapping, "headers", "a mapping")
+    check_type(options.timeout, (int, float), "timeout", "a number of seconds")
+    check_type(options.retries, int, "retries", "a number")
 
 
 def _check_headers(headers: t.Mapping[str, t.Any]) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import typing as t
+from collections.abc import Mapping
 
 from .. import errors
+from .._rules.names import check_string, check_type
 from .._rules.security import check_security, merged_security
 from .answers import is_object, is_ok
 from .parallel import in_parallel
@@ -158,6 +160,7 @@ class Database:
 
     def set_revs_limit(self, limit: int, hthdrs: Headers = None) -> None:
         """Set the number of revisions that it keeps. Raises InvalidInput below 1; CouchDB would return status 500."""
+        check_type(limit, int, "revs_limit", "a number")
         if limit < 1:
             raise errors.InvalidInput("revs_limit", f"is {limit}. Set 1 or more")
         self._ask("PUT", "_revs_limit", body=limit, repeatable=True, hthdrs=hthdrs, expect=is_ok)
@@ -196,6 +199,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
         """
+        check_string(docid, "_id")
         opened = self._open.get(docid)
         if rev is None and opened is not None and opened.changed:
             return opened
@@ -216,6 +220,7 @@ class Database:
         """
         import uuid
 
+        check_type(fields, Mapping, "document", "a mapping")
         fields = {"_id": uuid.uuid4().hex, **fields}
         opened = self._open.get(fields["_id"])
         if opened is not None and opened.changed:
@@ -232,6 +237,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/document/common.html#put--db-docid
         """
+        check_type(document, Mapping, "document", "a mapping")
         docid = document.get("_id")
         if not isinstance(docid, str) or not docid:
             raise errors.InvalidInput("_id", "is missing in the document. Add one")
@@ -249,7 +255,8 @@ class Database:
         if isinstance(document, str):
             docid = document
         else:
-            docid, rev = document["_id"], rev or document.get("_rev")
+            check_type(document, Mapping, "document", "an id or a mapping")
+            docid, rev = document.get("_id", ""), rev or document.get("_rev")
         answer = self._ask("DELETE", *docpath(docid), query={"rev": rev}, hthdrs=hthdrs)
         self._open.pop(docid, None)
         return t.cast(str, answer["rev"])
@@ -288,6 +295,9 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-get
         """
+        check_type(ids, (list, tuple), "ids", "a list of ids")
+        for docid in ids:
+            check_string(docid, "_id")
         found: dict[str, dict[str, t.Any] | None] = dict.fromkeys(ids)
         local = [docid for docid in ids if docid.startswith(_LOCAL)]
         alone = local if local and not self._lists_local() else []
@@ -328,6 +338,9 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/bulk-api.html#db-bulk-docs
         """
+        check_type(documents, (list, tuple), "documents", "a list of mappings")
+        for document in documents:
+            check_type(document, Mapping, "document", "a mapping")
         answers: list[dict[str, str]] = []
         for portion in _portions(documents):
             sent = {"docs": [dict(document) for document in portion]}
@@ -390,6 +403,7 @@ def bare(ddoc: str) -> str:
 
 def docpath(docid: str) -> tuple[str, ...]:
     """The path of a document: the slash of _design/ and _local/ parts, any other is encoded."""
+    check_string(docid, "_id")
     for prefix in ("_design", "_local"):
         if docid.startswith(prefix + "/"):
             return (prefix, docid[len(prefix) + 1 :])

@@ -11,12 +11,14 @@ import socket
 import threading
 import time
 import typing as t
+from collections.abc import Mapping
 from dataclasses import fields
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from .. import errors
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
+from .._rules.names import check_type
 from .._rules.secrets import is_secret_setting
 from .._rules.urls import is_loopback, server_url
 from .._rules.values import setting_text
@@ -54,17 +56,21 @@ class Server:
         hthdrs: Headers = None,
         cookie: str | SimpleCookie | None = None,
     ) -> None:
+        check_type(config, (Mapping, type(None)), "config", "a mapping")
+        check_type(hthdrs, (Mapping, type(None)), "hthdrs", "a mapping")
+        check_type(cookie, (str, SimpleCookie, type(None)), "cookie", "a string or a SimpleCookie")
         given = dict(config or {})
         known = {field.name for field in fields(Options)}
         unknown = sorted(set(given) - known)
         if unknown:
             raise errors.InvalidInput("config", f"has no {', '.join(unknown)}. Use {', '.join(sorted(known))}")
         options = Options(**given)
+        check_type(options.headers, Mapping, "headers", "a mapping")
         options.headers = {**options.headers, **(hthdrs or {})}
         if cookie is not None:
             options.cookie = _cookie_text(cookie)
         self._config = given
-        self._http = Connection(url or os.environ.get("COUCHDB_URL") or DEFAULT_URL, options)
+        self._http = Connection((os.environ.get("COUCHDB_URL") or DEFAULT_URL) if url in (None, "") else url, options)
         self.progress: Progress | None = None
         """Called during a wait: see the module C(wait)."""
         self.sending: t.Callable[[str], None] | None = None
@@ -214,6 +220,7 @@ class Server:
 
         Each is named once: C(_local) beside other names becomes the node's own name. Raises InvalidInput for an empty list.
         """
+        check_type(names, (list, tuple), "nodes", "a list of names")
         if not names:
             raise errors.InvalidInput("nodes", "is empty. Name at least one node")
         if "all" in names:
@@ -290,6 +297,8 @@ class Server:
         unknown = sorted(set(change) - {"value", "delete"})
         if unknown:
             raise TypeError(f"config() has no argument {unknown[0]}")
+        check_type(section, (str, type(None)), "section", "a string")
+        check_type(key, (str, type(None)), "key", "a string")
         names = tuple(name for name in (section, key) if name is not None)
         if key is not None and section is None:
             raise errors.InvalidInput("section", "is missing. Set it with a key")

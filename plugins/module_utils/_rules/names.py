@@ -24,11 +24,27 @@ _LONGEST_PART = 255
 _LONGEST_LAST_PART = 238
 
 
+def check_type(value: t.Any, kind: type | tuple[type, ...], option: str, instead: str) -> None:
+    """Raise InvalidInput, naming ``option``, for a value of another Python type. It does not show the value, which may be secret.
+
+    ``instead`` says what to use. A boolean is no number.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise InvalidInput(option, f"is of the type {type(value).__name__}. Use {instead}")
+
+
+def check_string(value: t.Any, option: str) -> None:
+    """Raise InvalidInput, naming ``option``, unless it is a string."""
+    check_type(value, str, option, "a string")
+
+
 def check_database_name(name: str, option: str = "name") -> None:
     """Raise InvalidInput unless CouchDB accepts the name for a database.
 
     https://docs.couchdb.org/en/stable/api/database/common.html#put--db
     """
+    check_string(name, option)
     prefix, slash, last = name.rpartition("/")
     system = last in _SYSTEM and (not slash or bool(_DATABASE.match(prefix)))
     if not system and not _DATABASE.match(name):
@@ -50,6 +66,7 @@ def check_admin_name(name: str, option: str = "name") -> None:
 
     https://docs.couchdb.org/en/stable/config/auth.html#admins
     """
+    check_string(name, option)
     problem = key_problem(name) or path_problem(name)
     if problem:
         raise InvalidInput(option, f"{name!r} can't be the name of a server admin: it {problem}")

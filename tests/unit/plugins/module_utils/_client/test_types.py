@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A value of the wrong type is refused by its name, before anything is sent, and is not shown."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
+from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire, client
+
+VALUES: list[t.Any] = [5, b"c4n4ry", ["c4n4ry"], {"c4n4ry": 1}, 1.5, True]
+CALLS: dict[str, tuple[str, t.Callable[[t.Any], t.Any], tuple[type, ...]]] = {
+    "Client": ("url", Client, ()),
+    "Client(config)": ("config", lambda value: Client(URL, config=value), (dict,)),
+    "Client(hthdrs)": ("hthdrs", lambda value: Client(URL, hthdrs=value), (dict,)),
+    "Client(cookie)": ("cookie", lambda value: Client(URL, cookie=value), ()),
+    "username": ("username", lambda value: client(username=value), ()),
+    "password": ("password", lambda value: client(password=value), ()),
+    "ca_path": ("ca_path", lambda value: client(ca_path=value), ()),
+    "headers": ("headers", lambda value: client(headers=value), (dict,)),
+    "timeout": ("timeout", lambda value: client(timeout=value), (int, float)),
+    "retries": ("retries", lambda value: client(retries=value), (int,)),
+    "Database": ("name", lambda value: client().Database(value), ()),
+    "[]": ("name", lambda value: client()[value], ()),
+    "put": ("name", lambda value: client().put(value), ()),
+    "delete": ("name", lambda value: client().delete(value), ()),
+    "config(section)": ("section", lambda value: client().config(value), ()),
+    "config(key)": ("key", lambda value: client().config("a", value), ()),
+    "addadmin(name)": ("name", lambda value: client().addadmin(value, "pw"), ()),
+    "addadmin(password)": ("password", lambda value: client().addadmin("ann", value), ()),
+    "deladmin": ("name", lambda value: client().deladmin(value), ()),
+    "nodes": ("nodes", lambda value: client().nodes(value), (list,)),
+    "get": ("_id", lambda value: client()["db"].get(value), ()),
+    "new": ("document", lambda value: client()["db"].new(value), (dict,)),
+    "put_document": ("document", lambda value: client()["db"].put_document(value), (dict,)),
+    "delete(document)": ("document", lambda value: client()["db"].delete(value), (dict,)),
+    "bulk_get": ("ids", lambda value: client()["db"].bulk_get(value), (list,)),
+    "bulk_docs": ("documents", lambda value: client()["db"].bulk_docs(value), (list,)),
+    "bulk_docs(document)": ("document", lambda value: client()["db"].bulk_docs([value]), (dict,)),
+    "set_revs_limit": ("revs_limit", lambda value: client()["db"].set_revs_limit(value), (int,)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_value_of_the_wrong_type_is_refused_before_anything_is_sent(wire: Wire, call: str) -> None:
+    option, function, taken = CALLS[call]
+    for value in VALUES:
+        if type(value) in taken:
+            continue
+        with pytest.raises(InvalidInput) as caught:
+            function(value)
+        assert caught.value.option == option
+        assert f"is of the type {type(value).__name__}. Use " in str(caught.value)
+        assert "c4n4ry" not in str(caught.value)
+    assert wire.asked == []
