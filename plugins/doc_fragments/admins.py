@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a server admin is declared, in couchdb_admin and in couchdb_server."""
+"""Documentation of the options of a server admin, for couchdb_admin and couchdb_server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a database is declared, in couchdb_database and in couchdb_server."""
+"""Documentation of the options of a database, for couchdb_database and couchdb_server."""
 
 from __future__ import annotations
 

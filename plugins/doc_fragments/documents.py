@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the documents of a database are declared, in couchdb_document and in couchdb_server."""
+"""Documentation of the options of the documents of a database, for couchdb_document and couchdb_server."""
 
 from __future__ import annotations
 

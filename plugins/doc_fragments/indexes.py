@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How an index is declared, in couchdb_index and in couchdb_server."""
+"""Documentation of the options of an index, for couchdb_index and couchdb_server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a key of JSON web tokens is declared, in couchdb_jwt_key and in couchdb_server."""
+"""Documentation of the options of a key of JSON web tokens, for couchdb_jwt_key and couchdb_server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a replication is declared, in couchdb_replication and in couchdb_server."""
+"""Documentation of the options of a replication, for couchdb_replication and couchdb_server."""
 
 from __future__ import annotations
 

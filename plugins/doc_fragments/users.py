@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a user is declared, in couchdb_user and in couchdb_server."""
+"""Documentation of the options of a user, for couchdb_user and couchdb_server."""
 
 from __future__ import annotations
 
