@@ -434,3 +434,11 @@ def test_a_new_secret_does_not_end_the_session_that_the_task_needs(wire: Wire, h
     # With a password as well, that is used.
     assert len(run().changes) == (held == "old")
     assert "Cookie" not in wire.headers[-1]
+
+
+def test_a_node_is_repaired_whose_list_of_members_fails(wire: Wire) -> None:
+    wire["GET /_membership"] = 500, {"error": "unknown_error", "reason": "badarg"}
+    wire["GET /_node/_local/_config"] = InTurn([{"fabric": {"request_timeout": "x"}}, {}])
+    wire["DELETE /_node/_local/_config/fabric/request_timeout"] = "x"
+    desired = resource.desire({**PARAMS, "settings": {"fabric": {"request_timeout": None}}, "nodes": ["_local"]})
+    assert len(module.carry_out(RESOURCE, desired, client(), check_mode=False).changes) == 1

@@ -15,6 +15,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Inva
 COOKIE, DEFAULT = "{chttpd_auth, cookie_authentication_handler}", "{chttpd_auth, default_authentication_handler}"
 
 FINE = {
+    "fabric/request_timeout": ["60000", "1", "infinity"],
     "chttpd/port": ["5984", "1", "65535"],
     "chttpd/bind_address": ["any", "::", "127.0.0.1"],
     "chttpd/socket_options": ["[{sndbuf, 262144}, {nodelay, true}]", "[]", "[{linger, {true, 5}}]"],
@@ -35,6 +36,7 @@ FINE = {
 }
 
 WRONG = {
+    "fabric/request_timeout": ["x", "", "0", "-1", "1.5"],
     "chttpd/port": ["x", "0", "65536", "", "-1", "1.5"],
     "chttpd/bind_address": ["localhost", "*", "", "1.2.3"],
     "chttpd/socket_options": [
