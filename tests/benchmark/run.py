@@ -54,7 +54,7 @@ REPLICATIONS = [
     for number in range(50)
 ]
 
-# What the table shows: the thing, how many of it, on which servers; what uri was given stands for how many.
+# What the table shows: the thing, how many of it, on which servers; what uri was given means how many.
 ROWS = [
     ("settings", len(ITEMS), ("empty server", "unchanged server"), 1),
     ("databases", len(DATABASES), ("empty server", "unchanged server"), 1),

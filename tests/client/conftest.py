@@ -40,7 +40,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 def connect(server: Server) -> Iterator[Callable[..., Client]]:
     """Makes clients: ``connect(url=None, hthdrs=None, cookie=None, **config)``, as the server's admin.
 
-    With ``username=None`` it is nobody, with another ``username`` and ``password`` somebody else.
+    With ``username=None`` there is no login, with another ``username`` and ``password`` another user.
     """
     made: list[Client] = []
 

@@ -4,7 +4,7 @@
 """Every call that the documented API of Client names, on a running server of every dialect.
 
 The sections are the rows of the table of that API, in its order, each under the words of its row. What
-deserves more is told at length elsewhere: sessions, commit and replication have files of their own.
+needs more is elsewhere: sessions, commit and replication have files of their own.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def test_put_creates_a_database(couch: Client, new_name: Name) -> None:
     assert created.info()["db_name"] == name
 
 
-def test_put_of_one_that_is_there(couch: Client, db: Database) -> None:
+def test_put_of_one_that_exists(couch: Client, db: Database) -> None:
     with pytest.raises(errors.AlreadyExists) as caught:
         couch.put(db.name)
     assert (caught.value.status, caught.value.error) == (412, "file_exists")
@@ -199,7 +199,7 @@ def test_delete_takes_a_database(couch: Client, new_name: Name) -> None:
     assert created.ispresent() is False
 
 
-def test_delete_of_one_that_is_not_there(couch: Client) -> None:
+def test_delete_of_one_that_is_missing(couch: Client) -> None:
     name = unique()
     with pytest.raises(errors.NotFound) as caught:
         couch.delete(name)
@@ -266,7 +266,7 @@ def test_stats_of_a_section(couch: Client) -> None:
     assert set(found["couchdb"]) == set(couch.stats()["couchdb"])
 
 
-def test_stats_that_are_not_there(couch: Client) -> None:
+def test_stats_that_are_missing(couch: Client) -> None:
     with pytest.raises(errors.NotFound) as caught:
         couch.stats("couchdb", "no_such_statistic")
     assert caught.value.status == 404
@@ -406,7 +406,7 @@ def test_restart(couch: Client, connect: Connect, server: Server) -> None:
         assert couch.restart() is True
         until(has_restarted)
     else:
-        # 1.x does not tell how long it has been up: it was away, and is back.
+        # 1.x does not report its uptime: it was down, and is up again.
         hasty = connect(retries=0)
         assert couch.restart() is True
         until(lambda: not hasty.ispresent())
@@ -466,7 +466,7 @@ def test_the_cluster_as_it_is_seen(couch: Client, server: Server) -> None:
     assert (seen.sightings[couch.local_node()].uptime is not None) is server.clustered
 
 
-def test_restart_forgets_whether_it_is_there(connect: Connect, server: Server, wire: Wire) -> None:
+def test_restart_forgets_whether_it_exists(connect: Connect, server: Server, wire: Wire) -> None:
     couch = connect(wire.url, retries=0)
     assert couch
     has_restarted = restarts(couch)

@@ -60,7 +60,7 @@ def test_other_nodes_are_asked_with_the_same_login(nodes: embedded.Server, first
 
 
 @pytest.mark.parametrize("name", [GHOST, THREE])
-def test_who_does_not_connect_is_taken_out_again(nodes: embedded.Server, first: Client, name: str) -> None:
+def test_who_does_not_connect_is_removed_again(nodes: embedded.Server, first: Client, name: str) -> None:
     nodes.part_node(3)
     first.join_node(TWO, wait_timeout=10)
     with pytest.raises(errors.NotConnected, match=f"{name} did not connect within 1 s and was removed again.*cookie"):
@@ -74,7 +74,7 @@ def test_without_a_timeout_a_node_is_listed_and_not_waited_for(first: Client) ->
     assert first.membership() == {"all_nodes": [ONE], "cluster_nodes": [GHOST, ONE]}
     with pytest.raises(errors.NotConnected, match=f"is not connected with {GHOST}"):
         first.await_members([ONE, GHOST], wait_timeout=0.1)
-    # A name that CouchDB was given shards for stands in the shards from then on.
+    # CouchDB keeps the shards of a name from then on.
     first.put("placed", replicas=3)
     assert {name for holders in first.shards()["placed"].ranges.values() for name in holders} == {ONE, GHOST}
     assert first.leave_node(GHOST)

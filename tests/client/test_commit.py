@@ -127,7 +127,7 @@ def test_new_of_one_that_is_open_and_changed(couch: Client, db: Database) -> Non
     assert len(couch.commit()) == 1
 
 
-def test_a_new_document_is_there_before_its_commit(connect: Connect, wire: Wire, db: Database) -> None:
+def test_a_new_document_exists_before_its_commit(connect: Connect, wire: Wire, db: Database) -> None:
     database = connect(wire.url)[db.name]
     document = database.new({"_id": "a"})
     assert database["a"] is document
@@ -223,7 +223,7 @@ def test_the_refused_keeps_its_change_and_is_written_once_its_rev_is_mended(
     assert mine.commit() == []
 
 
-def test_a_new_document_that_is_there_already(couch: Client, somebody: Client, db: Database) -> None:
+def test_a_new_document_that_exists_already(couch: Client, somebody: Client, db: Database) -> None:
     somebody[db.name].put_document({"_id": "a", "colour": "green"})
     document = db.new({"_id": "a", "colour": "blue"})
     with pytest.raises(errors.CommitFailed):
@@ -272,7 +272,7 @@ def test_the_message_names_ten_and_counts_the_rest(couch: Client, somebody: Clie
 def test_a_database_that_is_gone_does_not_stop_the_others(
     couch: Client, somebody: Client, new_name: Name, gone_first: bool
 ) -> None:
-    """Whatever can be written is, in all databases; what could not be is told, as any refusal."""
+    """Documents that can be written are, in all databases; the others are reported, like any refusal."""
     first, second = couch.put(new_name()), couch.put(new_name())
     gone, left = (first, second) if gone_first else (second, first)
     for database in (first, second):

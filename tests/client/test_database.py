@@ -53,7 +53,7 @@ def test_put_info_and_delete(couch: Client, new_name: Name) -> None:
     assert database.ispresent() is False
 
 
-def test_info_of_one_that_is_not_there(couch: Client) -> None:
+def test_info_of_one_that_is_missing(couch: Client) -> None:
     with pytest.raises(errors.NotFound) as caught:
         couch[unique()].info()
     assert (caught.value.status, caught.value.error) == (404, "not_found")
@@ -112,7 +112,7 @@ def test_merge_security_leaves_the_rest(couch: Client, db: Database) -> None:
     }
 
 
-def test_merge_security_does_not_overwrite_what_somebody_else_changed(db: Database) -> None:
+def test_merge_security_does_not_overwrite_what_another_client_changed(db: Database) -> None:
     before = db.security()
     db.set_security({"cloudant": {"anna": ["_reader"]}})
     with pytest.raises(errors.Conflict, match="changed meanwhile"):
@@ -348,7 +348,7 @@ def test_bulk_get(db: Database) -> None:
     assert db.bulk_get([]) == {}
 
 
-def test_bulk_get_tells_of_conflicts(db: Database) -> None:
+def test_bulk_get_lists_conflicts(db: Database) -> None:
     for rev in ("1-a", "1-b"):
         sent = {"new_edits": False, "docs": [{"_id": "x", "_rev": rev, "of": rev}]}
         db.client.request("POST", db.path("_bulk_docs"), body=sent)
@@ -492,7 +492,7 @@ def test_indexes(db: Database) -> None:
 def test_delete_index_takes_the_whole_id_of_the_design_document(db: Database) -> None:
     db.create_index({"index": {"fields": ["colour"]}, "name": "by-colour", "ddoc": "app"})
     assert db.delete_index("_design/app", "by-colour") is True
-    # PouchDB Server answers 500 for one that is not there.
+    # PouchDB Server answers 500 for a missing one.
     with pytest.raises(errors.CouchDBError):
         db.delete_index("_design/app", "by-colour")
 

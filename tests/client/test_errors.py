@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 
-"""What goes wrong, and how it is told: no server, another server, wrong credentials; and names that only look wrong."""
+"""Errors and their messages: no server, another server, wrong credentials; and names that only look wrong."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_server(call: Callable[[Client], Any]) -> None:
 
 
 def test_a_server_that_comes_late_is_waited_for() -> None:
-    """A refused connection is tried again, and more seldom each time."""
+    """A refused connection is retried, with longer pauses each time."""
     port = free_port()
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(Client(f"http://{HOST}:{port}/")()))
@@ -160,8 +160,8 @@ def test_an_html_page_of_an_error() -> None:
         Client(fake.url)()
 
 
-def test_a_gateway_whose_server_is_away() -> None:
-    """Reading is tried again; after the last try the error says what the gateway said."""
+def test_a_gateway_whose_server_is_down() -> None:
+    """Reading is retried; after the last attempt the error says what the gateway said."""
     with listen(lambda asked: Reply(502, b"<h1>Bad Gateway</h1>", HTML)) as fake:
         with pytest.raises(errors.ServerError, match="502 with an HTML page") as caught:
             Client(fake.url, config={"retries": 2})()
@@ -267,7 +267,7 @@ def test_a_wrong_password_is_exactly_one_request(
     assert "wrong" not in str(caught.value)
 
 
-def test_a_locked_account_is_not_tried_again(couch: Client, connect: Connect, server: Server, new_admin: Name) -> None:
+def test_a_locked_account_is_not_retried(couch: Client, connect: Connect, server: Server, new_admin: Name) -> None:
     joe = new_admin()
     couch.addadmin(joe, PASSWORD)
     mistaken = connect(username=joe, password="wrong")
@@ -313,7 +313,7 @@ def test_a_username_that_basic_authentication_cannot_carry() -> None:
         Client("http://127.0.0.1:5984/", config={"username": "joe:doe", "password": PASSWORD})
 
 
-# --- What an error tells
+# --- What an error shows
 
 
 def test_an_error_says_what_was_asked_and_answered(couch: Client, db: Database) -> None:
@@ -356,7 +356,7 @@ def test_each_status_has_its_error(status: int, kind: type[errors.CouchDBError])
         assert len(fake.requests) == 1
 
 
-def test_a_database_that_is_there_is_told_from_other_412() -> None:
+def test_a_database_that_exists_differs_from_another_412() -> None:
     """CouchDB answers 412 also for a node that is down."""
     with listen(lambda asked: Reply(412, {"error": "nodedown", "reason": "node2 is down"})) as fake:
         with pytest.raises(errors.CouchDBError, match="nodedown") as caught:

@@ -112,7 +112,7 @@ def test_again_copies_only_what_is_new(couch: Client, source: Database, target: 
     assert ids(target) == ["a", "b", "c", "d"]
 
 
-def test_a_source_that_is_not_there(couch: Client, server: Server, target: Database) -> None:
+def test_a_source_that_is_missing(couch: Client, server: Server, target: Database) -> None:
     # 1.x answers 404, 3.x 500; what is wrong is in the error.
     with pytest.raises(errors.CouchDBError) as caught:
         couch.replicate(unique(), target)
@@ -156,7 +156,7 @@ def test_cancel(couch: Client, continuous: Callable[..., dict[str, Any]], source
         couch.replicate(source.name, target.name, continuous=True, cancel=True)
     assert (caught.value.status, caught.value.error) == (404, "not_found")
     source.put_document({"_id": "d"})
-    # What is started anew copies the document, so it was not there before.
+    # A restarted replication copies the document, so it was missing before.
     assert ids(target) == ["a", "b", "c"]
     couch.replicate(source.name, target.name)
     assert ids(target) == ["a", "b", "c", "d"]

@@ -86,7 +86,7 @@ class Wire:
         return self.requests[-1]
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.requests.clear()
 
 
@@ -132,7 +132,7 @@ def listen(respond: Responder, port: int = 0) -> Iterator[Wire]:
             super().process_request(request, client_address)
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Whoever asked has gone: nobody to tell."""
+            """The client has gone."""
 
     connections: list[socket.socket] = []
     with Server((HOST, port), Handler) as server:

@@ -8,7 +8,7 @@ COUCHDB_USERNAME with COUCHDB_PASSWORD. Without addresses it starts three embedd
 
 The load goes through the nodes that are up, as a balancer would have it: each node's /_up is asked again and again, and a request
 goes to any of those that answered 200. Every write makes a new document, every read asks for one whose write was acknowledged. At
-the end each of these is looked for on every node. Nothing is tried again: a request that fails is a failure.
+the end each of these is looked for on every node. Nothing is retried: a request that fails is a failure.
 
 Ends with 1 when a request failed, when an acknowledged write was lost, or when the playbook failed.
 """

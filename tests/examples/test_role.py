@@ -3,7 +3,7 @@
 
 """The examples of the role run as their users would run them, on existing servers.
 
-A second inventory says which servers stand for the hosts of the example. What the role installs, and how, is what the
+A second inventory says which servers are the hosts of the example. What the role installs, and how, is what the
 scenarios in extensions/molecule are for.
 """
 
@@ -114,7 +114,7 @@ def test_a_single_server(tmp_path: Path) -> None:
 
 
 def only_what_differs(server: embedded.Server, folder: Path, playbook: Path, *options: str) -> None:
-    """If somebody else changed a user, only the users differ, and a run with tags changes only the tagged parts."""
+    """If another client changed a user, only the users differ, and a run with tags changes only the tagged parts."""
     path = "/_users/org.couchdb.user:reader"
     held = server.request("GET", path)[1]
     assert server.request("PUT", path, {**held, "roles": ["somebody else"]})[0] == 201

@@ -42,7 +42,7 @@ def update(server: embedded.Server, path: str, **fields: object) -> None:
     assert server.request("PUT", path, {**held, **fields})[0] == 201
 
 
-def test_check_names_exactly_what_somebody_changed_and_site_mends_it(server: embedded.Server, runs: Runs) -> None:
+def test_check_names_exactly_what_another_client_changed_and_site_mends_it(server: embedded.Server, runs: Runs) -> None:
     runs.hosts({"db1": {"couchdb_url": server.url}}, **DECLARED)
     assert runs.run("site").status == 0
     ended = runs.run("check")

@@ -174,7 +174,7 @@ def both_ways(folder: Path, tasks: list[dict[str, t.Any]], *arguments: str) -> d
         return dict(zip(("direct", "module"), pool.map(run, ("direct", "module")), strict=True))
 
 
-# What differs from run to run, and what stands for it.
+# What differs from run to run, and its replacement.
 PASSING = [
     (r"(127\.0\.0\.1|localhost):\d{4,5}", "HOST:PORT"),
     (r"\b[0-9a-f]{32}\b", "HEX"),
@@ -314,7 +314,7 @@ class FilterModule:
 '''
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells what a process holds")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc shows what a process has open")
 def test_a_worker_that_runs_500_tasks_holds_nothing(plays: Plays, server: embedded.Server) -> None:
     (plays.folder / "filter_plugins").mkdir()
     (plays.folder / "filter_plugins" / "state.py").write_text(STATE)

@@ -20,7 +20,9 @@ from plays import Ansible
 
 def pytest_configure(config: pytest.Config) -> None:
     """Playbooks take longer than other tests."""
-    config.addinivalue_line("markers", "timeout(seconds): how long a test may take, for pytest-timeout if it is there")
+    config.addinivalue_line(
+        "markers", "timeout(seconds): how long a test may take, for pytest-timeout if it is installed"
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 """Start the embedded CouchDB server: find Node.js, install the packages, run the server.
 
-Everything a user can ask for is in ``run --help``; README.md tells the rest. This file needs nothing
+Everything a user can ask for is in ``run --help``; README.md has the rest. This file needs nothing
 but Python's standard library, so that a fresh machine can start the server with it.
 """
 

@@ -5,7 +5,7 @@
 ``contract/`` holds exchanges recorded with CouchDB 3.3.3, 3.4.3, 3.5.2 and a cluster of three 3.4.3 nodes. Each file
 is replayed in order against a server of its own, one test an exchange. Compared are the status, the recorded headers,
 and the body: the same keys at every depth, the same types, the same values. What may differ is what the tables below
-name, and for nearly all of it the form is held to all the same.
+name, and for nearly all of it the form must match all the same.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def seconds_before() -> dict[str, float]:
 
 
 def installed() -> str:
-    """Return what stands for all that the steps install."""
+    """Return a string that changes with what the steps install."""
     content = [(tree.ROOT / name).read_bytes() for name in INSTALLED_BY]
     return hashlib.sha256(b"\0".join([sys.version.encode(), *content])).hexdigest()
 

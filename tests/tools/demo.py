@@ -3,7 +3,7 @@
 
 """Shows the main job on three embedded servers, of which one is a cluster of three nodes.
 
-Declares them with the role, twice; somebody changes things behind its back; the playbook check names exactly these, and
+Declares them with the role, twice; changes things behind its back; the playbook check names exactly these, and
 site mends them; report writes a page. Returns 1 if one of these does not come out as it should.
 """
 
@@ -45,7 +45,7 @@ DECLARED = {
     "couchdb_indexes": [{"database": "orders", "ddoc": "by-date", "name": "by-date", "fields": ["date"]}],
 }
 
-# What somebody changes, and what check must then say.
+# What changes, and what check must then say.
 EXPECTED = {
     "cluster: databases: orders (security)",
     "office: indexes: orders/by-date/by-date (missing)",

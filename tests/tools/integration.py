@@ -47,7 +47,7 @@ DEEP_DIALECT = "1"
 DEPRECATED = re.compile(r"\[DEPRECATION WARNING\]|DeprecationWarning: ")
 
 # Each Python of the environment runs this when it starts. ansible-test switches Ansible's warnings off, and Python's are
-# off unless somebody asks for them.
+# off unless they are requested.
 WARN = """\
 import os, warnings; \
 os.environ.update(ANSIBLE_DEPRECATION_WARNINGS="true") if "ANSIBLE_DEPRECATION_WARNINGS" in os.environ else None; \

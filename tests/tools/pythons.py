@@ -69,7 +69,7 @@ def candidates(name: str) -> Iterator[str]:
 
 
 def starts(path: str) -> bool:
-    """Return whether there is a Python at a path, and whether it starts and has TLS, without which pip is of no use."""
+    """Return whether there is a Python at a path, and whether it starts and has TLS, which pip needs."""
     if not os.access(path, os.X_OK):
         return False
     return subprocess.run([path, "-I", "-c", "import ssl"], check=False, capture_output=True).returncode == 0

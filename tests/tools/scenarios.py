@@ -148,7 +148,7 @@ def podman_settings() -> dict[str, str]:
 
 
 def image(codename: str, environment: dict[str, str]) -> str:
-    """Return the image of a systemd host of a Debian or Ubuntu release, which is made if it is not there."""
+    """Return the image of a systemd host of a Debian or Ubuntu release, which is made if it is missing."""
     key = hashlib.sha256(f"{INCLUDED} {AT_HAND}".encode()).hexdigest()[:8]
     name = f"localhost/couchpy/{codename}:{key}"
     if subprocess.run(["podman", "image", "exists", name], env=environment, check=False).returncode == 0:

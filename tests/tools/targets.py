@@ -39,7 +39,7 @@ def libraries(version: pythons.Version, requests: str) -> Path:
 
 
 def host(version: pythons.Version) -> dict[str, str]:
-    """Return the variables of the host that stands for a Python."""
+    """Return the variables of the host of a Python."""
     requests = pythons.TARGETS[version]
     return {
         "ansible_connection": "local",

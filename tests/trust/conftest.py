@@ -38,7 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker timeout."""
-    config.addinivalue_line("markers", "timeout(seconds): how long a test may take, for pytest-timeout if it is there")
+    config.addinivalue_line(
+        "markers", "timeout(seconds): how long a test may take, for pytest-timeout if it is installed"
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,7 +3,7 @@
 
 """Runs a module as Ansible does, from its options to the JSON that it prints, in this process or in a separate one.
 
-Run as a script it is that process: it reads the module's name and options, waits for a line, and tells how it ended.
+Run as a script it is that process: it reads the module's name and options, waits for a line, and reports how it ended.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def test_secrets_are_masked_unless_asked_for_and_then_the_task_must_log_nothing(
         clear(couch)
 
 
-def test_a_login_that_may_not_see_everything_is_told_what_is_left_out(couch: Couch) -> None:
+def test_a_login_that_may_not_see_everything_gets_what_is_left_out(couch: Couch) -> None:
     try:
         task("couchdb_server", couch.url, couch, declaration({f"{PREFIX}_d": {}}, {}, {}))
         couch.ask(

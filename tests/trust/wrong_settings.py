@@ -6,8 +6,8 @@
 ``wrong_settings.py --etc DIR --restart COMMAND [--running COMMAND] [--features] [--foreseen] [--only SECTION[/KEY]] [--values V ...]``
 
 COUCHDB_URL, COUCHDB_USERNAME and COUCHDB_PASSWORD name the server. DIR is its folder of ini files. The settings are those of
-``DIR/default.ini``, commented ones too, those of NOT_LISTED below, and those that the collection has a rule for. COMMAND starts the
-server anew, or starts it if it is down, and ends at once. The command of ``--running`` ends with 0 while the server's process runs; it
+``DIR/default.ini``, commented ones too, those of NOT_LISTED below, and those that the collection has a rule for. COMMAND restarts the
+server, or starts it if it is down, and ends at once. The command of ``--running`` ends with 0 while the server's process runs; it
 saves the wait for a server that is gone.
 
 What the rules of the collection refuse counts as foreseen. All else is set over HTTP, many settings at a time; then the server must

@@ -15,7 +15,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("plugins", "roles", "playbooks", "examples", "docs", "README.md", "CONTRIBUTING.md", "SECURITY.md")
+PLACES = (
+    "plugins",
+    "roles",
+    "playbooks",
+    "examples",
+    "docs",
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "noxfile.py",
+)
+TESTS = ("tests", "extensions")
 KINDS = (".py", ".yml", ".md", ".rst", ".j2")
 
 # What a text must not say, and what it says instead.
@@ -43,24 +54,28 @@ WORDS: dict[str, str] = {
 
 
 def texts(path: Path) -> t.Iterator[tuple[int, str]]:
-    """The lines of a file with a text; of Python, its comments and strings."""
+    """The lines of a file with a text: of Python, its comments and strings; of a test, no data."""
     source = path.read_text(encoding="utf-8")
+    data = path.relative_to(ROOT).parts[0] in TESTS
     if path.suffix != ".py":
-        yield from enumerate(source.splitlines(), 1)
+        lines = enumerate(source.splitlines(), 1)
+        yield from ((number, line) for number, line in lines if not data or re.match(r"\s*(#|- name:)", line))
         return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and data:
+            yield from ((getattr(node, "lineno", 1), line) for line in (ast.get_docstring(node) or "").splitlines())
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value and not data:
             yield from ((node.lineno, line) for line in node.value.splitlines())
 
 
 FILES = sorted(
     path
-    for place in PLACES
+    for place in (*PLACES, *TESTS)
     for path in ([ROOT / place] if (ROOT / place).is_file() else (ROOT / place).rglob("*"))
-    if path.suffix in KINDS
+    if path.suffix in KINDS and path != Path(__file__) and not {"node_modules", "output"} & set(path.parts)
 )
 
 

@@ -34,7 +34,7 @@ class Wire:
 
     An answer is a JSON value (status 200; bytes are sent as they are), a pair of status and JSON value, these two and headers, a function of the request's JSON
     that gives such a pair, an exception to raise, or several InTurn. What
-    is not in the table is answered with 404, as CouchDB answers for a database that is not there, and
+    is not in the table is answered with 404, as CouchDB answers for a missing database, and
     the list of databases is empty.
     """
 

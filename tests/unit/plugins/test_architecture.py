@@ -31,7 +31,7 @@ RESOURCES = [path for room, path in sorted(ROOMS.items()) if re.match(r"_resourc
 SHARED = {room for room in ROOMS if room.startswith("_resources/_")}
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
-# The layers, from the top: a file imports what stands in its own folder or in one below it.
+# The layers, from the top: a file imports what is in its own folder or in one below it.
 LAYERS = ("_resources", "_engine", "_client", "_rules", "errors")
 PURE = sorted(room for room in ROOMS if room.startswith("_rules/"))
 
@@ -128,7 +128,7 @@ def test_only_connections_know_requests() -> None:
     assert knowing == ["_client/connection"]
 
 
-# What a module is sent with: Ansible sends all that it imports, and each task reads and compiles that anew.
+# What a module is sent with: Ansible sends all that it imports, and each task reads and compiles that again.
 NEEDLESS = {
     "couchdb_config": {
         "client",

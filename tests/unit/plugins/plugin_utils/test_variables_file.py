@@ -89,19 +89,19 @@ def read(folder: Path, variables: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("value", MISREAD)
-def test_every_string_comes_back_as_it_was(value: str, tmp_path: Path) -> None:
+def test_every_string_stays_as_it_was(value: str, tmp_path: Path) -> None:
     variables = {"couchdb_x": [{"name": value, "inner": {"key": [value]}}], "couchdb_y": value}
     assert read(tmp_path, variables) == variables
 
 
-def test_keys_come_back_as_they_were(tmp_path: Path) -> None:
+def test_keys_stay_as_they_were(tmp_path: Path) -> None:
     variables = {"couchdb_x": dict.fromkeys(MISREAD, "1")}
     path = tmp_path / "variables.yml"
     path.write_text(variables_file.text(variables, "A comment"), encoding="utf-8")
     assert list(DataLoader().load_from_file(str(path))["couchdb_x"]) == MISREAD
 
 
-def test_other_values_come_back_as_they_were(tmp_path: Path) -> None:
+def test_other_values_stay_as_they_were(tmp_path: Path) -> None:
     variables = {"couchdb_x": [None, True, False, 0, -1, 2**60, 1.5, 1e20, 1000.0, [], {}, [[]], {"a": {}}]}
     found = read(tmp_path, variables)["couchdb_x"]
     assert found == variables["couchdb_x"]

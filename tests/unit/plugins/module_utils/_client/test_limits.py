@@ -177,7 +177,7 @@ def test_a_date_says_how_long_too(wire: Wire, pauses: list[float]) -> None:
     assert 3 < pauses[0] <= 5
 
 
-def test_a_pause_that_is_too_long_is_told(wire: Wire) -> None:
+def test_a_pause_that_is_too_long_is_reported(wire: Wire) -> None:
     wire["GET /x"] = refusing(429, **{"Retry-After": "86400"})
     with pytest.raises(errors.TooManyRequests, match=r"wait for 86400 s, longer than timeout \(10 s\)"):
         connection.Connection(URL, connection.Options(timeout=10)).request("GET", ("x",))

@@ -113,7 +113,7 @@ def test_check_mode_plans_the_same_and_writes_nothing(wire: Wire) -> None:
     assert diff(predicted.changes) == diff(done.changes) == {"before": {"a": 1}, "after": {"a": 5}}
 
 
-def test_a_conflict_is_read_and_planned_anew(wire: Wire) -> None:
+def test_a_conflict_is_read_and_planned_again(wire: Wire) -> None:
     wire["GET /a/_revs_limit"] = InTurn([1, 2, 5])
     wire["PUT /a/_revs_limit"] = InTurn([CONFLICT, OK])
     outcome = carry_out({"a": 5})
@@ -121,7 +121,7 @@ def test_a_conflict_is_read_and_planned_anew(wire: Wire) -> None:
     assert [change.before for change in outcome.changes] == [2]
 
 
-def test_a_conflict_that_somebody_else_settled_as_desired_is_no_change(wire: Wire) -> None:
+def test_a_conflict_that_another_client_settled_as_desired_is_no_change(wire: Wire) -> None:
     wire["GET /a/_revs_limit"] = InTurn([1, 5])
     wire["PUT /a/_revs_limit"] = CONFLICT
     assert not carry_out({"a": 5}).changes
@@ -247,7 +247,7 @@ def test_an_error_before_any_change_has_no_lists() -> None:
     assert result == {"msg": "no", "changed": False, "status": 401, "error": "unauthorized", "reason": "wrong"}
 
 
-def test_diff_has_no_entry_for_what_is_not_there_and_keeps_the_first_before() -> None:
+def test_diff_has_no_entry_for_what_is_missing_and_keeps_the_first_before() -> None:
     rows = [
         ("create", "database", ("a",), None, {"doc_count": 0}),
         ("update", "limit", ("a", "revs_limit"), None, 5),
@@ -335,7 +335,7 @@ def test_what_is_waited_for_is_what_is_reported(wire: Wire, held: int) -> None:
     assert seen == [{"a": 5}]
 
 
-def test_what_is_waited_for_in_vain_is_an_error_that_tells_of_the_changes(wire: Wire) -> None:
+def test_a_wait_in_vain_is_an_error_that_lists_the_changes(wire: Wire) -> None:
     def wait(couch: Client, desired: t.Any, first: t.Any, observed: t.Any) -> t.Any:
         raise errors.TimedOut("it never came")
 
@@ -348,7 +348,7 @@ def test_what_is_waited_for_in_vain_is_an_error_that_tells_of_the_changes(wire: 
     assert result["changes_done"] == ["update limit a"]
 
 
-def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> None:
+def test_what_a_plan_leaves_out_is_reported_once_the_rest_is_done(wire: Wire) -> None:
     serve(wire, {"a": 1})
     resource = limits({"a": 5})
 
@@ -363,7 +363,7 @@ def test_what_a_plan_leaves_out_is_told_once_the_rest_is_done(wire: Wire) -> Non
     assert wire.written == ["PUT /a/_revs_limit"]
 
 
-def test_a_change_whose_result_tells_of_nothing_is_none_and_is_reported(wire: Wire) -> None:
+def test_a_change_whose_result_shows_nothing_is_none_and_is_reported(wire: Wire) -> None:
     wire["POST /_replicate"] = InTurn([{"no_changes": True}, {"history": [{"docs_written": 2}]}])
     copying = Change(
         action="create",

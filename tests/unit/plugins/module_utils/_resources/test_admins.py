@@ -442,7 +442,7 @@ MEMBERS = {"all_nodes": ["n1", "n3"], "cluster_nodes": ["n1", "n2", "n3"]}
     ],
 )
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_a_member_that_is_down_is_told_once_the_others_are_done(
+def test_a_member_that_is_down_is_reported_once_the_others_are_done(
     wire: Wire, given: dict[str, t.Any], missed: str, told: t.Any, check_mode: bool
 ) -> None:
     settings = {"chttpd_auth": {"iterations": "1"}}

@@ -141,7 +141,7 @@ def test_plan(held: Observed, given: dict[str, t.Any], calls: list[tuple[str, st
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
             "members: b@h: answered 401",
         ),
-        # One that was taken out stays connected for as long as it runs, and has a list of its own.
+        # A removed node stays connected for as long as it runs, and has a list of its own.
         (
             observed("a@h", connected=["a@h", "b@h"], found={"b@h": other("b@h", members=["a@h", "b@h", "x@h"])}),
             {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]},
@@ -180,7 +180,7 @@ def test_what_must_be_so_before_a_node_joins(
     assert str(unmet or "").startswith(says or "")
 
 
-def test_a_member_that_is_away_is_waited_for() -> None:
+def test_a_member_that_is_down_is_waited_for() -> None:
     given = {"members": ["a@h", {"name": "b@h", "url": "http://b/"}]}
     held = observed("a@h", "b@h", connected=["a@h"], found={"b@h": errors.Unreachable("nothing answers")})
     assert not resource.plan(resource.desire({**PARAMS, **given}), held).changes
@@ -294,7 +294,7 @@ def node(wire: Wire, name: str, *members: str, at: str = "") -> None:
 
 
 def databases(copies: int | None) -> list[dict[str, t.Any]]:
-    """What _dbs_info tells of the system databases."""
+    """The answer of _dbs_info for the system databases."""
     if copies is None:
         return [{"key": name, "error": "not_found"} for name in THERE]
     return [{"key": name, "info": {"db_name": name, "cluster": {"n": copies}}} for name in THERE]
@@ -368,7 +368,7 @@ def test_nothing_is_written_when_one_can_not_join(wire: Wire) -> None:
     assert not wire.written
 
 
-def test_who_does_not_connect_is_taken_out_again(wire: Wire) -> None:
+def test_who_does_not_connect_is_removed_again(wire: Wire) -> None:
     node(wire, "a@h", "a@h")
     wire["POST /_dbs_info"] = databases(None)
     ghostly = membership("a@h", "b@h", connected=["a@h"])
@@ -389,7 +389,7 @@ def test_who_does_not_connect_is_taken_out_again(wire: Wire) -> None:
     assert "cookie" in failure["msg"]
 
 
-def test_a_member_that_was_there_is_not_taken_out(wire: Wire) -> None:
+def test_a_member_that_existed_is_not_removed(wire: Wire) -> None:
     node(wire, "a@h", "a@h", "b@h")
     wire["GET /_membership"] = membership("a@h", "b@h", connected=["a@h"])
     wire["POST /_dbs_info"] = databases(2)
@@ -404,7 +404,7 @@ def test_a_member_that_was_there_is_not_taken_out(wire: Wire) -> None:
     assert not wire.written
 
 
-def test_a_refused_login_at_an_address_is_not_tried_again(wire: Wire) -> None:
+def test_a_refused_login_at_an_address_is_not_retried(wire: Wire) -> None:
     apart(wire)
     wire["GET /b/"] = 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
     with pytest.raises(errors.InvalidInput, match="^members: b@h: .*Name or password is incorrect"):

@@ -304,7 +304,9 @@ def serve(wire: Wire, held: dict[str, dict[str, dict[str, str]] | None]) -> None
 
 @pytest.mark.parametrize("nodes", [["all"], ["n1@h", "n2@h", "n3@h"]])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_a_member_that_is_down_is_told_once_the_others_are_done(wire: Wire, nodes: list[str], check_mode: bool) -> None:
+def test_a_member_that_is_down_is_reported_once_the_others_are_done(
+    wire: Wire, nodes: list[str], check_mode: bool
+) -> None:
     serve(wire, {"n1@h": {}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}, "a": {"b": None}}, "nodes": nodes})
     outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
@@ -325,7 +327,7 @@ def test_a_member_that_is_down_is_told_once_the_others_are_done(wire: Wire, node
 
 @pytest.mark.parametrize(("state", "method"), [("present", "PUT"), ("absent", "DELETE")])
 @pytest.mark.parametrize("answer", [DOWN, (500, {"error": "case_clause", "reason": "{badrpc,nodedown}"})])
-def test_a_member_that_goes_down_meanwhile_is_told_once_the_others_are_done(
+def test_a_member_that_goes_down_meanwhile_is_reported_once_the_others_are_done(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, state: str, method: str, answer: t.Any
 ) -> None:
     paused: list[float] = []

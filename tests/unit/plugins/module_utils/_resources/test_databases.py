@@ -169,7 +169,7 @@ def test_bad_input_names_the_option(given: dict[str, t.Any], named: str) -> None
 
 
 def serve(wire: Wire, names: list[str]) -> None:
-    """Serve databases that are all there, of 3.4, as many at a time as CouchDB tells about."""
+    """Serve existing databases of 3.4, as many in one answer as CouchDB does."""
 
     def infos(body: t.Any) -> tuple[int, t.Any]:
         if len(body["keys"]) > 100:
@@ -291,7 +291,7 @@ def test_who_may_not_list_databases_can_still_ask_for_one(wire: Wire) -> None:
     assert client().dbs_info(["db"]) == {"db": None}
 
 
-def test_a_database_that_somebody_else_created_meanwhile_is_fine(wire: Wire) -> None:
+def test_a_database_that_another_client_created_meanwhile_is_fine(wire: Wire) -> None:
     there = [{"key": "db", "info": INFO}]
     wire["POST /_dbs_info"] = InTurn([[{"key": "db", "error": "not_found"}], there])
     wire["GET /_membership"] = {"all_nodes": ["a"], "cluster_nodes": ["a"]}

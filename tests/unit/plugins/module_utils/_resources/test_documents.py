@@ -230,7 +230,7 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
     assert "changed it at each of 5 attempts" in message
 
 
-def test_an_attachment_whose_digest_tells_nothing_is_read(wire: Wire) -> None:
+def test_an_attachment_whose_digest_shows_nothing_is_read(wire: Wire) -> None:
     held = {"content_type": "text/plain", "digest": "md5-other", "length": 1, "revpos": 1, "stub": True}
     Shelf(wire, db={"x": {"_id": "x", "_rev": "1-a", "_attachments": {"dir/a b": held}}})
     wire["GET /db/x/dir/a%20b"] = b"a"

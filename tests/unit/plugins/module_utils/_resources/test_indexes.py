@@ -140,7 +140,7 @@ def test_plan(there: list[dict[str, t.Any]], given: dict[str, t.Any], changes: l
         ({"a": {"$in": [1, 2]}}, {"a": {"$in": [2, 1]}}),
     ],
 )
-def test_a_selector_that_means_the_same_builds_nothing_anew(kept: dict[str, t.Any], given: dict[str, t.Any]) -> None:
+def test_a_selector_that_means_the_same_builds_nothing(kept: dict[str, t.Any], given: dict[str, t.Any]) -> None:
     there = observed(design("app", views={"by-a": view(kept, a="asc")}))
     assert not planned(there, ddoc="app", name="by-a", fields=["a"], selector=given).changes
     assert planned(there, ddoc="app", name="by-a", fields=["a"]).changes
@@ -210,7 +210,7 @@ def test_a_name_that_several_have_is_not_guessed_at() -> None:
         planned(observed(APP, other), indexes=[{"name": "by-a", "fields": ["c"]}])
 
 
-def test_another_type_takes_the_place_of_the_old_one_once_it_is_there() -> None:
+def test_another_type_takes_the_place_of_the_old_one_once_it_exists() -> None:
     plan = planned(observed(design("app", indexes={"x": {"index": TEXT}})), ddoc="app", name="x", fields=["a"])
     assert [(str(change), change.stage) for change in plan.changes] == [
         ("create index db/app/x", 0),
@@ -265,7 +265,7 @@ def test_a_text_index_of_all_fields() -> None:
         (observed(), {}, None),
         (observed(partitioned=True), {"partitioned": True}, True),
         (observed(partitioned=True), {"partitioned": False}, False),
-        # CouchDB wants to be told what the design document says, and nothing where it says nothing.
+        # CouchDB requires what the design document says, and nothing if it says nothing.
         (observed(design("app", True, views={"x": view(x="asc")}), partitioned=True), {}, True),
         (observed(design("app", False), partitioned=True), {}, False),
         (observed(design("app", views={"x": view(x="asc")}), partitioned=True), {"partitioned": True}, None),
@@ -450,7 +450,7 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
         assert {"_id": "_design/old/x", "_rev": "1-a", "_deleted": True} in wire.bodies
 
 
-def test_removing_an_index_leaves_the_others_and_what_else_is_there(wire: Wire) -> None:
+def test_removing_an_index_leaves_the_others_and_what_else_exists(wire: Wire) -> None:
     document = {**APP, "autoupdate": False}
     wire["GET /db/_design/app"] = document
     wire["PUT /db/_design/app"] = 201, {"ok": True, "rev": "2-b"}
@@ -476,7 +476,7 @@ def test_removing_an_index_leaves_the_others_and_what_else_is_there(wire: Wire) 
         ),
     ],
 )
-def test_a_database_tells_whether_it_is_partitioned_only_where_that_matters(
+def test_a_database_shows_whether_it_is_partitioned_only_where_that_matters(
     wire: Wire, partitioned: bool | None, databases: list[dict[str, t.Any]], asked: list[str]
 ) -> None:
     hold(wire, "db", databases)
@@ -543,7 +543,7 @@ def test_what_a_500_stands_for(wire: Wire, reason: str, kind: type[errors.CouchD
     assert ("Log in as an admin" in str(caught.value)) is (kind is errors.Forbidden)
 
 
-def test_an_index_that_somebody_else_wrote_meanwhile_is_planned_anew(wire: Wire) -> None:
+def test_an_index_that_another_client_wrote_meanwhile_is_planned_again(wire: Wire) -> None:
     hold(wire, "db", [], [design("app", views={"by-a": view(a="asc")})])
     wire["POST /db/_index"] = 500, {"error": "error_saving_ddoc", "reason": "Encountered a conflict while saving."}
     desired = RESOURCE.desire({**PARAMS, "ddoc": "app", "name": "by-a", "fields": ["a"]})

@@ -75,7 +75,7 @@ def test_a_listing_that_is_cut_short_is_asked_for_by_names(wire: Wire) -> None:
         gather(gather_subset=["databases"])
 
 
-def test_named_databases_are_told_of_whether_they_are_there_or_not(wire: Wire) -> None:
+def test_named_databases_are_reported_whether_they_exist_or_not(wire: Wire) -> None:
     wire["POST /_dbs_info"] = [{"key": "b", "info": {"db_name": "b"}}, {"key": "a", "error": "not_found"}]
     assert gather(gather_subset=["databases"], databases=["b", "a"])["databases"] == [
         {"name": "b", "exists": True, "info": {"db_name": "b"}},
@@ -106,7 +106,7 @@ def test_secrets_are_masked(wire: Wire) -> None:
     assert [(row["name"], row["state"]) for row in found["replications"]] == [("r", "crashing"), (None, "crashing")]
 
 
-def test_what_is_not_there_is_null_unless_it_is_named(wire: Wire) -> None:
+def test_what_is_missing_is_null_unless_it_is_named(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     wire["GET /_all_dbs"] = []
     found = gather(gather_subset=["all"])
@@ -145,7 +145,7 @@ def test_bad_database_names_are_refused() -> None:
         resource.desire({**PARAMS, "databases": ["UPPER"]})
 
 
-def test_a_cluster_is_told_of_node_by_node(wire: Wire) -> None:
+def test_a_cluster_is_reported_node_by_node(wire: Wire) -> None:
     wire["GET /_membership"] = {"all_nodes": ["a@h", "b@h", "d@h"], "cluster_nodes": ["a@h", "b@h", "c@h"]}
     ranges = {"0-7": ["a@h", "b@h", "c@h"], "8-f": ["a@h", "c@h"]}
     wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = {

@@ -255,7 +255,7 @@ def test_what_runs_with_another_selector_may_be_warned_of(given: t.Any, jobs: t.
         assert not plan.changes
 
 
-def test_a_server_that_does_not_tell_what_runs_is_not_asked_to_go_on() -> None:
+def test_a_server_that_does_not_show_what_runs_is_not_asked_to_go_on() -> None:
     pouch = Here(OneX("PouchDB Server", "4.2.0"), URL)
     with pytest.raises(InvalidInput, match="^persistent: .*PouchDB Server"):
         resource.plan(resource.desire({**PARAMS, **ON}), Observed(pouch, jobs=None))
@@ -384,7 +384,7 @@ def test_a_new_one_is_checked_and_written(wire: Wire, check_mode: bool) -> None:
         assert wire.bodies[3] == {"_id": "r", **DOCUMENT}
 
 
-def test_a_source_that_is_not_there_stops_all_before_anything_is_sent(wire: Wire) -> None:
+def test_a_source_that_is_missing_stops_all_before_anything_is_sent(wire: Wire) -> None:
     wire[READS] = rows()
     wire["POST /_dbs_info"] = lambda body: (
         200,
@@ -459,7 +459,7 @@ def test_a_job_that_runs_is_stopped_once(wire: Wire) -> None:
     assert [str(change) for change in carry_out(given).changes] == ["delete replication a to b"]
     assert json.dumps(wire.bodies[2]).count('"cancel": true') == 1
     assert carry_out(given).changes == []
-    # Somebody else stopped it meanwhile.
+    # Another client stopped it.
     wire[JOBS] = {"total_rows": 1, "jobs": [job]}
     assert carry_out(given).changes == []
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""couchdb_restart: its plans, and what reaches the wire of a cluster whose nodes go away and come back, on a clock of its own."""
+"""couchdb_restart: its plans, and what reaches the wire of a cluster whose nodes go down and start, on a clock of its own."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_single_node_restarts(wire: Wire, clock: Clock) -> None:
     assert fleet.restarts == [("n1@h", ["n1@h"])]
 
 
-def test_a_single_node_that_does_not_tell_its_name_restarts(wire: Wire, clock: Clock) -> None:
+def test_a_single_node_that_does_not_show_its_name_restarts(wire: Wire, clock: Clock) -> None:
     Fleet(wire, clock, 1)
     wire["GET /_node/_local"] = 404, {"error": "not_found", "reason": "missing"}
     assert carry_out(nodes=["_local"]).returned["nodes"][0]["name"] == "n1@h"
@@ -224,7 +224,7 @@ def test_an_answer_of_before_is_no_proof(fleet: Fleet, number: int) -> None:
     assert told["uptime_after"] == 0
 
 
-def test_a_node_that_is_away_for_longer_than_it_was_up_is_proved_back(fleet: Fleet) -> None:
+def test_a_node_that_is_down_for_longer_than_it_was_up_is_proved_back(fleet: Fleet) -> None:
     fleet[2].started, fleet[2].away = fleet.clock.now - 1, 60
     (told,) = carry_out(nodes=["n2@h"]).returned["nodes"]
     assert 60 <= told["seconds_away"] <= 65
@@ -254,7 +254,7 @@ def test_the_next_waits_until_nothing_is_left_to_be_copied(fleet: Fleet) -> None
     assert len(fleet.restarts) == 2
 
 
-def test_a_node_that_does_not_come_back_ends_the_task(fleet: Fleet) -> None:
+def test_a_node_that_does_not_restart_ends_the_task(fleet: Fleet) -> None:
     fleet[3].away = 1e6
     result = stopped(wait_timeout=30)
     assert [name for name, _up in fleet.restarts] == ["n2@h", "n3@h"]
@@ -267,7 +267,7 @@ def test_a_node_that_does_not_come_back_ends_the_task(fleet: Fleet) -> None:
     assert "answered 500 invalid_ejson" in result["msg"]
 
 
-def test_a_node_that_answers_itself_and_does_not_come_back(fleet: Fleet) -> None:
+def test_a_node_that_answers_itself_and_does_not_restart(fleet: Fleet) -> None:
     fleet[1].away = 1e6
     result = stopped(nodes=["_local"], wait_timeout=5)
     assert "5 s later is not up" in result["msg"]
@@ -363,13 +363,13 @@ def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monk
     assert not fleet.restarts
 
 
-def test_what_can_not_be_undone_is_told(fleet: Fleet) -> None:
+def test_what_can_not_be_undone_is_reported(fleet: Fleet) -> None:
     fleet[2].away = 1e6
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
     assert "in maintenance mode, in memory only, which could not be undone" in result["msg"]
 
 
-def test_a_cluster_that_is_not_whole_any_more_keeps_the_next_from_going(fleet: Fleet) -> None:
+def test_a_cluster_that_is_not_in_sync_any_more_keeps_the_next_from_going(fleet: Fleet) -> None:
     asked = fleet.restart
 
     def restart(node: Node, body: t.Any) -> t.Any:
@@ -414,7 +414,7 @@ def test_a_member_that_is_going_down_is_down(fleet: Fleet) -> None:
         carry_out(nodes=["n2@h"])
 
 
-def test_force_restarts_those_that_are_up_and_tells_of_the_others(fleet: Fleet) -> None:
+def test_force_restarts_those_that_are_up_and_reports_the_others(fleet: Fleet) -> None:
     fleet[3].is_up = False
     outcome = carry_out(force=True)
     assert [name for name, _up in fleet.restarts] == ["n2@h", "n1@h"]
@@ -473,7 +473,7 @@ def test_bad_input_names_the_option(fleet: Fleet, given: dict[str, t.Any], named
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_who_may_not_restart_is_told_before_anything(fleet: Fleet, status: int, check_mode: bool) -> None:
+def test_a_login_that_may_not_restart_is_refused_before_anything(fleet: Fleet, status: int, check_mode: bool) -> None:
     """Others than admins may see how long a node has been up, too."""
     refusal = status, {"error": "unauthorized", "reason": "You are not a server admin."}
     fleet.wire["GET /_node/n1@h/_config/couchdb/maintenance_mode"] = refusal
@@ -482,7 +482,7 @@ def test_who_may_not_restart_is_told_before_anything(fleet: Fleet, status: int, 
     assert fleet.wire.written == []
 
 
-def test_a_login_that_is_refused_afterwards_is_not_tried_again(fleet: Fleet) -> None:
+def test_a_login_that_is_refused_afterwards_is_not_retried(fleet: Fleet) -> None:
     def system(node: Node, body: t.Any) -> t.Any:
         return fleet.system(node, body) if not fleet.restarts else (401, {"error": "unauthorized", "reason": "wrong"})
 
@@ -493,7 +493,7 @@ def test_a_login_that_is_refused_afterwards_is_not_tried_again(fleet: Fleet) -> 
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "2.1.2", "2.2.0"])
-def test_versions_without_the_call_are_told(wire: Wire, version: str) -> None:
+def test_versions_without_the_call_are_reported(wire: Wire, version: str) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": version}
     with pytest.raises(errors.Unsupported, match=f"CouchDB {version} has no restart call"):
         carry_out()
@@ -501,7 +501,7 @@ def test_versions_without_the_call_are_told(wire: Wire, version: str) -> None:
 
 
 class Old:
-    """A CouchDB 1.x behind the wire, which tells of no uptime."""
+    """A CouchDB 1.x behind the wire, which reports no uptime."""
 
     def __init__(self, wire: Wire, clock: Clock, *, tells: bool = True) -> None:
         self.clock, self.tells, self.requests, self.asked = clock, tells, 40, -1e6

@@ -479,13 +479,13 @@ def test_a_node_that_takes_no_map_gets_it_from_the_others(wire: Wire, quick: Non
     assert cluster.document["by_range"] == {RANGE: ["a@h", "b@h", "d@h"]}
 
 
-def test_a_map_that_somebody_else_changed_is_planned_anew(wire: Wire, quick: None) -> None:
+def test_a_map_that_another_client_changed_is_planned_again(wire: Wire, quick: None) -> None:
     cluster = Cluster(wire, NODES[:3])
     answer = cluster.answer
 
     def changed_once(line: str, body: t.Any) -> t.Any:
         if line.startswith("GET /_node/a@h/_dbs/orders") and cluster.rev == 1:
-            # Somebody moves a copy by hand.
+            # A copy is moved by hand.
             document = rules.settled_map(
                 rules.changed_map(cluster.document, 3, [(RANGE, "d@h")], [(RANGE, "a@h")]), [(RANGE, "d@h")]
             )

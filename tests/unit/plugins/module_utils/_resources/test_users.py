@@ -197,7 +197,7 @@ def test_a_hundred_users_are_read_together_and_written_together(wire: Wire, chec
     assert not any("pw" in str(body) for body in wire.bodies)
 
 
-def test_a_user_that_somebody_else_changed_is_planned_anew_alone(wire: Wire) -> None:
+def test_a_user_that_another_client_changed_is_planned_again_alone(wire: Wire) -> None:
     wire["GET /_node/_local/_config"] = {}
     both = {"ann": {}, "ben": {}}
     newer = {
@@ -267,7 +267,7 @@ def test_a_user_is_removed_with_its_conflicting_revisions(wire: Wire) -> None:
     assert len(predicted.changes) == 1
 
 
-def test_a_user_that_comes_back_each_time_is_an_error(wire: Wire) -> None:
+def test_a_user_that_reappears_each_time_is_an_error(wire: Wire) -> None:
     wire["GET /_node/_local/_config"] = {}
     wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": HELD})
     wire["POST /_users/_bulk_docs"] = 201, [{"ok": True, "id": "x", "rev": "3-x"}]

@@ -235,7 +235,7 @@ def test_what_was_read_on_one_host_is_the_same_on_another(tmp_path: Path) -> Non
     assert rules.read(str(tmp_path / "packed.json")) == read
 
 
-def test_files_are_read_as_they_are_told(tmp_path: Path) -> None:
+def test_files_are_read_with_the_given_function(tmp_path: Path) -> None:
     grow(tmp_path, {"a.json": "not this"})
     assert [source.document for source in rules.read(str(tmp_path), lambda path: b'{"from": "elsewhere"}')] == [
         {"_id": "a", "from": "elsewhere"}

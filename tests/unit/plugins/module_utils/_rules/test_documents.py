@@ -102,7 +102,7 @@ def test_what_couchdb_notes_of_a_replication_is_no_difference() -> None:
     assert rules.to_write(wanted, held) is held
 
 
-def test_a_stub_of_what_is_not_held_is_refused() -> None:
+def test_a_stub_of_what_is_missing_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"^here: the attachment x/a\.txt is a stub"):
         rules.to_write(Wanted("db", {"_id": "x", "_attachments": stub()}, True, where="here"), None)
 

@@ -36,7 +36,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.restart imp
         (Sighting(2), Sighting(3), 1.5, True, False),
         # It took so long that it has been up for longer than before.
         (Sighting(3), Sighting(10), 12.0, False, True),
-        # CouchDB 1.x tells of no uptime.
+        # CouchDB 1.x reports no uptime.
         (Sighting(requests=50), Sighting(requests=51), 1.0, False, False),
         (Sighting(requests=50), Sighting(requests=1), 1.0, False, True),
         (Sighting(requests=50), Sighting(requests=90), 1.0, True, True),
@@ -58,11 +58,11 @@ SYSTEM = {"uptime": 7, "message_queues": {"chttpd": 0}, "distribution": {"b@h": 
         ({"message_queues": {"chttpd_sup": 0}}, Sighting(7, listens=False, connected=frozenset(["b@h"]))),
         ({"message_queues": {"https": 0}}, Sighting(7, connected=frozenset(["b@h"]))),
         ({"internal_replication_jobs": 3}, Sighting(7, connected=frozenset(["b@h"]), backlog=3)),
-        # What older versions don't tell is not held against them.
+        # What older versions don't report does not count against them.
         ({"message_queues": None, "distribution": None, "internal_replication_jobs": None}, Sighting(7)),
     ],
 )
-def test_what_a_node_tells(change: dict[str, t.Any], sighting: Sighting) -> None:
+def test_what_a_node_shows(change: dict[str, t.Any], sighting: Sighting) -> None:
     assert of_system({**SYSTEM, **change}) == sighting
 
 
@@ -76,7 +76,7 @@ def test_what_a_node_tells(change: dict[str, t.Any], sighting: Sighting) -> None
         (None, None),
     ],
 )
-def test_what_a_node_of_couchdb_1_tells(statistics: t.Any, requests: int | None) -> None:
+def test_what_a_node_of_couchdb_1_shows(statistics: t.Any, requests: int | None) -> None:
     assert of_statistics(statistics) == Sighting(requests=requests)
 
 
