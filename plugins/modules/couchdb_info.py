@@ -413,7 +413,8 @@ declaration:
   description:
     - The server as the options of M(couchpy.couchdb.couchdb_server) declare it. Applied to the same server, it changes nothing.
     - C(settings) are those that differ from the defaults of the server's version; C(databases) have their security and limits only where
-      these are not the defaults; C(members) are the members of a cluster.
+      these are not the defaults; C(jwt_keys) are the keys of JSON web tokens; C(members) are the members of a cluster.
+    - Everything has the spelling in which the modules write it. So a server that is made from a declaration has the same declaration.
     - A part that is empty is missing.
   type: dict
   returned: when gathered
