@@ -106,13 +106,45 @@ restart_failed:
   type: bool
 """
 
+_ENDPOINT_ADMINS = r"""
+endpoint_admins:
+  description:
+    - Server admins of the servers at which the replications log in. With them, the task also sets the passwords there, so that one task
+      changes a password at both ends.
+    - For each C(source) and C(target) with a URL of such a server, a username and a password, it ensures that the user there has this
+      password. If it must change, the task first deletes the documents of the replications that log in as the user, then sets the
+      password, then creates the documents again. So no login fails, and the replications continue from their checkpoints.
+    - The user must exist there, and must not be a server admin. M(couchpy.couchdb.couchdb_user) creates it.
+    - If another replication of the replicator database logs in as the user, the task fails before it writes anything.
+      Replications of other servers that do so are not known here, so use a user for each server that replicates.
+    - If the task fails in between, run it again.
+  type: list
+  elements: dict
+  suboptions:
+    url:
+      description:
+        - URL of the server, without credentials. The URLs of the endpoints must begin with it.
+      type: str
+      required: true
+    login_user:
+      description:
+        - Name of a server admin there.
+      type: str
+      required: true
+    login_password:
+      description:
+        - Password of O(endpoint_admins[].login_user).
+      type: str
+      required: true
+"""
+
 
 class ModuleDocFragment:
     """C(couchpy.couchdb.replications) for couchdb_replication, C(.server) for couchdb_server."""
 
     DOCUMENTATION: str = f"""
 options:
-{indent(_OPTIONS, "  ")}
+{indent(_OPTIONS + _ENDPOINT_ADMINS, "  ")}
   replications:
     description:
       - Several replications, each with the options of a single one. O(state), O(persistent) and O(wait) apply to the replications that do
@@ -125,6 +157,7 @@ options:
 
     SERVER: str = f"""
 options:
+{indent(_ENDPOINT_ADMINS, "  ")}
   replications:
     description:
       - Replications, as M(couchpy.couchdb.couchdb_replication) manages them.

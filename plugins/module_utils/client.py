@@ -31,7 +31,7 @@ from ._client.health import Health
 from ._client.indexes import Indexes
 from ._client.moves import Moving
 from ._client.restart import Restarts
-from ._client.server import DEFAULT_URL, Headers
+from ._client.server import DEFAULT_URL
 from .database import Database as _Database
 
 __all__ = ["DEFAULT_URL", "Client"]
@@ -53,12 +53,13 @@ class Client(Documents, Indexes, Declaration, Health, Moving, Restarts):
 
     _KIND = _Database
 
-    def Database(self, name: str, hthdrs: Headers = None) -> _Database:
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> _Database:
         """The database of this name, whether or not the server has it. The same object for the same name.
 
-        ``hthdrs`` are HTTP headers for each of its requests. Raises InvalidInput for an illegal name.
+        Passes on all other arguments to the Database: C(hthdrs) are HTTP headers for each of its requests. Raises
+        InvalidInput for an illegal name.
         """
-        return t.cast(_Database, super().Database(name, hthdrs))
+        return t.cast(_Database, super().Database(name, *args, **kwargs))
 
     def __getitem__(self, name: str) -> _Database:
         return self.Database(name)

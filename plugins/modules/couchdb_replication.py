@@ -162,6 +162,21 @@ EXAMPLES = r"""
     target: reports
     filter: reports/closed
     query_params: {year: 2026}
+
+- name: Change the password of a replication at both ends
+  couchpy.couchdb.couchdb_replication:
+    name: orders_to_archive
+    source: orders
+    target:
+      url: https://archive.example.com/orders
+      username: replicator
+      password: "{{ new_archive_password }}"
+    continuous: true
+    wait: true
+    endpoint_admins:
+      - url: https://archive.example.com/
+        login_user: admin
+        login_password: "{{ archive_admin_password }}"
 """
 
 RETURN = r"""

@@ -32,6 +32,8 @@ PASSWORDS = {
     "shop_passwords": {"ann": "ann-secret", "ben": "ben-secret"},
     "couchdb_uuid": "d0c0ffee00000000000000000000cafe",
     "couchdb_session_secret": "5ec2e7ab1e5ec2e7ab1e5ec2e7ab1e00",
+    "replicator_password": "replicator-secret",
+    "new_replicator_password": "new-replicator-secret",
 }
 # The fixtures of the examples that need more than one node.
 SERVERS = {"cluster.yml": "apart", "rolling_restart.yml": "cluster"}

@@ -59,6 +59,10 @@ class Database:
         self.hthdrs: dict[str, str] = {}
         self._open: dict[str, Document] = {}
 
+    def set_options(self, hthdrs: Headers = None) -> None:
+        """Set what C(Client.Database) passes on: HTTP headers for each request, which are added to those before."""
+        self.hthdrs.update(hthdrs or {})
+
     def __repr__(self) -> str:
         return f"<Database {self.name!r}>"
 

@@ -41,14 +41,14 @@ class Databases(Server):
         super().__init__(url, config, hthdrs, cookie)
         self._databases: dict[str, _Database] = {}
 
-    def Database(self, name: str, hthdrs: Headers = None) -> _Database:
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> _Database:
         """The database of this name, whether or not the server has it. The same object for the same name.
 
-        ``hthdrs`` are HTTP headers for each of its requests. Raises InvalidInput for an illegal name.
+        Passes on all other arguments to the Database: see its set_options(). Raises InvalidInput for an illegal name.
         """
         check_database_name(name)
         database = self._opened(name)
-        database.hthdrs.update(hthdrs or {})
+        database.set_options(*args, **kwargs)
         return database
 
     def _opened(self, name: str) -> _Database:

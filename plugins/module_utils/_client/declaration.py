@@ -16,7 +16,6 @@ from .._rules.users import PREFIX
 from .cluster import Members
 from .parallel import in_parallel
 from .replications import Replications
-from .users import Users
 
 _PAGE = 500
 """The number of documents that one request reads."""
@@ -27,7 +26,7 @@ _AFTER_USERS = "org.couchdb.user;"
 Entry = t.Dict[str, t.Any]
 
 
-class Declaration(Users, Members, Replications):
+class Declaration(Members, Replications):
     """The part of Client that reads a server as couchdb_server would declare it."""
 
     def declaration(

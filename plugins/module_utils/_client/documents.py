@@ -221,9 +221,9 @@ class Documents(Databases):
 
     _KIND: type[_Database] = DesignDatabase
 
-    def Database(self, name: str, hthdrs: Headers = None) -> DesignDatabase:
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> DesignDatabase:
         """The database of this name: see Client.Database."""
-        return t.cast(DesignDatabase, super().Database(name, hthdrs))
+        return t.cast(DesignDatabase, super().Database(name, *args, **kwargs))
 
     def documents(
         self,

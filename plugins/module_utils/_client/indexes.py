@@ -79,9 +79,9 @@ class Indexes(Databases):
 
     _KIND: type[_Database] = IndexedDatabase
 
-    def Database(self, name: str, hthdrs: Headers = None) -> IndexedDatabase:
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> IndexedDatabase:
         """The database of this name: see Client.Database."""
-        return t.cast(IndexedDatabase, super().Database(name, hthdrs))
+        return t.cast(IndexedDatabase, super().Database(name, *args, **kwargs))
 
     def design_documents(self, wanted: t.Mapping[str, t.Iterable[str]]) -> dict[str, list[dict[str, t.Any]] | None]:
         """The design documents of databases by their names, read in parallel; None for a missing database.

@@ -12,16 +12,62 @@ from .. import errors
 from .._rules import replications as rules
 from .._rules.urls import server_url
 from .database import Database as _Database
-from .databases import Databases
 from .monitoring import Monitoring
 from .server import Headers
+from .users import Users
 from .wait import wait_until
 
 _SCHEDULER_PAGE = 1000
 
+_STOPPING = 60.0
+"""For how many seconds a replication may run after its document is deleted."""
 
-class Replications(Databases, Monitoring):
+
+class Replications(Users, Monitoring):
     """The part of Client for replications."""
+
+    def endpoint_server(self, server: rules.EndpointServer) -> Replications:
+        """The client of a server that replications log in to, as its server admin.
+
+        With this one's options, but not with its headers or cookie. The same object for the same server.
+        """
+        name = f"{server.username}@{server.url}"
+        if name not in self._others:
+            login: dict[str, t.Any] = {
+                "username": server.username,
+                "password": server.password,
+                "cookie": None,
+                "headers": {},
+            }
+            self._others[name] = type(self)(server.url, config={**self._config, **login})
+        return t.cast("Replications", self._others[name])
+
+    def put_endpoint_user(
+        self,
+        server: rules.EndpointServer,
+        database: str,
+        document: t.Mapping[str, t.Any],
+        stopped: t.Collection[str],
+    ) -> str:
+        """Write the document of a user on a server that replications log in to. Gives the new revision.
+
+        Waits first until the replications of the documents C(stopped), which are deleted, have ended: CouchDB stops them
+        later than it answers, and they would log in with the old password. Raises TimedOut, with the user as it was, if they
+        don't end.
+
+        https://docs.couchdb.org/en/stable/intro/security.html#users-documents
+        """
+
+        def look() -> str:
+            jobs = self._scheduled("jobs") if self.dialect.has_scheduler else self._replication_tasks()
+            return errors.listed(sorted({job["doc_id"] for job in jobs if job.get("doc_id") in stopped}))
+
+        running = wait_until(look, _STOPPING, "the end of replications", self.progress) if stopped else ""
+        if running:
+            raise errors.TimedOut(
+                f"the replications {running} still run {_STOPPING:g} s after their documents were deleted. Run the task again"
+            )
+        return self.endpoint_server(server).Database(database).put_document(document)
 
     def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:
         """All replications of the server, with and without documents.

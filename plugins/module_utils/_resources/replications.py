@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 import typing as t
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote
 
 from .._client.database import Database
 from .._client.replications import Replications
 from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
+from .._rules import passwords, users
 from .._rules import replications as rules
-from .._rules.replications import Here, Replication
+from .._rules.replications import EndpointServer, Here, Replication
 from .._rules.secrets import url_secrets
 from ..errors import CouchDBError, InvalidInput, NotFound
 
@@ -50,6 +52,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "replicator": {"type": "str", "default": rules.REPLICATOR},
     "local_url": {"type": "str"},
     "replications": {"type": "list", "elements": "dict", "options": _REPLICATION},
+    "endpoint_admins": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "login_user": {"type": "str", "required": True},
+            "login_password": {"type": "str", "required": True, "no_log": True},
+        },
+    },
 }
 
 _INHERITED = ("state", "persistent", "wait", "restart_failed")
@@ -60,12 +71,36 @@ _OLD_FOR = 5.0
 
 @dataclass(frozen=True)
 class Desired:
-    """The declared replications, and where and how they run."""
+    """The declared replications, and where and how they run.
+
+    ``servers`` are those whose users get the passwords of the replications, ``salt`` is for new password hashes there.
+    """
 
     replications: list[Replication]
     replicator: str
     local_url: str | None
     timeout: int
+    servers: list[EndpointServer] = field(default_factory=list)
+    salt: str = ""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A user of another server whose password is not the one that the replications declare.
+
+    ``before`` and ``after`` are its document, in the ``database`` of users. ``problem`` is the error if it cannot be changed.
+    """
+
+    server: EndpointServer
+    name: str
+    database: str
+    before: dict[str, t.Any] | None = None
+    after: dict[str, t.Any] | None = None
+    problem: CouchDBError | None = None
+
+    def touches(self, *documents: t.Mapping[str, t.Any] | None) -> bool:
+        """Whether one of these replications logs in as the user."""
+        return any(document and rules.logs_in(document, self.server.url, self.name) for document in documents)
 
 
 @dataclass(frozen=True)
@@ -74,7 +109,9 @@ class Observed:
 
     ``documents`` and ``states`` are by name, None or left out for missing ones; ``jobs`` run without a document, None
     if the server doesn't list them; ``missing`` has the databases of this server that are needed and don't exist; ``lacking`` is
-    the error if the replicator database is missing.
+    the error if the replicator database is missing. ``rotations`` are the users of other servers whose passwords differ,
+    ``others`` the documents of undeclared replications by name, if there are rotations. ``in_clear`` has the URLs of the other
+    servers that get credentials without TLS.
     """
 
     here: Here
@@ -83,6 +120,9 @@ class Observed:
     jobs: list[dict[str, t.Any]] | None = field(default_factory=list)
     missing: frozenset[str] = frozenset()
     lacking: NotFound | None = None
+    rotations: tuple[Rotation, ...] = ()
+    others: dict[str, dict[str, t.Any]] = field(default_factory=dict)
+    in_clear: tuple[str, ...] = ()
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -94,7 +134,11 @@ def desire(params: dict[str, t.Any]) -> Desired:
     for given, where in entries(params, "replications", _INHERITED):
         each = rules.declared(given, where)
         add_once(found, each.label, each, where)
-    return Desired(list(found.values()), params["replicator"], params["local_url"], params["wait_timeout"])
+    replications = list(found.values())
+    servers = rules.endpoint_servers(params["endpoint_admins"], replications)
+    return Desired(
+        replications, params["replicator"], params["local_url"], params["wait_timeout"], servers, passwords.new_salt()
+    )
 
 
 def observe(client: Replications, desired: Desired) -> Observed:
@@ -103,7 +147,7 @@ def observe(client: Replications, desired: Desired) -> Observed:
     persistent = [each for each in desired.replications if each.persistent]
     documents, lacking = _documents(client, desired.replicator, persistent)
     observed = Observed(client.replication_here(desired.local_url), documents, lacking=lacking)
-    observed = replace(observed, **_running(client, desired, observed))
+    observed = replace(observed, **_running(client, desired, observed), **_endpoints(client, desired, lacking is None))
     needed = {name for each in desired.replications if _changes(each, desired, observed) for name in each.databases}
     there = client.dbs_info(sorted(needed)) if needed else {}
     return replace(observed, missing=frozenset(name for name, info in there.items() if info is None))
@@ -114,7 +158,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     documents, states, jobs = dict(observed.documents), dict(observed.states), list(observed.jobs or [])
     warnings: list[str] = []
     changes: list[Change] = []
-    unmet: CouchDBError | None = None
+    unmet = _unmet(observed)
     for each in desired.replications:
         found = _changes(each, desired, observed)
         if not found:
@@ -130,10 +174,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         jobs = [job for job in jobs if job is not _job(each, observed)]
         if each.present and each.continuous:
             jobs.append(rules.new_job(found[-1].arguments["document"]))
-    predicted = replace(observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs)
+    stopped = sorted(change.arguments["document"] for change in changes if change.call is Database.delete)
+    changes += [_password_change(rotation, stopped) for rotation in observed.rotations]
+    predicted = replace(
+        observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs, rotations=()
+    )
     storing = [each.label for each in desired.replications if each.stores_login(observed.here)]
     warnings += [rules.login_warning(storing, observed.here)] if storing else []
-    return Plan(tuple(changes), predicted, tuple(warnings), unmet=unmet)
+    return Plan(tuple(changes), predicted, (*warnings, *_warnings(observed)), unmet=unmet)
 
 
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:
@@ -164,7 +212,10 @@ def report(desired: Desired, observed: Observed, changes: list[Change]) -> dict[
 def secrets(params: dict[str, t.Any]) -> set[str]:
     """The passwords in endpoints, proxies and other options."""
     given = [params, *(params["replications"] or [])]
-    return url_secrets(params["local_url"] or "").union(*(rules.secrets(each) for each in given))
+    found = url_secrets(params["local_url"] or "").union(*(rules.secrets(each) for each in given))
+    for server in params["endpoint_admins"] or []:
+        found |= url_secrets(server["url"]) | {quote(server["login_password"], safe="")}
+    return found
 
 
 def _documents(
@@ -187,6 +238,88 @@ def _running(client: Replications, desired: Desired, observed: Observed) -> dict
     }
 
 
+def _endpoints(client: Replications, desired: Desired, has_replicator: bool) -> dict[str, t.Any]:
+    """The users of other servers whose passwords differ, and who else logs in as them."""
+    found: list[Rotation] = []
+    in_clear: list[str] = []
+    for server in desired.servers:
+        there = client.endpoint_server(server)
+        database, hashing = there.user_settings()
+        documents, admins = there.users(list(server.logins), database=database), there.admins()
+        for name, password in server.logins.items():
+            rotation = Rotation(server, name, database)
+            current = documents[name]
+            if name in admins:
+                problem = f"{name} is a server admin there. Use another user for replications"
+                found.append(replace(rotation, problem=InvalidInput(f"{server.where}url", problem)))
+            elif current is None:
+                problem = f"there is no user {name} at {server.url}. Create it with couchdb_user"
+                found.append(replace(rotation, problem=InvalidInput(f"{server.where}url", problem)))
+            else:
+                stored = list(filter(None, [passwords.parse_user(current)]))
+                wanted = passwords.settle(stored, password, None, hashing, desired.salt)
+                if wanted not in stored:
+                    found.append(replace(rotation, before=current, after=users.with_hash(current, wanted)))
+        if there.sends_in_clear and not there.is_local:
+            in_clear.append(there.url)
+    others = {}
+    if found and has_replicator:
+        declared = {each.label for each in desired.replications}
+        rows = client.Database(desired.replicator).all_docs(include_docs=True)
+        others = {row["id"]: row["doc"] for row in rows if row["id"] not in declared}
+    return {"rotations": tuple(found), "others": others, "in_clear": tuple(in_clear)}
+
+
+def _unmet(observed: Observed) -> CouchDBError | None:
+    """The error if a password of another server cannot be changed, or must not be."""
+    for rotation in observed.rotations:
+        if rotation.problem is not None:
+            return rotation.problem
+        left = [
+            name
+            for name, document in observed.others.items()
+            if rotation.touches(document) and not rules.is_over(document)
+        ]
+        if left:
+            return InvalidInput(
+                "replications",
+                f"{', '.join(sorted(left))} also log in as {rotation.name} at {rotation.server.url}, and would fail with "
+                "its new password. Declare them in this task",
+            )
+    return None
+
+
+def _warnings(observed: Observed) -> tuple[str, ...]:
+    return tuple(
+        f"credentials go to {url} in clear text, for everybody on the way to read: use https"
+        for url in observed.in_clear
+    )
+
+
+def _rotates(observed: Observed, *documents: t.Mapping[str, t.Any] | None) -> bool:
+    """Whether the replication, as it is or as declared, logs in as a user whose password changes."""
+    return any(rotation.touches(*documents) for rotation in observed.rotations)
+
+
+def _password_change(rotation: Rotation, stopped: list[str]) -> Change:
+    # In between: what logs in with the old password is stopped before, what logs in with the new one is started after.
+    return Change(
+        action="update",
+        what="user",
+        path=(rotation.server.url, rotation.name),
+        before=rotation.before,
+        after=rotation.after,
+        call=Replications.put_endpoint_user,
+        arguments={
+            "server": rotation.server,
+            "database": rotation.database,
+            "document": rotation.after,
+            "stopped": stopped,
+        },
+        stage=1,
+    )
+
+
 def _changes(each: Replication, desired: Desired, observed: Observed) -> list[Change]:
     """The changes for a replication."""
     if each.persistent:
@@ -198,7 +331,8 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
     document = each.document(observed.here)
     shown = rules.shown_document(document)
     job = _job(each, observed)
-    restart = each.present and each.continuous and job is not None and each.restarts(job["state"])
+    rotates = each.present and _rotates(observed, document)
+    restart = each.present and each.continuous and job is not None and (rotates or each.restarts(job["state"]))
     if restart or (not each.present and (job is not None or observed.jobs is None)):
         yield Change(
             action="delete",
@@ -222,6 +356,7 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
             after=shown,
             call=Replications.replicate_once,
             arguments={"document": document, "timeout": desired.timeout},
+            stage=2 if rotates else 0,
             void_if=None if created else {"docs_written": 0},
         )
         return
@@ -240,15 +375,19 @@ def _of_job(each: Replication, desired: Desired, observed: Observed) -> t.Iterat
             after=shown,
             call=Replications.send_replication,
             arguments={"document": document},
-            stage=int(restart),
+            stage=2 if rotates else int(restart),
         )
 
 
 def _of_document(each: Replication, replicator: str, observed: Observed) -> t.Iterator[Change]:
     current, path = observed.documents[each.label], (each.label,)
     wanted = each.document(observed.here) if each.present else None
+    is_same = current is wanted is None or bool(current and wanted and rules.same(current, wanted))
+    # What is over as declared logs in no more.
+    rotates = _rotates(observed, current, wanted) and not (is_same and rules.is_over(current or {}))
     restart = current is not None and wanted is not None and each.restarts(_state(each, observed)["state"])
-    if not restart and (current is wanted is None or (current and wanted and rules.same(current, wanted))):
+    restart = restart or rotates
+    if is_same and not restart:
         return
     before = current and rules.shown_document(current)
     # Writing an unchanged document starts nothing; deleting and creating it does.
@@ -267,7 +406,8 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     if wanted is None:
         return
     action, after = "update", rules.shown_document(wanted)
-    kept = {name: value for name, value in (current or {}).items() if name in ("_rev", "owner") and not anew}
+    kept_names = ("owner",) if rotates else () if anew else ("_rev", "owner")
+    kept = {name: value for name, value in (current or {}).items() if name in kept_names}
     if current is None or anew:
         action, before = "create", None
     yield Change(
@@ -279,7 +419,7 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
         call=Database.put_document,
         arguments={"document": {"_id": each.label, **kept, **wanted}},
         database=replicator,
-        stage=int(anew),
+        stage=2 if rotates else int(anew),
     )
 
 

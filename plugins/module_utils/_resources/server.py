@@ -23,9 +23,9 @@ class Declarer(Documents, Indexes, Declaration):
 
     _KIND = _Database
 
-    def Database(self, name: str, hthdrs: t.Any = None) -> _Database:
+    def Database(self, name: str, *args: t.Any, **kwargs: t.Any) -> _Database:
         """The database of this name: see Client.Database."""
-        return t.cast(_Database, super().Database(name, hthdrs))
+        return t.cast(_Database, super().Database(name, *args, **kwargs))
 
 
 _LIST: dict[str, t.Any] = {"type": "list", "elements": "dict"}
@@ -41,6 +41,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "replications": _LIST,
     "nodes": {"type": "list", "elements": "str", "default": ["all"]},
     "local_url": {"type": "str"},
+    "endpoint_admins": _LIST,
     "remote_src": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int"},
     "exclusive": {"type": "list", "elements": "str", "choices": list(rules.PARTS), "default": []},
@@ -146,7 +147,12 @@ RESOURCE = Composition(
         "indexes": Part(indexes.RESOURCE, {"indexes": "indexes"}),
         "replications": Part(
             replications.RESOURCE,
-            {"replications": "replications", "local_url": "local_url", "wait_timeout": "wait_timeout"},
+            {
+                "replications": "replications",
+                "local_url": "local_url",
+                "endpoint_admins": "endpoint_admins",
+                "wait_timeout": "wait_timeout",
+            },
         ),
     },
     Declarer,

@@ -19,10 +19,10 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import CouchDBError, InvalidInput, listed
 from .dialect import Dialect
-from .names import check_database_name
+from .names import check_database_name, check_user_name
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
 from .selectors import meaning
-from .urls import basic_authorization, split_url
+from .urls import basic_authorization, server_url, split_url
 from .values import equal
 
 REPLICATOR = "_replicator"
@@ -113,6 +113,21 @@ class Here:
     username: str | None = None
     password: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EndpointServer:
+    """A server whose users get the passwords with which the replications log in there.
+
+    ``username`` and ``password`` are those of a server admin there. ``logins``: user → password. ``where`` is the prefix of
+    its options in errors.
+    """
+
+    where: str
+    url: str
+    username: str
+    password: str
+    logins: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -312,6 +327,74 @@ def _with_login(end: Endpoint, given: t.Mapping[str, t.Any], option: str) -> End
     if username is not None and "authorization" in {name.lower() for name in headers}:
         raise InvalidInput(option, "has a username and a header Authorization. Remove one of them")
     return Endpoint(end.database, end.url, username, password, headers, {"auth": others} if others else {})
+
+
+def endpoint_servers(
+    given: t.Sequence[t.Mapping[str, t.Any]] | None, replications: t.Sequence[Replication]
+) -> list[EndpointServer]:
+    """The servers of the option C(endpoint_admins), with the logins that the replications have there.
+
+    Raises InvalidInput, naming the option, for a server that is listed twice or that no replication logs in to, and for
+    replications that do not agree on a password.
+    """
+    found: dict[str, EndpointServer] = {}
+    for number, item in enumerate(given or []):
+        where = f"endpoint_admins[{number}]."
+        url = server_url(item["url"], f"{where}url")
+        if url.username or url.password:
+            raise InvalidInput(f"{where}url", "contains credentials. Use login_user and login_password")
+        server = normal_url(url.plain)[0]
+        if server in found:
+            raise InvalidInput(f"{where}url", f"{url.plain} is listed twice")
+        logins = _logins(server, item["login_user"], replications)
+        if not logins:
+            raise InvalidInput(
+                f"{where}url",
+                f"no replication logs in to {url.plain} with a username and a password. Use the scheme, host and port of "
+                "their endpoints, or remove this entry",
+            )
+        found[server] = EndpointServer(where, url.plain, item["login_user"], item["login_password"], logins)
+    return list(found.values())
+
+
+def _logins(server: str, admin: str, replications: t.Sequence[Replication]) -> dict[str, str]:
+    """The users and passwords with which the replications log in to a server."""
+    logins: dict[str, str] = {}
+    for each in replications:
+        for option, end in zip(_ENDS, each.ends):
+            if not each.present or end is None or end.username is None or not _is_on(end.url, server):
+                continue
+            where = f"{each.where}{option}"
+            check_user_name(end.username, where)
+            if not end.password:
+                raise InvalidInput(where, f"contains an empty password for {end.username}")
+            if end.username == admin:
+                raise InvalidInput(
+                    where, f"logs in as {admin}, the server admin of endpoint_admins. Use another user for replications"
+                )
+            if logins.setdefault(end.username, end.password) != end.password:
+                raise InvalidInput(where, f"contains another password for {end.username} than another replication")
+    return logins
+
+
+def _is_on(url: str | None, server: str) -> bool:
+    """Whether a URL is one of this server, whose URL is in the spelling of normal_url()."""
+    return url is not None and normal_url(url)[0].startswith(f"{server}/")
+
+
+def logs_in(document: t.Mapping[str, t.Any], server: str, username: str) -> bool:
+    """Whether the replication of a document logs in to a server as this user."""
+    ends = [_normal_end(document.get(end)) for end in _ENDS]
+    return any(
+        end["login"][0] == username and _is_on(end["url"], normal_url(server)[0])
+        for end in ends
+        if isinstance(end, t.Mapping) and end["login"]
+    )
+
+
+def is_over(document: t.Mapping[str, t.Any]) -> bool:
+    """Whether the replication of a document has ended."""
+    return document.get("_replication_state") in ("completed", "failed")
 
 
 def _fields(given: t.Mapping[str, t.Any], where: str) -> dict[str, t.Any]:

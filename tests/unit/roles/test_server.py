@@ -127,7 +127,7 @@ def test_the_table_of_kinds_is_that_of_the_module_and_of_the_tags() -> None:
         assert f"couchdb_{kind}" in OPTIONS
         assert f"`{kind}`" in (ROLE / "README.md").read_text()
     (parts,) = tasks_of(ROLE / "tasks" / "parts.yml")
-    assert set(parts["couchpy.couchdb.couchdb_server"]) == {*KINDS, "nodes", "local_url"}
+    assert set(parts["couchpy.couchdb.couchdb_server"]) == {*KINDS, "nodes", "local_url", "endpoint_admins"}
     for path, name in (("declare", "Declare what belongs to the server"), ("main", "Declare what the server holds")):
         (task,) = [task for task in tasks_of(ROLE / "tasks" / f"{path}.yml") if task["name"] == name]
         assert set(KINDS) <= set(task["tags"])

@@ -11,7 +11,8 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import database, databases
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 CONFIG = "/_node/_local/_config"
 LEVEL = f"{CONFIG}/log/level"
@@ -112,6 +113,28 @@ def test_an_illegal_name_is_the_name_of_no_database(wire: Wire) -> None:
     assert not client().has_database("UPPER")
     assert "a b" not in client()
     assert wire.asked == []
+
+
+def test_database_passes_on_what_it_is_given(wire: Wire) -> None:
+    wire["GET /db"] = {"db_name": "db"}
+    couch = client()
+    couch.Database("db", {"X-One": "1"})
+    couch.Database("db", hthdrs={"X-Two": "2"}).info()
+    assert (wire.headers[-1]["X-One"], wire.headers[-1]["X-Two"]) == ("1", "2")
+
+
+def test_a_database_of_a_kind_of_its_own_gets_its_own_arguments() -> None:
+    class Tenant(database.Database):
+        def set_options(self, tenant: str = "", **options: t.Any) -> None:
+            super().set_options(**options)
+            self.tenant = tenant
+
+    class Tenants(databases.Databases):
+        _KIND = Tenant
+
+    assert t.cast(Tenant, Tenants(URL).Database("db", "north")).tenant == "north"
+    with pytest.raises(TypeError, match="colour"):
+        Tenants(URL).Database("db", colour="red")
 
 
 def test_a_client_is_closed_by_with_and_copied_as_one_of_its_own(wire: Wire) -> None:

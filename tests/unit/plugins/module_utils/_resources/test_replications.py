@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import typing as t
 
 import pytest
@@ -15,18 +16,26 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._client import con
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect, OneX
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.replications import Here
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
-from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, WELCOME, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 BARE: dict[str, t.Any] = dict.fromkeys(resource.ARGUMENT_SPEC["replications"]["options"])
 DEFAULTS = {"state": "present", "persistent": True, "wait": False, "restart_failed": False}
-TOP = {"wait_timeout": 60, "replicator": "_replicator", "local_url": None, "replications": None}
+TOP = {
+    "wait_timeout": 60,
+    "replicator": "_replicator",
+    "local_url": None,
+    "replications": None,
+    "endpoint_admins": None,
+}
 REPLICATION = {**BARE, **DEFAULTS, "name": "r", "source": "a", "target": "b"}
 PARAMS: dict[str, t.Any] = {**REPLICATION, **TOP}
 HERE = Here(Dialect("CouchDB", "3.4.3"), URL, "admin", "secret")
@@ -545,6 +554,173 @@ def test_a_job_that_vanishes_has_failed(wire: Wire, clock: Clock) -> None:
     wire["POST /_replicate"] = 202, {"ok": True, "_local_id": "j+continuous"}
     with pytest.raises(module.Interrupted, match="the replication a to b is failed: it has stopped"):
         carry_out({**ON, "wait": True})
+
+
+# --- Passwords at both ends
+
+FAR = "http://far.example/there/"
+ADMIN = {"url": FAR, "login_user": "boss", "login_password": "b0ss"}
+FAST = {"prf": "sha", "iterations": 1}
+ROWS = "GET /_replicator/_all_docs?include_docs=true"
+
+
+def far_end(name: str, password: str, user: str = "repl") -> dict[str, t.Any]:
+    return {"url": f"{FAR}{name}", "username": user, "password": password}
+
+
+def far_user(password: str, name: str = "repl") -> dict[str, t.Any]:
+    fields = passwords.derive(password, **FAST).user_fields()
+    return {"_id": f"org.couchdb.user:{name}", "_rev": "1-u", "name": name, "type": "user", "roles": ["r"], **fields}
+
+
+def far_document(name: str, password: str, **more: t.Any) -> dict[str, t.Any]:
+    far = {"url": f"{FAR}a", "auth": {"basic": {"username": "repl", "password": password}}}
+    return {"_id": name, "_rev": "1-a", "owner": "ann", **DOCUMENT, "source": far, **more}
+
+
+def both(wire: Wire, user: t.Any, *documents: dict[str, t.Any], admins: t.Any = ()) -> None:
+    """A server with these replications, and the one at which they log in as this user, in the folder /there."""
+    wire[READS], wire[ROWS] = rows(*documents), {"rows": [{"id": each["_id"], "doc": each} for each in documents]}
+    wire[STATES], wire[STATE] = scheduled(), {"doc_id": "r", "state": "running", "info": None}
+    wire["POST /_dbs_info"] = lambda body: (200, [{"key": name, "info": {}} for name in body["keys"]])
+    wire[JOBS] = {"total_rows": 0, "jobs": []}
+    wire["GET /there/"] = WELCOME
+    wire["GET /there/_node/_local/_config"] = {"chttpd_auth": {"iterations": "1"}}
+    wire["GET /there/_node/_local/_config/admins"] = dict.fromkeys(admins, "-pbkdf2-")
+    wire["POST /there/_users/_all_docs?include_docs=true"] = rows(*([user] if user else []))
+    wire["PUT /there/_users/org.couchdb.user:repl"] = 201, {"ok": True, "id": "u", "rev": "2-u"}
+    for name in ("r", "s"):
+        wire[f"DELETE /_replicator/{name}?rev=1-a"] = {"ok": True, "id": name, "rev": "2-a"}
+        wire[f"PUT /_replicator/{name}"] = 201, {"ok": True, "id": name, "rev": "3-a"}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_new_password_is_set_while_nothing_logs_in_with_it(wire: Wire, check_mode: bool) -> None:
+    both(wire, far_user("old"), far_document("r", "old"), {**HELD, "_id": "s"})
+    given = {
+        "replications": [
+            {**REPLICATION, "source": far_end("a", "new")},
+            {**REPLICATION, "name": "s"},
+        ],
+        "endpoint_admins": [ADMIN],
+    }
+    outcome = carry_out(given, check_mode)
+    assert [(str(change), change.stage) for change in sorted(outcome.changes, key=lambda change: change.stage)] == [
+        ("delete replication r", 0),
+        (f"update user {FAR}/repl", 1),
+        ("create replication r", 2),
+    ]
+    assert outcome.warnings[-1:] == [
+        f"credentials go to {FAR} in clear text, for everybody on the way to read: use https"
+    ]
+    if check_mode:
+        assert wire.written == []
+        return
+    assert wire.written == [
+        "DELETE /_replicator/r?rev=1-a",
+        "PUT /there/_users/org.couchdb.user:repl",
+        "PUT /_replicator/r",
+    ]
+    sent = dict(zip(wire.asked, wire.bodies, strict=True))
+    user = sent["PUT /there/_users/org.couchdb.user:repl"]
+    assert passwords.verify("new", t.cast(t.Any, passwords.parse_user(user)))
+    assert (user["_rev"], user["roles"]) == ("1-u", ["r"])
+    assert sent["PUT /_replicator/r"]["source"]["auth"]["basic"]["password"] == "new"
+    assert sent["PUT /_replicator/r"]["owner"] == "ann"
+    for line, headers in zip(wire.asked, wire.headers, strict=True):
+        admin = basic_authorization("boss", "b0ss") if "/there/" in line else basic_authorization("admin", "secret")
+        assert headers["Authorization"] == admin
+
+
+def test_a_password_changes_once_the_replications_have_ended(wire: Wire, clock: Clock) -> None:
+    both(wire, far_user("old"), far_document("r", "old"))
+    running = {"total_rows": 2, "jobs": [{"doc_id": "other"}, {"doc_id": "r"}]}
+    wire[JOBS] = InTurn([running, running, {"total_rows": 0, "jobs": []}])
+    given = {"source": far_end("a", "new"), "endpoint_admins": [ADMIN]}
+    carry_out(given)
+    at = wire.asked.index
+    assert wire.asked.count(JOBS) == 3
+    assert at("DELETE /_replicator/r?rev=1-a") < at(JOBS) < at("PUT /there/_users/org.couchdb.user:repl")
+    wire[JOBS] = running
+    del wire.asked[:]
+    with pytest.raises(module.Interrupted, match="replications r still run 60 s after their documents were deleted"):
+        carry_out(given)
+    assert wire.written == ["DELETE /_replicator/r?rev=1-a"]
+
+
+def test_a_new_password_starts_replications_without_a_document_anew(wire: Wire) -> None:
+    both(wire, far_user("old"))
+    wire[JOBS] = {"total_rows": 1, "jobs": [{**JOB, "doc_id": None, "source": f"{FAR}a/"}]}
+    sent: list[t.Any] = []
+    wire["POST /_replicate"] = lambda body: (sent.append(body), (200, {"ok": True}))[1]
+    carry_out({**ON, "source": far_end("a", "new"), "endpoint_admins": [ADMIN]})
+    assert wire.written == ["POST /_replicate", "PUT /there/_users/org.couchdb.user:repl", "POST /_replicate"]
+    assert [body.get("cancel") for body in sent] == [True, None]
+
+
+@pytest.mark.parametrize(
+    ("user", "document"),
+    [
+        ("new", far_document("r", "new")),
+        # It has ended, and logs in no more.
+        ("old", far_document("r", "new", **DONE)),
+    ],
+)
+def test_what_is_as_declared_stays(wire: Wire, user: str, document: dict[str, t.Any]) -> None:
+    both(wire, far_user(user), document)
+    outcome = carry_out({"source": far_end("a", "new"), "endpoint_admins": [ADMIN]})
+    assert [str(change) for change in outcome.changes] == ([] if user == "new" else [f"update user {FAR}/repl"])
+
+
+@pytest.mark.parametrize(
+    ("user", "others", "admins", "problem"),
+    [
+        (None, [], [], f"endpoint_admins[0].url: there is no user repl at {FAR}"),
+        (far_user("old"), [], ["repl"], "endpoint_admins[0].url: repl is a server admin there"),
+        (far_user("old"), [far_document("s", "old")], [], f"replications: s also log in as repl at {FAR}"),
+        (far_user("old"), [far_document("s", "old", **DONE)], [], None),
+    ],
+)
+def test_a_password_that_must_not_change_stops_all_before_anything_is_sent(
+    wire: Wire, user: t.Any, others: list[t.Any], admins: list[str], problem: str | None
+) -> None:
+    both(wire, user, far_document("r", "old"), *others, admins=admins)
+    given = {"source": far_end("a", "new"), "endpoint_admins": [ADMIN]}
+    if problem is None:
+        carry_out(given)
+        return
+    with pytest.raises(InvalidInput, match=re.escape(problem)):
+        carry_out(given)
+    assert problem in carry_out(given, check_mode=True).warnings[-1]
+    assert wire.written == []
+
+
+@pytest.mark.parametrize(
+    ("admins", "source", "problem"),
+    [
+        ([ADMIN, {**ADMIN, "url": "http://FAR.example:80/there"}], {}, "endpoint_admins[1].url: .* listed twice"),
+        ([{**ADMIN, "url": "http://x:y@far.example/"}], {}, "endpoint_admins[0].url: contains credentials"),
+        ([{**ADMIN, "url": "https://far.example/there/"}], {}, "endpoint_admins[0].url: no replication logs in to"),
+        ([{**ADMIN, "url": "far.example"}], {}, "endpoint_admins[0].url"),
+        ([ADMIN], {"password": ""}, "source: contains an empty password for repl"),
+        ([ADMIN], {"username": "boss"}, "source: logs in as boss, the server admin"),
+    ],
+)
+def test_servers_that_no_password_can_be_set_on(admins: t.Any, source: t.Any, problem: str) -> None:
+    given = {**PARAMS, "source": {**far_end("a", "new"), **source}, "endpoint_admins": admins}
+    with pytest.raises(InvalidInput, match=problem.replace("[", r"\[")):
+        resource.desire(given)
+
+
+def test_replications_agree_on_a_password() -> None:
+    given = [{**REPLICATION, "name": name, "source": far_end("a", name)} for name in ("r", "s")]
+    with pytest.raises(InvalidInput, match=r"^replications\[1\].source: contains another password for repl"):
+        resource.desire({**PARAMS, "replications": given, "endpoint_admins": [ADMIN]})
+
+
+def test_the_password_of_the_other_server_is_hidden() -> None:
+    given = {**PARAMS, "source": far_end("a", "new"), "endpoint_admins": [{**ADMIN, "login_password": "b/ss"}]}
+    assert "b%2Fss" in resource.secrets(given)
 
 
 def test_what_is_returned_and_hidden() -> None:
