@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -115,3 +116,46 @@ def test_a_session_secret_is_kept() -> None:
     seen = ("secret /x/11.ini of the role", f"secret {OWN_INI} set over HTTP")
     assert concluded("__couchdb_secret", {}, *INSTALLED, *seen) == "set over HTTP"
     assert concluded("__couchdb_secret", {}, *INSTALLED, seen[0]) == "of the role"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        # As --extra-vars name=value gives them.
+        ("__couchdb_verifies", {"couchdb_verify": "false"}, False),
+        ("__couchdb_verifies", {"couchdb_verify": "true"}, True),
+        (
+            "__couchdb_in_turn",
+            {"couchdb_cluster_members": ["a@b.c", "a@b.d"], "couchdb_restart_together": "false"},
+            True,
+        ),
+        (
+            "__couchdb_in_turn",
+            {"couchdb_cluster_members": ["a@b.c", "a@b.d"], "couchdb_restart_together": "true"},
+            False,
+        ),
+        (
+            "__couchdb_tls_host",
+            {"couchdb_url": "https://db1.example.com:6985/", "couchdb_tls_port": "6985"},
+            "db1.example.com",
+        ),
+        ("__couchdb_tls_host", {"couchdb_url": "https://db1.example.com:6984/", "couchdb_validate_certs": "no"}, ""),
+    ],
+)
+def test_a_switch_may_be_a_string(name: str, given: dict[str, t.Any], expected: t.Any) -> None:
+    assert concluded(name, given) == expected
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((ROLE / "tasks").glob("*.yml")), ROLE / "vars" / "main.yml"], ids=lambda path: path.stem
+)
+def test_no_condition_takes_a_string_for_true(path: Path) -> None:
+    """The specs check the variables, and leave the strings of --extra-vars as they are: "false" would be true."""
+    options = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    switches = "|".join(name for name, option in options.items() if option["type"] == "bool")
+    used = re.compile(
+        rf"(?:(?:when:|^ *-|\b(?:if|and|or|not)|\{{\{{|\() *(?:{switches})|[!=]= *(?:{switches}))\b(?! *\|)(?! would)"
+    )
+    for line in path.read_text().splitlines():
+        if not re.match(r' +\w+: "\{\{ couchdb_\w+ \}\}"$', line):
+            assert not used.search(line), line
