@@ -66,10 +66,10 @@ class Members(Databases):
         members, connected = membership["cluster_nodes"], membership["all_nodes"]
         knows_shards = self.dialect.has_shard_map
         shards = self.shards(hthdrs=hthdrs) if knows_shards else {}
-        held = rules.copies(shards)
+        counts = rules.copies(shards)
 
         def ask(name: str) -> rules.Node:
-            node = rules.Node(name, name in members, name in connected, held.get(name, 0) if knows_shards else None)
+            node = rules.Node(name, name in members, name in connected, counts.get(name, 0) if knows_shards else None)
             if not node.connected or not self.dialect.clustered:
                 return node
             try:

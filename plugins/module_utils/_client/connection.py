@@ -454,8 +454,8 @@ def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.To
 
 def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bool:
     """Whether the length in the answer's head is that of its content."""
-    told = response.headers.get("Content-Length", "")
-    return send["method"] != "HEAD" and told.isdigit() and "Content-Encoding" not in response.headers
+    length = response.headers.get("Content-Length", "")
+    return send["method"] != "HEAD" and length.isdigit() and "Content-Encoding" not in response.headers
 
 
 def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:

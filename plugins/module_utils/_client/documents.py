@@ -94,10 +94,10 @@ class DesignDatabase(_Database):
         with _files_named(files or {}):
             # Before hours of building.
             self._compile(document, hthdrs)
-            held = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
-        wanted = rules.merged(staging, held, "replace")
+            current = self.bulk_get([staging["_id"]], hthdrs)[staging["_id"]]
+        wanted = rules.merged(staging, current, "replace")
         rev = wanted.get("_rev")
-        if not rules.same(wanted, held):
+        if not rules.same(wanted, current):
             rev = self.put_design_document(wanted, files, hthdrs)["rev"]
         staged = {**staging, "_rev": rev, "_deleted": True}
         try:

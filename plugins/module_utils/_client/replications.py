@@ -292,5 +292,5 @@ def _replication(name: str | None, database: str | None, row: dict[str, t.Any]) 
 
 
 def _job(row: t.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
-    told = {field: row.get(field) for field in ("source", "target", "info", "start_time")}
-    return {"id": name, **told, "continuous": "+continuous" in name or bool(row.get("continuous"))}
+    shown = {field: row.get(field) for field in ("source", "target", "info", "start_time")}
+    return {"id": name, **shown, "continuous": "+continuous" in name or bool(row.get("continuous"))}

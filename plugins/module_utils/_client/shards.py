@@ -119,9 +119,9 @@ class Shards(Members, Nodes):
                 if node in up:
                     removed.setdefault(node, {})[map_.shard(range_)] = (name, range_, node)
         nodes = sorted(removed)
-        held = in_parallel(lambda node: self.request("GET", ("_node", node, "_all_dbs")).body, nodes)
+        existing = in_parallel(lambda node: self.request("GET", ("_node", node, "_all_dbs")).body, nodes)
         return sorted(
-            removed[node][shard] for node, shards in zip(nodes, held) for shard in shards if shard in removed[node]
+            removed[node][shard] for node, shards in zip(nodes, existing) for shard in shards if shard in removed[node]
         )
 
     def copy_sizes(self, names: t.Sequence[str]) -> dict[str, Sizes]:

@@ -158,7 +158,7 @@ def _carry_out(composition: Composition, desired: Params, client: Server, module
             diffs.append({"before_header": name, "after_header": name, **result.pop("diff")})
         parts[name] = {"failed": False, **result}
         if parts[name]["failed"] and not pending:
-            failed = {told: result[told] for told in _SHARED if told in result}
+            failed = {field: result[field] for field in _SHARED if field in result}
             failed["msg"] = f"{name}: {result['msg']}"
             if done:
                 failed["changes_done"] = [str(change) for change in done]

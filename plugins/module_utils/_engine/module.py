@@ -465,10 +465,10 @@ class Module(AnsibleModule):
             result["diff"] = diff(outcome.changes)
         if outcome.shortfall is not None:
             progress = Progress() if self.check_mode else Progress(outcome.changes)
-            told = {**failure(outcome.shortfall, progress), "changed": result["changed"]}
+            reported = {**failure(outcome.shortfall, progress), "changed": result["changed"]}
             if self.check_mode and isinstance(outcome.shortfall, errors.NodeDown):
-                told["msg"] = outcome.shortfall.in_check_mode or told["msg"]
-            result.update(told, failed=True)
+                reported["msg"] = outcome.shortfall.in_check_mode or reported["msg"]
+            result.update(reported, failed=True)
         return result, outcome.changes
 
     def _log_invocation(self) -> None:

@@ -138,9 +138,9 @@ def _is_full(change: Change, observed: Observed) -> bool:
 
 
 def _moves(observed: Observed, move: Move) -> Moves:
-    mine = {name: observed.maps[name] for name in move.databases}
-    rules.check_wanted(move.wanted, observed.members, mine.values())
-    target = rules.place(mine, observed.members, move.wanted)
+    own = {name: observed.maps[name] for name in move.databases}
+    rules.check_wanted(move.wanted, observed.members, own.values())
+    target = rules.place(own, observed.members, move.wanted)
     return rules.moves(observed.maps, observed.members, target, move.refill)
 
 

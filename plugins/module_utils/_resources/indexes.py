@@ -96,8 +96,8 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
     indexes = {database: list(there) for database, there in observed.indexes.items()}
     designs = {database: dict(there) for database, there in observed.designs.items()}
     predicted = replace(observed, indexes=indexes, designs=designs, missing=[])
-    for item, mine in zip(desired, rules.claimed(desired, observed.indexes)):
-        for before, after in rules.steps(item, mine):
+    for item, matched in zip(desired, rules.claimed(desired, observed.indexes)):
+        for before, after in rules.steps(item, matched):
             if before is not None:
                 indexes[item.database].remove(before)
             if after is not None:
@@ -114,7 +114,7 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:
     """The indexes in the order of the task."""
     found = zip(desired, rules.claimed(desired, observed.indexes))
-    return {"indexes": [rules.shown(item, mine) for item, mine in found]}
+    return {"indexes": [rules.shown(item, matched) for item, matched in found]}
 
 
 def _writing(item: Wanted, before: Index | None, after: Index, there: Observed) -> Change:

@@ -209,7 +209,7 @@ def _inside(content: bytes, *tags: int) -> list[bytes]:
     found = _elements(content)
     if [tag for tag, _content in found] != list(tags):
         raise ValueError("other elements")
-    return [held for _tag, held in found]
+    return [inner for _tag, inner in found]
 
 
 def _check_rsa(der: bytes) -> None:

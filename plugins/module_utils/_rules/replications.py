@@ -433,7 +433,7 @@ def _field(name: str, value: t.Any, where: str) -> t.Any:
             raise InvalidInput(f"{where}options", f"{name} is {value!r}. Set true or false")
         return str(value).lower() in ("true", "yes")
     if name in ("query_params", "create_target_params"):
-        return {str(key): _parameter(held) for key, held in value.items() if held is not None} or None
+        return {str(key): _parameter(inner) for key, inner in value.items() if inner is not None} or None
     if name == "doc_ids":
         return list(dict.fromkeys(value))
     return copy.deepcopy(value)
@@ -506,7 +506,7 @@ def declared_endpoint(value: t.Any, here: Here) -> t.Any:
     _url, login = normal_url(given["url"])
     if isinstance(value, str) and login is None:
         return value
-    end = {name: copy.deepcopy(held) for name, held in given.items() if name != "auth"}
+    end = {name: copy.deepcopy(inner) for name, inner in given.items() if name != "auth"}
     auth = dict(_mapping(given.get("auth")))
     basic = auth.pop("basic", None)
     if isinstance(basic, t.Mapping):
@@ -617,12 +617,14 @@ def _normal_end(value: t.Any) -> t.Any:
     basic = auth.pop("basic", None)
     if isinstance(basic, t.Mapping):
         login = (str(basic.get("username")), str(basic.get("password")))
-    sent = {str(name).lower(): str(held) for name, held in _mapping(given.get("headers")).items()}
+    sent = {str(name).lower(): str(inner) for name, inner in _mapping(given.get("headers")).items()}
     by_header = _basic_login(sent.get("authorization", ""))
     if by_header and login in (None, by_header):
         login = by_header
         del sent["authorization"]
-    rest = {name: held for name, held in given.items() if name not in ("url", "auth", "headers") and held is not None}
+    rest = {
+        name: inner for name, inner in given.items() if name not in ("url", "auth", "headers") and inner is not None
+    }
     return {"url": url, "login": login, "auth": auth, "headers": sent, **rest}
 
 
@@ -824,9 +826,9 @@ def _end_secrets(value: t.Any) -> set[str]:
     if not isinstance(value, t.Mapping):
         return set()
     found = document_secrets(value) | _end_secrets(value.get("url")) | _end_secrets(value.get("database"))
-    for name, held in _mapping(value.get("headers")).items():
+    for name, inner in _mapping(value.get("headers")).items():
         if is_secret_header(str(name)):
-            found |= {str(held), str(held).partition(" ")[2]}
+            found |= {str(inner), str(inner).partition(" ")[2]}
     found |= {quote(secret, safe="") for secret in found}
     return found - {""}
 
