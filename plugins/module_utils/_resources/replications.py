@@ -306,7 +306,7 @@ def _password_change(rotation: Rotation, stopped: list[str]) -> Change:
     return Change(
         action="update",
         what="user",
-        path=(rotation.server.url, rotation.name),
+        path=(rotation.server.url.rstrip("/"), rotation.name),
         before=rotation.before,
         after=rotation.after,
         call=Replications.put_endpoint_user,
