@@ -215,6 +215,14 @@ FORMS: dict[tuple[str, str], Form] = {
         "fabric/src/fabric_util.erl",
         True,
     ),
+    # With less, CouchDB refuses the request that would restore it.
+    **_same(
+        "chttpd/max_http_request_size httpd/max_http_request_size",
+        "a number of bytes of at least 1024",
+        _at_least(1024),
+        "chttpd/src/chttpd.erl",
+        True,
+    ),
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
     **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
