@@ -198,11 +198,11 @@ KILOBYTES = {
     "couchdb_database": 210,
     "couchdb_document": 260,
     "couchdb_index": 240,
-    "couchdb_info": 420,
+    "couchdb_info": 430,
     "couchdb_jwt_key": 180,
     "couchdb_replication": 310,
     "couchdb_restart": 180,
-    "couchdb_server": 530,
+    "couchdb_server": 545,
     "couchdb_shards": 310,
     "couchdb_user": 230,
 }
