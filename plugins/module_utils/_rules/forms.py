@@ -40,6 +40,10 @@ def _milliseconds(text: str) -> bool:
     return text == "infinity" or _at_least(1)(text)
 
 
+def _begins_database_name(text: str) -> bool:
+    return bool(re.match(r"[a-z][a-z0-9_$()+/-]*\Z", text))
+
+
 def _port(text: str) -> bool:
     return bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
 
@@ -215,6 +219,13 @@ FORMS: dict[tuple[str, str], Form] = {
         "fabric/src/fabric_util.erl",
         True,
     ),
+    **_same(
+        "couch_peruser/database_prefix",
+        "the beginning of a database's name: a lowercase letter, then lowercase letters, digits and any of _ $ ( ) + - /",
+        _begins_database_name,
+        "couch_peruser/src/couch_peruser.erl",
+        True,
+    ),
     # With less, CouchDB refuses the request that would restore it.
     **_same(
         "chttpd/max_http_request_size httpd/max_http_request_size",
@@ -225,6 +236,7 @@ FORMS: dict[tuple[str, str], Form] = {
     ),
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
+    **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
     **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
     **_same("couchdb/uri_file", _FILE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
     **_same("log/file", _FILE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),

@@ -17,6 +17,7 @@ COOKIE, DEFAULT = "{chttpd_auth, cookie_authentication_handler}", "{chttpd_auth,
 FINE = {
     "fabric/request_timeout": ["60000", "1", "infinity"],
     "chttpd/max_http_request_size": ["1024", "4294967296"],
+    "couch_peruser/database_prefix": ["userdb-", "tenant/u", "a"],
     "chttpd/port": ["5984", "1", "65535"],
     "chttpd/bind_address": ["any", "::", "127.0.0.1"],
     "chttpd/socket_options": ["[{sndbuf, 262144}, {nodelay, true}]", "[]", "[{linger, {true, 5}}]"],
@@ -39,6 +40,8 @@ FINE = {
 WRONG = {
     "fabric/request_timeout": ["x", "", "0", "-1", "1.5"],
     "chttpd/max_http_request_size": ["0", "-1", "1023"],
+    "mem3/sync_frequency": ["0", "x"],
+    "couch_peruser/database_prefix": ["", "0", "-1", "Userdb-", "_users", "a b"],
     "chttpd/port": ["x", "0", "65536", "", "-1", "1.5"],
     "chttpd/bind_address": ["localhost", "*", "", "1.2.3"],
     "chttpd/socket_options": [
