@@ -237,6 +237,13 @@ FORMS: dict[tuple[str, str], Form] = {
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
     **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
+    **_same(
+        "couch_scanner/interval_sec",
+        "a number of seconds from 1 to 4294967",
+        lambda text: _at_least(1)(text) and int(text) <= 4294967,
+        "couch_scanner/src/couch_scanner_server.erl",
+        True,
+    ),
     **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
     **_same("couchdb/uri_file", _FILE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
     **_same("log/file", _FILE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),
