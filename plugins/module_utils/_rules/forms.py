@@ -238,6 +238,13 @@ FORMS: dict[tuple[str, str], Form] = {
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
     **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
     **_same(
+        "replicator/connection_close_interval",
+        "a number of milliseconds from 0 to 4294967295",
+        lambda text: _at_least(0)(text) and int(text) < 2**32,
+        "couch_replicator/src/couch_replicator_connection.erl",
+        True,
+    ),
+    **_same(
         "couch_scanner/interval_sec",
         "a number of seconds from 1 to 4294967",
         lambda text: _at_least(1)(text) and int(text) <= 4294967,

@@ -41,6 +41,7 @@ WRONG = {
     "fabric/request_timeout": ["x", "", "0", "-1", "1.5"],
     "chttpd/max_http_request_size": ["0", "-1", "1023"],
     "mem3/sync_frequency": ["0", "x"],
+    "replicator/connection_close_interval": ["-1", "4294967296", ""],
     "couch_scanner/interval_sec": ["-1", "0", "4294968"],
     "couch_peruser/database_prefix": ["", "0", "-1", "Userdb-", "_users", "a b"],
     "chttpd/port": ["x", "0", "65536", "", "-1", "1.5"],
