@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 import typing as t
 from http.cookies import SimpleCookie
 
@@ -18,6 +17,7 @@ from .answers import is_list
 from .database import Database as _Database
 from .parallel import in_parallel
 from .server import Headers, Server
+from .wait import wait_until
 
 _DBS_INFO_KEYS = 100
 """The most databases in one POST to _dbs_info; CouchDB's own limit, max_db_number_for_dbs_info_req."""
@@ -244,29 +244,22 @@ class Databases(Server):
         https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
         """
         failures: dict[str, str] = {}
-        seen: t.Any = None
-        since = time.monotonic()
-        while True:
+
+        def look() -> str:
             jobs = [job for job in self._reshard_jobs() if shard_database(job["source"]) == name]
             for job in jobs:
                 self._advance(job, failures)
-            if not jobs:
-                left = rules.unsplit(self._shard_ranges(name), shards)
-                if not left:
-                    return {"ok": True}
+            if jobs:
+                return ", ".join(sorted(_state(job) for job in jobs))
+            left = rules.unsplit(self._shard_ranges(name), shards)
+            if left:
                 self._begin_split(name, left)
-                continue
-            progress = [
-                (job["id"], job["job_state"], job.get("split_state"), str(job.get("state_info"))) for job in jobs
-            ]
-            if progress != seen:
-                seen, since = progress, time.monotonic()
-            if time.monotonic() - since >= wait_timeout:
-                states = ", ".join(
-                    sorted({f"{job['job_state']}/{job.get('split_state')} on {job['node']}" for job in jobs})
-                )
-                raise errors.ReshardFailed(f"splitting {name} makes no progress for {wait_timeout:g} s: {states}")
-            time.sleep(min(0.2 + (time.monotonic() - since) / 10, 2.0))
+            return ", ".join(left)
+
+        lacking = wait_until(look, wait_timeout, f"the shards of {name} to be split", self.progress, stalled=True)
+        if lacking:
+            raise errors.ReshardFailed(f"splitting {name} makes no progress for {wait_timeout:g} s: {lacking}")
+        return {"ok": True}
 
     def _reshard_jobs(self) -> list[dict[str, t.Any]]:
         return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_reshard", "jobs")).body["jobs"])
@@ -340,3 +333,9 @@ def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
             reason=row.get("reason"),
         )
     return name, info
+
+
+def _state(job: t.Mapping[str, t.Any]) -> str:
+    """How far a job of a split is."""
+    info = f" {json.dumps(job['state_info'], sort_keys=True)}" if job.get("state_info") else ""
+    return f"{job['job_state']}/{job.get('split_state')} on {job['node']}{info}"

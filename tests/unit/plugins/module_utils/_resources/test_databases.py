@@ -490,3 +490,10 @@ def test_a_split_that_fails_says_why(wire: Wire, monkeypatch: pytest.MonkeyPatch
     wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
     with pytest.raises(errors.ReshardFailed, match=message):
         client().split_shards("db", 4)
+
+
+def test_a_split_that_makes_no_progress_says_where_it_is(wire: Wire) -> None:
+    wire["GET /_reshard/jobs"] = {"jobs": [job(0, "running", split_state="initial_copy", state_info={"left": 7})]}
+    message = r"splitting db makes no progress for 0 s: running/initial_copy on a@h \{\"left\": 7\}"
+    with pytest.raises(errors.ReshardFailed, match=message):
+        client().split_shards("db", 4, wait_timeout=0)
