@@ -34,7 +34,12 @@ SWITCH = "ANSIBLE_COUCHDB_DIRECT"
 PROGRESS = "ANSIBLE_COUCHDB_PROGRESS"
 """The environment variable that switches progress off."""
 
-_LOCAL = ("local", "ansible.builtin.local", "ansible.legacy.local")
+_LOCAL = (
+    "local",
+    # With ansible-core 2.22, the later items of a loop have the last of these.
+    *(f"ansible.{owner}.local" for owner in ("builtin", "legacy")),
+    *(f"ansible_collections.ansible.{owner}.plugins.connection.local" for owner in ("builtin", "legacy")),
+)
 
 display = Display()
 
@@ -154,8 +159,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             return "the action plugin names no module"
         if not self._is_switched_on(task_vars):
             return f"{VARIABLE} or {SWITCH} is false"
-        if getattr(self._connection, "_load_name", None) not in _LOCAL:
-            return "the connection is not local"
+        connection = getattr(self._connection, "_load_name", "of no plugin")
+        if connection not in _LOCAL:
+            return f"the connection is {connection}, not local"
         if self._task.async_val:
             return "the task is asynchronous"
         if self._task.become or self._connection.become is not None:

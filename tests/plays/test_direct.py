@@ -248,7 +248,7 @@ WAYS: list[tuple[dict[str, t.Any], str | None]] = [
     ({"environment": {"PYTHONPATH": "/"}}, "PYTHONPATH may have an effect"),
     ({"vars": {"ansible_python_interpreter": "/usr/bin/python3"}}, "interpreter is /usr/bin/python3"),
     ({"vars": {"ansible_python_interpreter": "auto"}}, "interpreter is not known yet"),
-    ({"delegate_to": "elsewhere"}, "not local"),
+    ({"delegate_to": "elsewhere"}, "is ssh, not local"),
 ]
 
 
@@ -267,6 +267,14 @@ def test_which_tasks_are_direct(plays: Plays, server: embedded.Server) -> None:
     assert len(found) == len(WAYS), ended.printed
     for way, (keywords, why) in zip(found, WAYS, strict=True):
         assert way == "direct execution" if why is None else why is not None and why in way, (keywords, way)
+
+
+def test_all_items_of_a_loop_are_direct(plays: Plays, server: embedded.Server) -> None:
+    tasks = [task("info", on(server), name="ask", loop=[1, 2, 3], delegate_to=host) for host in ("{{ omit }}", "local")]
+    inventory = plays.folder / "inventory"
+    inventory.write_text("localhost ansible_connection=local\nlocal ansible_connection=local\n")
+    ended = plays.run({"tasks": tasks}, "-i", str(inventory), "-vvv")
+    assert ways(ended) == ["direct execution"] * 6, ended.printed
 
 
 def test_the_environment_switches_it_off_and_a_variable_must_be_a_boolean(
@@ -326,6 +334,7 @@ def test_a_worker_that_runs_500_tasks_holds_nothing(plays: Plays, server: embedd
     ended = plays.run({"tasks": [given]}, timeout=900)
     assert ended.status == 0, ended.printed[-3000:]
     lines = [json.loads(line) for line in states.read_text().splitlines()]
+    assert len(lines) == 500
     assert len({pid for pid, *_rest in lines}) == 1
     seen = lines[len(lines) // 10 :]
     assert len({tuple(rest) for _pid, _held, _memory, *rest in seen}) == 1
