@@ -125,14 +125,14 @@ def test_database_passes_on_what_it_is_given(wire: Wire) -> None:
 
 def test_a_database_of_a_kind_of_its_own_gets_its_own_arguments() -> None:
     class Tenant(database.Database):
-        def set_options(self, tenant: str = "", **options: t.Any) -> None:
-            super().set_options(**options)
+        def set_options(self, hthdrs: t.Any = None, *, tenant: str = "") -> None:
+            super().set_options(hthdrs)
             self.tenant = tenant
 
     class Tenants(databases.Databases):
         _KIND = Tenant
 
-    assert t.cast(Tenant, Tenants(URL).Database("db", "north")).tenant == "north"
+    assert t.cast(Tenant, Tenants(URL).Database("db", tenant="north")).tenant == "north"
     with pytest.raises(TypeError, match="colour"):
         Tenants(URL).Database("db", colour="red")
 

@@ -346,7 +346,7 @@ def test_an_own_password_that_holds_already_costs_one_failed_login_at_most(wire:
     cookie = f"AuthSession={cluster._cookie()}"
     cluster.change()
     couch = {
-        "password": lambda: client(),
+        "password": client,
         "header": lambda: client(username=None, password=None, headers={"authorization": basic("admin", "secret")}),
         "cookie": lambda: client(username=None, password=None, cookie=cookie),
         "cookie header": lambda: client(username=None, password=None, headers={"Cookie": cookie}),
