@@ -92,6 +92,10 @@ def test_an_unfit_certificate_is_refused() -> None:
     )
 
 
+def test_certificates_that_could_not_be_checked_are_refused() -> None:
+    assert "certificates could not be checked" in refused(TLS, "unchecked")
+
+
 @pytest.mark.parametrize(
     ("secret", "seen", "warned", "said"),
     [
