@@ -29,7 +29,7 @@ from .._client.connection import REQUESTS_IMPORT_ERROR
 from .._client.parallel import attempt_in_parallel
 from .._client.server import DEFAULT_URL, Server
 from .._rules.secrets import MASK, Secrets, is_secret_header, url_secrets
-from .._rules.urls import basic_credentials, server_url
+from .._rules.urls import basic_credentials, in_clear_text, server_url
 from .._rules.values import equal
 from .plan import DONT, TRY, Change, Plan, diff, units
 
@@ -219,7 +219,7 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
 def connection_warnings(client: Server) -> t.Iterator[str]:
     """Warnings about the connection. They are the same in every task, so that Ansible shows them once."""
     if client.sends_in_clear and not client.is_local:
-        yield f"credentials go to {client.url} in clear text, which the network can read. Use https"
+        yield in_clear_text(client.url)
     if client.trusts_anybody:
         yield f"validate_certs is false: any server that answers at {client.url} is trusted, and gets the credentials"
 

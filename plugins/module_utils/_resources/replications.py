@@ -19,6 +19,7 @@ from .._rules import passwords, users
 from .._rules import replications as rules
 from .._rules.replications import EndpointServer, Here, Replication
 from .._rules.secrets import url_secrets
+from .._rules.urls import in_clear_text
 from ..errors import CouchDBError, InvalidInput, NotFound
 
 _REPLICATION: dict[str, t.Any] = {
@@ -290,10 +291,7 @@ def _unmet(observed: Observed) -> CouchDBError | None:
 
 
 def _warnings(observed: Observed) -> tuple[str, ...]:
-    return tuple(
-        f"credentials go to {url} in clear text, for everybody on the way to read: use https"
-        for url in observed.in_clear
-    )
+    return tuple(map(in_clear_text, observed.in_clear))
 
 
 def _rotates(observed: Observed, *documents: t.Mapping[str, t.Any] | None) -> bool:

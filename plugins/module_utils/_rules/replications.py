@@ -8,7 +8,6 @@ https://docs.couchdb.org/en/stable/json-structure.html#replication-settings
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import copy
 import json
@@ -22,7 +21,7 @@ from .dialect import Dialect
 from .names import check_database_name, check_user_name
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
 from .selectors import meaning
-from .urls import basic_authorization, server_url, split_url
+from .urls import basic_authorization, basic_credentials, server_url, split_url
 from .values import equal
 
 REPLICATOR = "_replicator"
@@ -618,7 +617,7 @@ def _normal_end(value: t.Any) -> t.Any:
     if isinstance(basic, t.Mapping):
         login = (str(basic.get("username")), str(basic.get("password")))
     sent = {str(name).lower(): str(inner) for name, inner in _mapping(given.get("headers")).items()}
-    by_header = _basic_login(sent.get("authorization", ""))
+    by_header = basic_credentials(sent.get("authorization", ""))
     if by_header and login in (None, by_header):
         login = by_header
         del sent["authorization"]
@@ -651,17 +650,6 @@ def normal_url(url: str) -> tuple[str, tuple[str, str] | None]:
 def _without_login(url: str) -> str:
     parts = urlsplit(url.strip())
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _basic_login(header: str) -> tuple[str, str] | None:
-    scheme, _space, text = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        username, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
-    except ValueError:
-        return None
-    return (username, password) if colon else None
 
 
 # States

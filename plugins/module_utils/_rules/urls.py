@@ -79,6 +79,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def in_clear_text(url: str) -> str:
+    """The warning about credentials that go over plain HTTP to another machine."""
+    return f"credentials go to {url} in clear text, which the network can read. Use https"
+
+
 def basic_authorization(username: str | None, password: str | None) -> str:
     """The value of the header Authorization for a name and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")

@@ -610,9 +610,7 @@ def test_a_new_password_is_set_while_nothing_logs_in_with_it(wire: Wire, check_m
         (f"update user {FAR}repl", 1),
         ("create replication r", 2),
     ]
-    assert outcome.warnings[-1:] == [
-        f"credentials go to {FAR} in clear text, for everybody on the way to read: use https"
-    ]
+    assert outcome.warnings[-1:] == [f"credentials go to {FAR} in clear text, which the network can read. Use https"]
     if check_mode:
         assert wire.written == []
         return
