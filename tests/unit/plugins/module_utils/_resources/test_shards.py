@@ -311,6 +311,16 @@ def changing(wire: Wire) -> list[str]:
 
 
 TO_D = {"members": ["a@h", "b@h", "d@h"]}
+SHARD = f"shards/{RANGE}/orders.1"
+FILLED = [
+    f"PUT /_node/d@h/{SHARD}/_revs_limit",
+    f"PUT /_node/d@h/{SHARD}/_security",
+    f"PUT /_node/d@h/{SHARD}/_local/ck",
+    "DELETE /_node/d@h/_config/couchdb/maintenance_mode",
+    "DELETE /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
+    "PUT /_node/a@h/_dbs/orders",
+]
+"""What is sent for a full copy: its settings and checkpoint, the end of maintenance mode, and the map."""
 
 
 def test_what_reaches_the_wire(wire: Wire, quick: None) -> None:
@@ -319,18 +329,12 @@ def test_what_reaches_the_wire(wire: Wire, quick: None) -> None:
     assert outcome.changes
     assert changing(wire) == []
     run(**TO_D)
-    shard = f"shards/{RANGE}/orders.1"
     assert changing(wire) == [
         "PUT /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
         "PUT /_node/d@h/_config/couchdb/maintenance_mode",
         "PUT /_node/a@h/_dbs/orders",
-        f"PUT /_node/d@h/{shard}/_revs_limit",
-        f"PUT /_node/d@h/{shard}/_security",
-        f"PUT /_node/d@h/{shard}/_local/ck",
-        "DELETE /_node/d@h/_config/couchdb/maintenance_mode",
-        "DELETE /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
-        "PUT /_node/a@h/_dbs/orders",
-        f"DELETE /_node/c@h/{shard}",
+        *FILLED,
+        f"DELETE /_node/c@h/{SHARD}",
     ]
     assert cluster.document["by_range"] == {RANGE: ["a@h", "b@h", "d@h"]}
     assert rules.MARK not in cluster.document
@@ -392,7 +396,6 @@ def test_a_task_that_does_not_wait_begins_and_is_run_again(wire: Wire, quick: No
 
     cluster.answer = lags  # type: ignore[method-assign]
     options = {**TO_D, "wait": False}
-    shard = f"shards/{RANGE}/orders.1"
     checked = run(check_mode=True, **options)
     assert changing(wire) == []
     assert checked.returned["in_progress"] is True
@@ -412,18 +415,11 @@ def test_a_task_that_does_not_wait_begins_and_is_run_again(wire: Wire, quick: No
     assert (second.changes, changing(wire)[seen:], second.returned["in_progress"]) == ([], [], True)
     lagging[0] = False
     third = run(**options)
-    assert changing(wire)[seen:] == [
-        f"PUT /_node/d@h/{shard}/_revs_limit",
-        f"PUT /_node/d@h/{shard}/_security",
-        f"PUT /_node/d@h/{shard}/_local/ck",
-        "DELETE /_node/d@h/_config/couchdb/maintenance_mode",
-        "DELETE /_node/d@h/_config/couchdb/couchpy_maintenance_mode",
-        "PUT /_node/a@h/_dbs/orders",
-    ]
+    assert changing(wire)[seen:] == FILLED
     assert third.returned["in_progress"] is True
     seen = len(changing(wire))
     last = run(**options)
-    assert changing(wire)[seen:] == [f"DELETE /_node/c@h/{shard}"]
+    assert changing(wire)[seen:] == [f"DELETE /_node/c@h/{SHARD}"]
     assert (last.returned["in_progress"], last.returned["waiting_for"]) == (False, [])
     assert not run(**options).changes
     assert cluster.document["by_range"] == {RANGE: ["a@h", "b@h", "d@h"]}
