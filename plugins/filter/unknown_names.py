@@ -28,13 +28,13 @@ def unknown_names(names: t.Any, known: t.Any, allowed: t.Any = ()) -> list[str]:
 def _with_hint(name: str, known: list[str]) -> str:
     # A beginning that all of them share says nothing.
     prefix = _common_beginning([name, *known])
-    near = difflib.get_close_matches(name[len(prefix) :], [text[len(prefix) :] for text in known], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name[len(prefix) :], [string[len(prefix) :] for string in known], n=1, cutoff=0.7)
     return f"{name} (did you mean {prefix}{near[0]}?)" if near else name
 
 
 def _common_beginning(names: list[str]) -> str:
     length = 0
-    while length < len(names[0]) and len({text[: length + 1] for text in names}) == 1:
+    while length < len(names[0]) and len({string[: length + 1] for string in names}) == 1:
         length += 1
     return names[0][:length]
 

@@ -43,7 +43,7 @@ import tree
 sys.path[:0] = [str(tree.link())]
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, forms
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import setting_text
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import setting_string
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 Setting = tuple[str, str, str]
@@ -220,7 +220,7 @@ def refused(setting: Setting) -> bool:
     section, key, value = setting
     names = {name: name for name in ("section", "key", "value")}
     try:
-        config.check_setting(section, key, setting_text(value), names)
+        config.check_setting(section, key, setting_string(value), names)
     except InvalidInput:
         return True
     return False

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words of all texts: one term a thing, and CouchDB's and Ansible's own terms."""
+"""The words that a person reads: one term a thing, and CouchDB's and Ansible's own terms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACES = (
 TESTS = ("tests", "extensions")
 KINDS = (".py", ".yml", ".md", ".rst", ".j2")
 
-# What a text must not say, and what it says instead.
+# What must not be written, and what is written instead.
 WORDS: dict[str, str] = {
     r"\b(tell|tells|told|telling)\b": "report, return, show, list, say",
     r"\bside by side\b": "in parallel, at the same time",
@@ -53,8 +53,8 @@ WORDS: dict[str, str] = {
 }
 
 
-def texts(path: Path) -> t.Iterator[tuple[int, str]]:
-    """The lines of a file with a text: of Python, its comments and strings; of a test, no data."""
+def read_lines(path: Path) -> t.Iterator[tuple[int, str]]:
+    """The lines of a file that a person reads: of Python, its comments and strings; of a test, no data."""
     source = path.read_text(encoding="utf-8")
     data = path.relative_to(ROOT).parts[0] in TESTS
     if path.suffix != ".py":
@@ -83,7 +83,7 @@ FILES = sorted(
 def test_a_text_uses_the_terms(path: Path) -> None:
     found = [
         f"line {number}: {match.group()!r} in {line.strip()!r}. Say: {instead}"
-        for number, line in texts(path)
+        for number, line in read_lines(path)
         for words, instead in WORDS.items()
         for match in [re.search(words, line, re.IGNORECASE)]
         if match

@@ -21,7 +21,7 @@ from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
 from .._rules.names import check_type
 from .._rules.secrets import is_secret_setting
 from .._rules.urls import is_loopback, server_url
-from .._rules.values import setting_text
+from .._rules.values import setting_string
 from .answers import Answer, is_list, is_object, is_text
 from .connection import Connection, Options
 from .parallel import in_parallel
@@ -317,7 +317,7 @@ class Server:
         secret = change.get("value") is not None and is_secret_setting(section or "", key or "")
         with self._undisturbed(node, hthdrs, secret=secret and section != "admins"):
             if change.get("value") is not None:
-                body = setting_text(change["value"])
+                body = setting_string(change["value"])
                 return self.request("PUT", path, body=body, hthdrs=hthdrs, repeatable=True, expect=expect).body
             if change.get("delete"):
                 return self.request("DELETE", path, hthdrs=hthdrs, expect=expect).body

@@ -22,7 +22,7 @@ from .._rules.config import (
     same_setting,
 )
 from .._rules.secrets import mask_setting, setting_secrets
-from .._rules.values import setting_text
+from .._rules.values import setting_string
 from ..errors import InvalidInput
 
 _LOG_LEVEL = ("log", "level")
@@ -78,13 +78,13 @@ def desire(params: dict[str, t.Any]) -> Desired:
     wanted: dict[tuple[str, str], str | None] = {}
     for section, key, value, options in _given(params):
         absent = params["state"] == "absent" or (value is None and params["settings"] is not None)
-        text = None if absent else setting_text(value, options["value"])
-        check_setting(section, key, text, options)
+        string = None if absent else setting_string(value, options["value"])
+        check_setting(section, key, string, options)
         if not params["persist"] and needs_restart(section, key):
             raise InvalidInput(
                 "persist", f"is false. Set it to true for {section}/{key}, which CouchDB reads only when it starts"
             )
-        wanted[section, key] = text
+        wanted[section, key] = string
     return Desired(wanted, params["nodes"], params["persist"])
 
 
@@ -108,17 +108,17 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             continue
         others = len(changes)
         predicted[node] = {section: dict(keys) for section, keys in current_settings.items()}
-        for (section, key), text in desired.settings.items():
+        for (section, key), string in desired.settings.items():
             current = current_settings.get(section, {}).get(key)
-            if not same_setting(text, current):
+            if not same_setting(string, current):
                 if node == observed.own and observed.only_session and (section, key) in _SESSION_SECRETS:
                     raise InvalidInput(
                         "cookie",
                         f"is of a session that a new {section}/{key} ends, before the task is done. Log in with login_user and "
                         "login_password instead",
                     )
-                changes.append(_change(node, section, key, current, text, desired.persist, node == observed.own))
-                predicted[node].setdefault(section, {})[key] = text
+                changes.append(_change(node, section, key, current, string, desired.persist, node == observed.own))
+                predicted[node].setdefault(section, {})[key] = string
         if sum(is_listener(*change.path[1:]) for change in changes[others:]) > LISTENER_CHANGES:
             raise InvalidInput(
                 "settings",
@@ -128,7 +128,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     return Plan(
         tuple(changes),
         replace(observed, nodes=predicted),
-        tuple(filter(None, (comment_warning(*name, text) for name, text in desired.settings.items() if text))),
+        tuple(filter(None, (comment_warning(*name, string) for name, string in desired.settings.items() if string))),
         afterwards=TRY if any(change.path[1] in LISTENERS and change.path[2] in _PLACE for change in changes) else ASK,
         unanswered=_unanswered(changes),
         moved_to=_moved_to(changes),
@@ -213,25 +213,25 @@ def _given(params: dict[str, t.Any]) -> t.Iterator[tuple[str, str, t.Any, dict[s
             yield str(section), str(key), value, {"section": name, "key": f"{name}.{key}", "value": f"{name}.{key}"}
 
 
-def _change(node: str, section: str, key: str, current: t.Any, text: str | None, persist: bool, own: bool) -> Change:
+def _change(node: str, section: str, key: str, current: t.Any, string: str | None, persist: bool, own: bool) -> Change:
     # Settings that restart the listener come last, one after the other: requests at the same time may be refused. Those of the
     # node that answers are the very last, as the others are reached through it.
     stage = int((section, key) == _LOG_LEVEL)
     if is_listener(section, key):
         stage = 1 + LISTENER_KEYS.index(key) + (len(LISTENER_KEYS) if own else 0)
-    wanted: dict[str, t.Any] = {"delete": True} if text is None else {"value": text}
+    wanted: dict[str, t.Any] = {"delete": True} if string is None else {"value": string}
     if not persist:
         wanted["hthdrs"] = IN_MEMORY
     return Change(
-        action="delete" if text is None else "create" if current is None else "update",
+        action="delete" if string is None else "create" if current is None else "update",
         what="setting",
         path=(node, section, key),
         before=current,
-        after=text,
+        after=string,
         call=Server.config,
         arguments={"node": node, "section": section, "key": key, **wanted},
         stage=stage,
-        may_be_void=text is None,
+        may_be_void=string is None,
     )
 
 

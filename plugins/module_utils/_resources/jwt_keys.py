@@ -108,7 +108,9 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         stored = sections[rules.SECTION]
         wanted = _wanted(desired, stored)
         changes += [
-            _key_change(node, name, stored.get(name), text) for name, text in wanted.items() if text != stored.get(name)
+            _key_change(node, name, stored.get(name), string)
+            for name, string in wanted.items()
+            if string != stored.get(name)
         ]
         section, key = rules.HANDLERS
         handlers = sections[section].get(key)
@@ -116,7 +118,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         if after != handlers:
             changes.append(_handler_change(node, handlers, after))
         predicted[node] = {
-            rules.SECTION: {name: text for name, text in {**stored, **wanted}.items() if text is not None},
+            rules.SECTION: {name: string for name, string in {**stored, **wanted}.items() if string is not None},
             section: {**sections[section], **({} if after is None else {key: after})},
         }
     down = [node for node, sections in predicted.items() if sections is None]
@@ -173,17 +175,17 @@ def _wanted(desired: Desired, stored: t.Mapping[str, str]) -> dict[str, str | No
     return wanted
 
 
-def _key_change(node: str, name: str, stored: str | None, text: str | None) -> Change:
-    value: dict[str, t.Any] = {"delete": True} if text is None else {"value": text.strip()}
+def _key_change(node: str, name: str, stored: str | None, string: str | None) -> Change:
+    value: dict[str, t.Any] = {"delete": True} if string is None else {"value": string.strip()}
     return Change(
-        action="delete" if text is None else "create" if stored is None else "update",
+        action="delete" if string is None else "create" if stored is None else "update",
         what="jwt_key",
         path=(node, name),
         before=stored and {"secret": stored},
-        after=text and {"secret": text},
+        after=string and {"secret": string},
         call=Server.config,
         arguments={"node": node, "section": rules.SECTION, "key": name, **value},
-        may_be_void=text is None,
+        may_be_void=string is None,
     )
 
 

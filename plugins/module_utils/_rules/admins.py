@@ -27,10 +27,10 @@ def wanted_hash(
     """
     if admin["state"] == "absent":
         return None
-    texts = list(dict.fromkeys(admins[admin["name"]] for admins in current.values() if admin["name"] in admins))
-    if texts and admin["update_password"] == "on_create":
-        return texts[0]
-    stored = list(filter(None, map(passwords.parse_or_none, texts)))
+    strings = list(dict.fromkeys(admins[admin["name"]] for admins in current.values() if admin["name"] in admins))
+    if strings and admin["update_password"] == "on_create":
+        return strings[0]
+    stored = list(filter(None, map(passwords.parse_or_none, strings)))
     wanted = passwords.settle(stored, admin["password"], admin["password_hash"], hashing, admin["salt"])
     problem = dialect.hash_problem(wanted, stored)
     if problem:
@@ -38,10 +38,10 @@ def wanted_hash(
     return str(wanted)
 
 
-def shown(text: str | None) -> dict[str, t.Any]:
+def shown(string: str | None) -> dict[str, t.Any]:
     """A hash as a diff shows it: the diff masks the password."""
-    stored = passwords.parse_or_none(text or "")
-    return {"scheme": stored and stored.scheme, "iterations": stored and stored.iterations, "password": text}
+    stored = passwords.parse_or_none(string or "")
+    return {"scheme": stored and stored.scheme, "iterations": stored and stored.iterations, "password": string}
 
 
 def by_node(
@@ -57,12 +57,12 @@ def by_node(
     for node, admins in current.items():
         after = {name: _reported(admins.get(name)) for name in names}
         nodes[node] = {name: {"before": after[name], "after": after[name]} for name in names}
-    for (node, name), text in first.items():
+    for (node, name), string in first.items():
         if node in nodes:
-            nodes[node][name]["before"] = _reported(text)
+            nodes[node][name]["before"] = _reported(string)
     return nodes
 
 
-def _reported(text: str | None) -> dict[str, t.Any] | None:
+def _reported(string: str | None) -> dict[str, t.Any] | None:
     """A hash as a result shows it, None for no admin."""
-    return None if text is None else {name: value for name, value in shown(text).items() if name != "password"}
+    return None if string is None else {name: value for name, value in shown(string).items() if name != "password"}

@@ -16,7 +16,7 @@ import typing as t
 from ..errors import InvalidInput
 from .forms import FORMS
 from .names import key_problem, path_problem, section_problem
-from .values import equal, setting_text
+from .values import equal, setting_string
 
 _REFUSED_OVER_HTTP = frozenset(
     [
@@ -54,10 +54,10 @@ _AT_RESTART = frozenset(
 )
 
 
-def check_setting(section: str, key: str, text: str | None, options: t.Mapping[str, str]) -> None:
+def check_setting(section: str, key: str, string: str | None, options: t.Mapping[str, str]) -> None:
     """Raise InvalidInput for a setting that can't or must not be written over HTTP.
 
-    ``text`` is the value that setting_text() returns, None to remove the setting. ``options`` has the names of
+    ``string`` is the value that setting_string() returns, None to remove the setting. ``options`` has the names of
     C(section), C(key) and C(value) in errors.
     """
     if section == "admins":
@@ -68,15 +68,15 @@ def check_setting(section: str, key: str, text: str | None, options: t.Mapping[s
         problem = problem or path_problem(name)
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't store the {what} {name!r}: it {problem}")
-    if text is not None:
-        _check_form(section, key, text, options["value"])
+    if string is not None:
+        _check_form(section, key, string, options["value"])
 
 
-def _check_form(section: str, key: str, text: str, option: str) -> None:
+def _check_form(section: str, key: str, string: str, option: str) -> None:
     """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
     form = FORMS.get((section, key))
-    if form and not form.fits(text):
-        raise InvalidInput(option, f"{text!r} would stop the server. {section}/{key} must be {form.must_be}")
+    if form and not form.fits(string):
+        raise InvalidInput(option, f"{string!r} would stop the server. {section}/{key} must be {form.must_be}")
 
 
 def ini_text(settings: t.Any) -> str:
@@ -109,17 +109,17 @@ def _sections(settings: t.Any) -> list[tuple[str, t.Mapping[str, t.Any]]]:
 def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
     option = f"{section}/{key}"
     key = str(key)
-    text = setting_text(value, option)
+    string = setting_string(value, option)
     problem = key_problem(key)
     if problem:
         raise InvalidInput(option, f"the key {problem}")
-    if comment_warning(section, key, text):
+    if comment_warning(section, key, string):
         raise InvalidInput(
             option, "contains a semicolon at the start or after a space, where an ini file has a comment"
         )
     if section != "admins":
-        _check_form(section, key, text, option)
-    return f"{key} = {text}"
+        _check_form(section, key, string, option)
+    return f"{key} = {string}"
 
 
 def is_listener(section: str, key: str) -> bool:
@@ -150,8 +150,8 @@ def needs_restart(section: str, key: str) -> bool:
     return section == "ssl" or (section, key) in _AT_RESTART
 
 
-def comment_warning(section: str, key: str, text: str) -> str | None:
+def comment_warning(section: str, key: str, string: str) -> str | None:
     """The warning for a value with an ini comment: CouchDB keeps it in memory, and cuts it when it reads its file."""
-    if re.search(r"(?:^|[ \t]);", text):
+    if re.search(r"(?:^|[ \t]);", string):
         return f"the value of {section}/{key} contains a semicolon at the start or after a space. CouchDB cuts it there when it restarts"
     return None

@@ -20,7 +20,7 @@ from .dialect import Dialect
 from .names import check_database_name
 from .secrets import MASK, mask_document, mask_setting, mask_url
 from .security import GROUPS, LISTS, check_security
-from .values import setting_text
+from .values import setting_string
 
 PARTS = ("settings", "admins", "jwt_keys", "databases", "users", "documents", "indexes", "replications")
 """The parts of a declaration: options of couchdb_server."""
@@ -136,7 +136,7 @@ def settings(
 
 
 def _spelt(value: t.Any) -> str | None:
-    return None if value is None else setting_text(value)
+    return None if value is None else setting_string(value)
 
 
 def _problem_of_setting(section: str, key: str, value: t.Any) -> str | None:
@@ -178,9 +178,9 @@ def keys(
         if problem is not None:
             omitted.add("jwt_keys", name, problem)
             continue
-        texts = [settings.get(name) for settings in found.values()]
+        strings = [settings.get(name) for settings in found.values()]
         try:
-            stored = [None if text is None else jwt_keys.read(kind, text) for text in texts]
+            stored = [None if string is None else jwt_keys.read(kind, string) for string in strings]
         except InvalidInput as error:
             omitted.add("jwt_keys", name, f"what is stored {error.problem}", removable=True)
             continue

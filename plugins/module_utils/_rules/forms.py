@@ -28,42 +28,42 @@ class Form:
     at_once: bool = False
 
 
-def _integer(text: str) -> bool:
-    return bool(re.match(r"[+-]?[0-9]{1,18}\Z", text))
+def _integer(string: str) -> bool:
+    return bool(re.match(r"[+-]?[0-9]{1,18}\Z", string))
 
 
 def _at_least(least: int) -> t.Callable[[str], bool]:
-    return lambda text: _integer(text) and int(text) >= least
+    return lambda string: _integer(string) and int(string) >= least
 
 
-def _milliseconds(text: str) -> bool:
-    return text == "infinity" or _at_least(1)(text)
+def _milliseconds(string: str) -> bool:
+    return string == "infinity" or _at_least(1)(string)
 
 
-def _begins_database_name(text: str) -> bool:
-    return bool(re.match(r"[a-z][a-z0-9_$()+/-]*\Z", text))
+def _begins_database_name(string: str) -> bool:
+    return bool(re.match(r"[a-z][a-z0-9_$()+/-]*\Z", string))
 
 
-def _port(text: str) -> bool:
-    return bool(re.match(r"[0-9]{1,5}\Z", text)) and 0 < int(text) < 65536
+def _port(string: str) -> bool:
+    return bool(re.match(r"[0-9]{1,5}\Z", string)) and 0 < int(string) < 65536
 
 
-def _address(text: str) -> bool:
-    if text == "any":
+def _address(string: str) -> bool:
+    if string == "any":
         return True
     try:
-        ipaddress.ip_address(text)
+        ipaddress.ip_address(string)
     except ValueError:
         return False
     return True
 
 
 def _one_of(*choices: str) -> tuple[str, t.Callable[[str], bool]]:
-    return "one of " + ", ".join(choices), lambda text: text in choices
+    return "one of " + ", ".join(choices), lambda string: string in choices
 
 
-def _path_of_file(text: str) -> bool:
-    return bool(text) and not text.endswith("/")
+def _path_of_file(string: str) -> bool:
+    return bool(string) and not string.endswith("/")
 
 
 _NUMBER, _SWITCH, _LINGER = "a number", "true or false", "{true, SECONDS}"
@@ -98,9 +98,9 @@ def _fits_option(kind: str, value: t.Any) -> bool:
 
 
 def _options(known: t.Mapping[str, str], undefined: t.Collection[str] = ()) -> t.Callable[[str], bool]:
-    def fits(text: str) -> bool:
+    def fits(string: str) -> bool:
         try:
-            options = terms.parse(text)
+            options = terms.parse(string)
         except terms.NotATerm:
             return False
         if not isinstance(options, list):
@@ -125,19 +125,19 @@ _HANDLERS = {
 """The authentication handlers of CouchDB's own modules, which end in C(_authentication_handler)."""
 
 
-def _old_handlers(text: str) -> bool:
+def _old_handlers(string: str) -> bool:
     """Handlers of the port 5986, whose names CouchDB reads from the sixth word of the string."""
-    return _handlers(text) and all(len(re.split(r"[\W_]", part)) > 5 for part in _SEPARATED.split(text))
+    return _handlers(string) and all(len(re.split(r"[\W_]", part)) > 5 for part in _SEPARATED.split(string))
 
 
-def _handlers(text: str) -> bool:
+def _handlers(string: str) -> bool:
     """Whether these are authentication handlers: {MODULE, FUNCTION}, with commas between; those of CouchDB's own modules exist."""
     try:
-        handlers = terms.parse(f"[{text}]")
+        handlers = terms.parse(f"[{string}]")
     except terms.NotATerm:
         return False
     # CouchDB separates them at a comma between braces.
-    if not handlers or len(_SEPARATED.split(text)) != len(handlers):
+    if not handlers or len(_SEPARATED.split(string)) != len(handlers):
         return False
     for handler in handlers:
         if not (
@@ -240,14 +240,14 @@ FORMS: dict[tuple[str, str], Form] = {
     **_same(
         "replicator/connection_close_interval",
         "a number of milliseconds from 0 to 4294967295",
-        lambda text: _at_least(0)(text) and int(text) < 2**32,
+        lambda string: _at_least(0)(string) and int(string) < 2**32,
         "couch_replicator/src/couch_replicator_connection.erl",
         True,
     ),
     **_same(
         "couch_scanner/interval_sec",
         "a number of seconds from 1 to 4294967",
-        lambda text: _at_least(1)(text) and int(text) <= 4294967,
+        lambda string: _at_least(1)(string) and int(string) <= 4294967,
         "couch_scanner/src/couch_scanner_server.erl",
         True,
     ),

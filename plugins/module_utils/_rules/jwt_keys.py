@@ -55,10 +55,10 @@ class Key:
 
     def setting(self) -> str:
         """The key as CouchDB stores it in a setting: a secret in Base64, else PEM with C(\\n) for its line ends."""
-        text = base64.b64encode(self.content).decode("ascii")
+        string = base64.b64encode(self.content).decode("ascii")
         if self.type == "hmac":
-            return text
-        lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+            return string
+        lines = [string[at : at + 64] for at in range(0, len(string), 64)]
         return "\\n".join([f"{_BEGIN}{_PUBLIC}{_DASHES}", *lines, f"{_END}{_PUBLIC}{_DASHES}", ""])
 
     def options(self) -> dict[str, t.Any]:
@@ -86,14 +86,14 @@ def setting_key(kind: str, kid: str) -> str:
     return f"{kind}:{kid}"
 
 
-def declared(kind: str, text: str, encoded: bool, option: str) -> Key:
+def declared(kind: str, string: str, encoded: bool, option: str) -> Key:
     """The key that a task declares. ``encoded``: a secret in Base64.
 
     Raises InvalidInput, naming ``option``, for anything but a key of this type. No message contains the key.
     """
     if kind == "hmac":
-        return Key(kind, _secret(text, encoded, option))
-    der = _public(text, option)
+        return Key(kind, _secret(string, encoded, option))
+    der = _public(string, option)
     found = _type_of(der)
     if found is None:
         raise InvalidInput(
@@ -110,33 +110,33 @@ def declared(kind: str, text: str, encoded: bool, option: str) -> Key:
     return Key(kind, der)
 
 
-def stored(kind: str, text: str) -> Key | None:
+def stored(kind: str, string: str) -> Key | None:
     """The key in a setting, None if it is not one that can be compared."""
     try:
         if kind == "hmac":
-            return Key(kind, base64.b64decode("".join(text.split()), validate=True))
-        der = _public(text.replace("\\n", "\n"), "")
+            return Key(kind, base64.b64decode("".join(string.split()), validate=True))
+        der = _public(string.replace("\\n", "\n"), "")
     except (ValueError, InvalidInput):
         return None
     return Key(kind, der) if _type_of(der) == kind else None
 
 
-def read(kind: str, text: str) -> Key:
+def read(kind: str, string: str) -> Key:
     """The key in a setting. Raises InvalidInput for one that no task can declare."""
     secret = kind == "hmac"
-    return declared(kind, text if secret else text.replace("\\n", "\n"), secret, "key")
+    return declared(kind, string if secret else string.replace("\\n", "\n"), secret, "key")
 
 
-def _secret(text: str, encoded: bool, option: str) -> bytes:
-    if _BEGIN in text:
+def _secret(string: str, encoded: bool, option: str) -> bytes:
+    if _BEGIN in string:
         raise InvalidInput(
             option, "contains PEM, and a key of the type hmac is a secret. Set the type of the public key"
         )
     if not encoded:
-        secret = text.encode("utf-8", "surrogatepass")
+        secret = string.encode("utf-8", "surrogatepass")
     else:
         try:
-            secret = base64.b64decode("".join(text.split()), validate=True)
+            secret = base64.b64decode("".join(string.split()), validate=True)
         except (binascii.Error, ValueError):
             raise InvalidInput(option, "is not Base64. Encode it, or remove base64") from None
     if not secret:
@@ -144,9 +144,9 @@ def _secret(text: str, encoded: bool, option: str) -> bytes:
     return secret
 
 
-def _public(text: str, option: str) -> bytes:
+def _public(string: str, option: str) -> bytes:
     """The DER of the SubjectPublicKeyInfo in PEM. Raises InvalidInput for anything else."""
-    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = [line.strip() for line in string.strip().splitlines()]
     begins = [line for line in lines if line.startswith(_BEGIN)]
     if len(begins) > 1:
         raise InvalidInput(option, f"contains {len(begins)} PEM blocks. CouchDB reads one: use a key id for each")

@@ -26,21 +26,21 @@ class NotATerm(ValueError):
     """The string is not an Erlang term, or one that is not understood here."""
 
 
-def parse(text: str) -> t.Any:
+def parse(string: str) -> t.Any:
     """The term in a string: a tuple, a list, an Atom, a number, or bytes for an Erlang string. Raises NotATerm."""
-    tokens = list(_tokens(text))
+    tokens = list(_tokens(string))
     value, at = _term(tokens, 0, 0)
     if at != len(tokens):
-        raise NotATerm(f"{text!r} goes on after its end")
+        raise NotATerm(f"{string!r} goes on after its end")
     return value
 
 
-def _tokens(text: str) -> t.Iterator[tuple[str, str]]:
+def _tokens(string: str) -> t.Iterator[tuple[str, str]]:
     at = 0
     while True:
-        found = _TOKEN.match(text, at)
+        found = _TOKEN.match(string, at)
         if not found:
-            raise NotATerm(f"{text[at : at + 10]!r} does not belong into an Erlang term")
+            raise NotATerm(f"{string[at : at + 10]!r} does not belong into an Erlang term")
         if found.lastgroup == "end":
             return
         at = found.end()
@@ -50,16 +50,16 @@ def _tokens(text: str) -> t.Iterator[tuple[str, str]]:
 def _term(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[t.Any, int]:
     if at == len(tokens) or depth > _DEEPEST:
         raise NotATerm("it ends too early" if at == len(tokens) else "it is nested too deeply")
-    kind, text = tokens[at]
+    kind, string = tokens[at]
     if kind == "number":
-        return (float(text) if "." in text else int(text[:20])), at + 1
+        return (float(string) if "." in string else int(string[:20])), at + 1
     if kind in ("atom", "quoted"):
-        return Atom(text.strip("'")), at + 1
+        return Atom(string.strip("'")), at + 1
     if kind == "string":
-        return text[1:-1].encode(), at + 1
-    if text not in ("[", "{"):
-        raise NotATerm(f"{text!r} is not a value")
-    closing = ("sign", "]" if text == "[" else "}")
+        return string[1:-1].encode(), at + 1
+    if string not in ("[", "{"):
+        raise NotATerm(f"{string!r} is not a value")
+    closing = ("sign", "]" if string == "[" else "}")
     items: list[t.Any] = []
     at += 1
     while tokens[at : at + 1] != [closing]:
@@ -69,4 +69,4 @@ def _term(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[t.Any, in
             at += 1
         value, at = _term(tokens, at, depth + 1)
         items.append(value)
-    return (items if text == "[" else tuple(items)), at + 1
+    return (items if string == "[" else tuple(items)), at + 1

@@ -34,7 +34,7 @@ def equal(one: t.Any, other: t.Any) -> bool:
     return True
 
 
-def setting_text(value: t.Any, option: str = "value") -> str:
+def setting_string(value: t.Any, option: str = "value") -> str:
     """The string that CouchDB stores for the value of a setting: true and false, numbers, strings without outer spaces.
 
     Raises InvalidInput, naming ``option``, for what a setting can't hold: lists, mappings, nothing,
@@ -47,8 +47,8 @@ def setting_text(value: t.Any, option: str = "value") -> str:
     if not isinstance(value, str):
         kind = {"dict": "a mapping", "list": "a list", "NoneType": "empty"}.get(type(value).__name__, "of another type")
         raise InvalidInput(option, f"is {kind}. Set a string, a number or a boolean")
-    text = value.strip(" \t")
-    problem = text_problem(text) or end_problem(text)
+    string = value.strip(" \t")
+    problem = text_problem(string) or end_problem(string)
     if problem:
         raise InvalidInput(option, problem)
-    return text
+    return string

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import equal, setting_text
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import equal, setting_string
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 CASES: list[tuple[t.Any, t.Any, bool]] = [
@@ -50,7 +50,7 @@ def test_deep_values_are_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "string"),
     [
         (True, "true"),
         (False, "false"),
@@ -65,8 +65,8 @@ def test_deep_values_are_compared() -> None:
         ("100%", "100%"),
     ],
 )
-def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
-    assert setting_text(value) == text
+def test_a_value_is_spelt_as_couchdb_does(value: t.Any, string: str) -> None:
+    assert setting_string(value) == string
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_a_value_is_spelt_as_couchdb_does(value: t.Any, text: str) -> None:
 )
 def test_a_value_that_can_not_be_held_is_refused(value: t.Any) -> None:
     with pytest.raises(InvalidInput, match="^settings.a.b: "):
-        setting_text(value, "settings.a.b")
+        setting_string(value, "settings.a.b")
