@@ -32,6 +32,9 @@ NODE_WANTED = 18
 # How long one test may take before it is taken for hanging.
 TEST_SECONDS = 120
 
+# The integration targets by both ways of execution.
+WAYS = "tests/plays/test_targets.py"
+
 # Each ansible-core that is tested, on the newest Python of this machine that it supports.
 PYTHON = pythons.controllers()
 USABLE = sorted(PYTHON, key=lambda core: int(core.split(".")[1]), reverse=True)
@@ -108,7 +111,15 @@ def client(session: nox.Session) -> None:
 def plays(session: nox.Session) -> None:
     """Run the examples and plays with every module, and search what plays print and leave behind for secrets."""
     install_core(session, NEWEST, "pytest-timeout", *node_package())
-    run_pytest(session, "tests/examples", "tests/playbooks", "tests/plays", "tests/secrets")
+    folders = ["tests/examples", "tests/playbooks", "tests/plays", "tests/secrets"]
+    run_pytest(session, *folders, options=[f"--ignore={WAYS}"])
+
+
+@nox.session(python=PYTHON[NEWEST])
+def ways(session: nox.Session) -> None:
+    """Run the integration targets directly and by modules, and compare the results."""
+    install_core(session, NEWEST, "pytest-timeout", *node_package())
+    run_pytest(session, WAYS)
 
 
 @nox.session(python=PYTHON[NEWEST])
@@ -127,9 +138,11 @@ def trust(session: nox.Session) -> None:
 
 @nox.session(default=False, python=PYTHON[NEWEST])
 def soak(session: nox.Session) -> None:
-    """Like trust, with the whole matrix of faults."""
+    """Like trust and ways, with the whole matrix of faults and the whole of each target."""
     install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", "PyJWT", *node_package())
-    run_pytest(session, "tests/trust", "--soak")
+    run_pytest(session, "tests/trust", options=["--soak"])
+    if not session.posargs:
+        run_pytest(session, WAYS, options=["--whole"])
 
 
 @nox.session(python=PYTHON[NEWEST])

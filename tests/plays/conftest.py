@@ -19,3 +19,10 @@ from playbook_runs import Plays
 def plays(tmp_path: Path) -> Plays:
     """What runs plays for a test."""
     return Plays(tmp_path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option --whole."""
+    parser.addoption(
+        "--whole", action="store_true", help="run all of each target both ways, not only the life of its thing"
+    )

@@ -183,6 +183,7 @@ PASSING = [
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"/\S*(documents-\d+\.json)", r"FOLDER/\1"),
     (r"/\S*/(direct|module)/", "FOLDER/"),
+    (r"couchdb-embedded-\w+", "couchdb-embedded"),
     (r"'(start|end|delta)': '[^']*'", "TIME"),
 ]
 COUNTED = {

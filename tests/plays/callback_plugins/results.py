@@ -31,7 +31,7 @@ class CallbackModule(CallbackBase):
         # Ansible leaves the status out, as the event says it.
         shown = {**(getattr(result, "result", None) or result._result), "failed": failed}
         with open(os.environ["COUCHPY_RESULTS"], "a", encoding="utf-8") as kept:
-            line = {"task": task.get_name(), "host": host.get_name(), "result": shown}
+            line = {"task": task.get_name(), "action": task.action, "host": host.get_name(), "result": shown}
             kept.write(json.dumps(line, default=str) + "\n")
 
     def v2_runner_on_ok(self, result, **_options):
