@@ -151,6 +151,53 @@ def _handlers(string: str) -> bool:
     return True
 
 
+def _or_default(fits: t.Callable[[str], bool]) -> t.Callable[[str], bool]:
+    """An empty value too: CouchDB reads it as the default."""
+    return lambda string: not string or fits(string)
+
+
+def _url_with_port(string: str) -> bool:
+    return bool(re.match(r"https?://([^/?#@\s]+@)?([^/?#@:\s]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/[^\s]*)?\Z", string))
+
+
+def _list_of(fits: t.Callable[[t.Any], bool]) -> t.Callable[[str], bool]:
+    """An Erlang list with at least one item, all of which fit; or the word undefined."""
+
+    def fitting(string: str) -> bool:
+        try:
+            term = terms.parse(string)
+        except terms.NotATerm:
+            return False
+        return term == terms.Atom("undefined") or (isinstance(term, list) and bool(term) and all(map(fits, term)))
+
+    return fitting
+
+
+def _depth(string: str) -> bool:
+    return _at_least(0)(string) and int(string) <= 255
+
+
+_CHANNELS = ("ratio_dbs", "slack_dbs", "upgrade_dbs", "ratio_views", "slack_views", "upgrade_views", "index_cleanup")
+"""The channels that smoosh has by itself."""
+
+_TLS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
+
+
+def _versions(string: str) -> bool:
+    """Versions of TLS without a gap between them, with which Erlang does not start the listener."""
+    if not _list_of(lambda version: version in _TLS)(string):
+        return False
+    term = terms.parse(string)
+    places = [] if isinstance(term, terms.Atom) else sorted({_TLS.index(version) for version in term})
+    return not places or places == list(range(places[0], places[-1] + 1))
+
+
+def _algorithm(value: t.Any) -> bool:
+    return isinstance(value, terms.Atom) or (
+        isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, terms.Atom) for part in value)
+    )
+
+
 _SOCKET = "an Erlang list of socket options, such as [{sndbuf, 262144}, {nodelay, true}]"
 _SERVER = "an Erlang list of options of the listener, such as [{backlog, 128}, {acceptor_pool_size, 16}, {max, 65536}]"
 _AUTHENTICATION = (
@@ -251,6 +298,57 @@ FORMS: dict[tuple[str, str], Form] = {
         "couch_scanner/src/couch_scanner_server.erl",
         True,
     ),
+    # TLS of CouchDB's own listener, which it starts with all else, or stops with all else.
+    **_same(
+        "ssl/verify_ssl_certificates ssl/fail_if_no_peer_cert",
+        "true or false",
+        _or_default(lambda string: string in ("true", "false")),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same(
+        "ssl/secure_renegotiate",
+        "true, false or undefined",
+        _or_default(lambda string: string in ("true", "false", "undefined")),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same("ssl/ssl_certificate_max_depth", "a number from 0 to 255", _or_default(_depth), "chttpd/src/chttpd.erl"),
+    **_same(
+        "ssl/tls_versions",
+        "an Erlang list of versions that follow each other, such as ['tlsv1.2', 'tlsv1.3']",
+        _or_default(_versions),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same(
+        "ssl/ciphers",
+        'an Erlang list of strings, such as ["ECDHE-RSA-AES256-GCM-SHA384"]',
+        _or_default(_list_of(lambda cipher: isinstance(cipher, bytes) and bool(cipher))),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same(
+        "ssl/signature_algs",
+        "an Erlang list, such as [{sha256, rsa}, {sha256, ecdsa}]",
+        _or_default(_list_of(_algorithm)),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same(
+        "ssl/ecc_curves",
+        "an Erlang list of curves, such as [x25519, secp256r1]",
+        _or_default(_list_of(lambda curve: isinstance(curve, terms.Atom))),
+        "chttpd/src/chttpd.erl",
+    ),
+    **_same(
+        "nouveau/url",
+        "a URL with a host and a port, such as http://127.0.0.1:5987",
+        _or_default(_url_with_port),
+        "nouveau/src/nouveau_index_manager.erl",
+    ),
+    **_same(
+        " ".join(f"smoosh.{name}/capacity" for name in _CHANNELS),
+        "a number of at least 1",
+        _or_default(_at_least(1)),
+        "smoosh/src/smoosh_utils.erl",
+    ),
+    **_same("mem3/shards_db mem3/nodes_db", "the name of a database", bool, "mem3/src/mem3_shards.erl", True),
     **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
     **_same("couchdb/uri_file", _FILE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
     **_same("log/file", _FILE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),

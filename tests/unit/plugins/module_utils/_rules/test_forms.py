@@ -15,6 +15,16 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import Inva
 COOKIE, DEFAULT = "{chttpd_auth, cookie_authentication_handler}", "{chttpd_auth, default_authentication_handler}"
 
 FINE = {
+    "nouveau/url": ["", "http://127.0.0.1:5987", "https://search.example.com:443/n", "http://[::1]:5987"],
+    "ssl/verify_ssl_certificates": ["", "true", "false"],
+    "ssl/secure_renegotiate": ["", "true", "undefined"],
+    "ssl/ssl_certificate_max_depth": ["", "0", "3"],
+    "ssl/tls_versions": ["", "['tlsv1.2']", "['tlsv1.3', 'tlsv1.2']", "[tlsv1, 'tlsv1.1', 'tlsv1.2']", "undefined"],
+    "ssl/ciphers": ["", '["ECDHE-RSA-AES256-GCM-SHA384"]', "undefined"],
+    "ssl/signature_algs": ["", "[{sha256, rsa}]", "[rsa_pss_pss_sha256]"],
+    "ssl/ecc_curves": ["", "[x25519, secp256r1]"],
+    "smoosh.ratio_dbs/capacity": ["", "9999"],
+    "mem3/shards_db": ["_dbs"],
     "fabric/request_timeout": ["60000", "1", "infinity"],
     "chttpd/max_http_request_size": ["1024", "4294967296"],
     "couch_peruser/database_prefix": ["userdb-", "tenant/u", "a"],
@@ -38,6 +48,18 @@ FINE = {
 }
 
 WRONG = {
+    "nouveau/url": ["wrong", "http://host/", "http://host", "0", "host:5987"],
+    "ssl/verify_ssl_certificates": ["wrong", "0", "True"],
+    "ssl/fail_if_no_peer_cert": ["wrong"],
+    "ssl/secure_renegotiate": ["wrong", "{"],
+    "ssl/ssl_certificate_max_depth": ["wrong", "-1", "256"],
+    "ssl/tls_versions": ["wrong", "[]", "{", "['tlsv1.3', 'tlsv1.1']", "[tlsv1.2]", "'tlsv1.2'", "[sslv9]"],
+    "ssl/ciphers": ["{", "[]", "[wrong]", "0"],
+    "ssl/signature_algs": ["{", "[1]"],
+    "ssl/ecc_curves": ["{", '["x25519"]'],
+    "smoosh.slack_views/capacity": ["wrong", "1.5"],
+    "mem3/shards_db": [""],
+    "mem3/nodes_db": [""],
     "fabric/request_timeout": ["x", "", "0", "-1", "1.5"],
     "chttpd/max_http_request_size": ["0", "-1", "1023"],
     "mem3/sync_frequency": ["0", "x"],
