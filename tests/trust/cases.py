@@ -196,6 +196,7 @@ def _key_before(couch: Couch) -> None:
 # couchdb_cluster
 
 _GLOBAL = "_global_changes"
+_WAIT = 2
 
 
 CASES: list[Case] = [
@@ -295,12 +296,17 @@ CASES: list[Case] = [
     ),
     Case(
         "couchdb_cluster",
-        lambda couch: {"members": couch.nodes, "system_databases": ["_users", "_replicator", _GLOBAL]},
+        lambda couch: {
+            "members": couch.nodes,
+            "system_databases": ["_users", "_replicator", _GLOBAL],
+            "wait_timeout": _WAIT,
+        },
         before=lambda couch: couch.delete(_GLOBAL),
         proof=lambda couch: couch.ask("GET", _GLOBAL)[0],
         proved=200,
         named=(f"db/{_GLOBAL}",),
         returns=("cluster",),
+        patience=_WAIT,
     ),
     Case(
         "couchdb_server",

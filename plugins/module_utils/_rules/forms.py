@@ -282,6 +282,12 @@ FORMS: dict[tuple[str, str], Form] = {
         True,
     ),
     **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
+    **_same(
+        "couchdb/idle_check_timeout",
+        "a number of milliseconds of at least 1, or infinity",
+        _or_default(_milliseconds),
+        "couch/src/couch_db_updater.erl",
+    ),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
     **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
     **_same(
