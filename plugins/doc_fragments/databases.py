@@ -48,7 +48,7 @@ reshard:
 _ENTRY = r"""
 name:
   description:
-    - Name of the database. It begins with a lowercase letter and consists of lowercase letters, digits and any of C(_ $ ( ) + - /).
+    - Name of the database. It begins with a lowercase letter and consists of lowercase letters, digits and any of V(_ $ ( \) + - /).
       The names of CouchDB's system databases, such as V(_users), are also valid.
   type: str
   required: true

@@ -25,7 +25,7 @@ options:
   name:
     description:
       - Names of the databases.
-      - A name begins with a lowercase letter and consists of lowercase letters, digits and any of C(_ $ ( ) + - /). The names of CouchDB's
+      - A name begins with a lowercase letter and consists of lowercase letters, digits and any of V(_ $ ( \) + - /). The names of CouchDB's
         system databases, such as V(_users), are also valid.
     type: list
     elements: str

@@ -211,7 +211,7 @@ def test_a_login_that_may_not_see_everything_gets_what_is_left_out(couch: Couch)
 def test_exclusive_parts_remove_what_is_not_declared_and_name_it_in_check_mode(
     couch: Couch, between: proxy.Proxy
 ) -> None:
-    """Only parts that other tests leave alone, or make anew, are exclusive here: replications, and the indexes of their databases."""
+    """Only parts that other tests leave alone or create again are exclusive here: replications, and the indexes of their databases."""
     keep, go = f"{PREFIX}_keep", f"{PREFIX}_go"
     try:
         made = declaration({keep: {}, go: {}}, {}, {})

@@ -117,6 +117,9 @@ LIVES = 1.5
 STARTS = 240.0
 """Seconds within which a server answers after its start, however busy the machine is."""
 
+NAMED = 6
+"""Up to how many settings of a group are named when it was tried."""
+
 PATIENCE = 60.0
 """Seconds within which a server that runs answers its admin."""
 
@@ -243,7 +246,8 @@ def deadly(server: Server, group: list[Setting], base: str) -> list[tuple[Settin
     if not group:
         return []
     end = outlives(server, group)
-    print(f"  {len(group):4} settings, {group[0][2]!r}: {end or 'lives'}", file=sys.stderr, flush=True)
+    names = ", ".join(f"{section}/{key}" for section, key, _value in group) if len(group) <= NAMED else ""
+    print(f"  {len(group):4} settings, {group[0][2]!r}: {end or 'lives'} {names}".rstrip(), file=sys.stderr, flush=True)
     if not server.start(base) and not server.start(base):
         raise SystemExit(f"the server does not start any more, with nothing wrong in {server.file}")
     if end is None:

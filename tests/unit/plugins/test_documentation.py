@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import typing as t
 from pathlib import Path
 
@@ -107,3 +108,14 @@ def test_no_option_of_a_module_has_the_name_of_a_connection_option() -> None:
     assert not [name for name, option in CONNECTION.items() if "aliases" in option]
     for module in MODULES:
         assert not set(CONNECTION) & set(load("modules", module).RESOURCE.options), module
+
+
+def test_no_markup_ends_at_a_parenthesis_of_its_own() -> None:
+    r"""C() ends at the first closing parenthesis; in V() it can be escaped."""
+    read = [
+        path
+        for path in (ROOT / "plugins").rglob("*")
+        if path.suffix in (".py", ".yml") and "module_utils" not in path.parts
+    ]
+    read += (ROOT / "roles").glob("*/meta/*.yml")
+    assert [str(path) for path in read if re.search(r"\bC\([^()\n]*\(", path.read_text())] == []
