@@ -12,12 +12,14 @@ from .._client.server import IN_MEMORY, Server
 from .._engine.module import Resource
 from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
 from .._rules.config import (
+    ITERATIONS,
     LISTENER_CHANGES,
     LISTENER_KEYS,
     LISTENERS,
     check_setting,
     comment_warning,
     is_listener,
+    locked_out,
     needs_restart,
     same_setting,
 )
@@ -125,6 +127,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
                 f"{node} would restart its listener more than {LISTENER_CHANGES} times at once, and CouchDB would stop. "
                 f"Change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
             )
+        if any(change.path[2] in dict(ITERATIONS) for change in changes[others:]):
+            problem = locked_out(predicted[node])
+            if problem:
+                raise InvalidInput(
+                    "settings", f"on {node}, {problem}. Set numbers between which it lies, or change the password first"
+                )
     return Plan(
         tuple(changes),
         replace(observed, nodes=predicted),

@@ -79,6 +79,31 @@ def _check_form(section: str, key: str, string: str, option: str) -> None:
         raise InvalidInput(option, f"{string!r} would stop the server. {section}/{key} must be {form.must_be}")
 
 
+ITERATIONS = (("min_iterations", 1), ("max_iterations", 1000000000))
+"""The keys that bound the iterations of the password hashes with which a login is accepted, and their defaults."""
+
+_AUTH = ("chttpd_auth", "couch_httpd_auth")
+
+
+def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
+    """Which admin of a node could not log in with all these settings, and why; empty if each can.
+
+    CouchDB refuses the right password, also after a restart, so that only its files could undo the change.
+    """
+    bounds = []
+    for key, default in ITERATIONS:
+        given = next((settings[section][key] for section in _AUTH if settings.get(section, {}).get(key)), "")
+        bounds.append(int(given) if re.match(r"[0-9]+\Z", given) else default)
+    for name, stored in sorted(settings.get("admins", {}).items()):
+        found = re.search(r"^-pbkdf2.*,([0-9]+)\Z", stored)
+        if found and not bounds[0] <= int(found.group(1)) <= bounds[1]:
+            return (
+                f"the admin {name} could not log in any more: the hash of the password has {found.group(1)} iterations, and the "
+                f"server would accept {bounds[0]} to {bounds[1]}"
+            )
+    return ""
+
+
 def ini_text(settings: t.Any) -> str:
     """The content of an ini file with these settings (section → key → value), without keys whose value is None.
 

@@ -371,6 +371,14 @@ FORMS: dict[tuple[str, str], Form] = {
         *_one_of("none", "snappy", *(f"deflate_{level}" for level in range(10))),
         "couch/src/couch_compress.erl",
     ),
+    # Outside of these no hash fits, and no admin can log in.
+    **_same(
+        "chttpd_auth/min_iterations couch_httpd_auth/min_iterations chttpd_auth/max_iterations couch_httpd_auth/max_iterations",
+        "a number from 1 to 1000000000",
+        _or_default(lambda string: _at_least(1)(string) and int(string) <= 1000000000),
+        "couch/src/couch_httpd_auth.erl",
+        True,
+    ),
     **_same(
         "chttpd_auth/password_scheme couch_httpd_auth/password_scheme",
         *_one_of("pbkdf2", "simple"),

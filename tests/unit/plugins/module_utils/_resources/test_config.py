@@ -153,6 +153,34 @@ def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None
         resource.plan(resource.desire({**PARAMS, "settings": settings}), Observed({NODE: {}}))
 
 
+@pytest.mark.parametrize(
+    ("held", "settings", "refused"),
+    [
+        ({}, {"chttpd_auth": {"max_iterations": 9}}, True),
+        ({}, {"chttpd_auth": {"max_iterations": 10}}, False),
+        ({}, {"chttpd_auth": {"min_iterations": 11}}, True),
+        ({}, {"chttpd_auth": {"min_iterations": 10, "max_iterations": 10}}, False),
+        ({}, {"couch_httpd_auth": {"max_iterations": 9}}, True),
+        ({"chttpd_auth": {"max_iterations": "100"}}, {"couch_httpd_auth": {"max_iterations": 9}}, False),
+        ({"chttpd_auth": {"max_iterations": "9"}}, {"chttpd_auth": {"max_iterations": None}}, False),
+        ({"couch_httpd_auth": {"max_iterations": "9"}, "chttpd_auth": {"max_iterations": "20"}},
+         {"chttpd_auth": {"max_iterations": None}}, True),
+        # What differs already is not this task's.
+        ({"chttpd_auth": {"max_iterations": "9"}}, {"log": {"level": "info"}}, False),
+    ],
+)  # fmt: skip
+def test_iterations_that_would_lock_an_admin_out_are_refused(held: t.Any, settings: t.Any, refused: bool) -> None:
+    admins = {"deploy": f"-pbkdf2:sha256-{'0a' * 32},5a1700,10", "old": "-hashed-" + "0a" * 20 + ",5a1700"}
+    desired = resource.desire({**PARAMS, "settings": settings})
+    if refused:
+        with pytest.raises(
+            InvalidInput, match=r"^settings: on n1@h, the admin deploy could not log in .* has 10 iterations"
+        ):
+            resource.plan(desired, Observed({NODE: {**held, "admins": admins}}))
+    else:
+        resource.plan(desired, Observed({NODE: {**held, "admins": admins}}))
+
+
 def test_a_restart_is_required_only_for_what_changed() -> None:
     desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
     plan = resource.plan(desired, Observed({NODE: {}}))
