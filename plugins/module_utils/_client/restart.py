@@ -143,7 +143,8 @@ class Restart:
         lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
         if lacking:
             raise errors.RestartFailed(
-                f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}"
+                f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}. "
+                f"The requests went to {self._client.url}"
             )
 
     def _wait(self, look: t.Callable[[], str], seconds: float, what: str) -> str:
@@ -195,7 +196,8 @@ class Restart:
             return result
         missing = "is up, and the cluster is not in sync" if result else "is not up"
         raise errors.RestartFailed(
-            f"{self._node} was asked to restart at {clock}, and {self._waited:.0f} s later {missing}: {lacking}",
+            f"{self._node} was asked to restart at {clock}, and {self._waited:.0f} s later {missing}: {lacking}. "
+            f"The request went to {self._client.url}",
             asked=True,
         )
 

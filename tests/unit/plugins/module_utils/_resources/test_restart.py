@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 import typing as t
@@ -272,6 +273,7 @@ def test_a_node_that_answers_itself_and_does_not_restart(fleet: Fleet) -> None:
     result = stopped(nodes=["_local"], wait_timeout=5)
     assert "5 s later is not up" in result["msg"]
     assert "connection refused" in result["msg"]
+    assert re.search(r"The request went to http://\S+/", result["msg"])
     assert result["changes_failed"] == ["restart node n1@h"]
     assert result["changed"] is True
 
