@@ -289,6 +289,8 @@ FORMS: dict[tuple[str, str], Form] = {
         "couch/src/couch_db_updater.erl",
     ),
     **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
+    # With none, it reads and writes no file.
+    **_same("ioq/concurrency", "a number of at least 1", _or_default(_at_least(1)), "ioq/src/ioq.erl", True),
     **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
     **_same(
         "replicator/connection_close_interval",

@@ -63,6 +63,7 @@ WRONG = {
     "smoosh.slack_views/capacity": ["wrong", "1.5"],
     "mem3/shards_db": [""],
     "mem3/nodes_db": [""],
+    "ioq/concurrency": ["0", "-1", "x"],
     "chttpd_auth/max_iterations": ["0", "-1", "many", "99999999999999999999"],
     "couch_httpd_auth/min_iterations": ["1000000001"],
     "couchdb/idle_check_timeout": ["wrong", "0", "-1", "1.5"],
