@@ -172,9 +172,9 @@ class Restart:
         clock = time.strftime("%H:%M:%S UTC", time.gmtime())
         try:
             self._client.restart(self._node)
-        except errors.Unreachable as error:
-            # It may be down before it has sent its answer.
-            if not error.sent:
+        except errors.CouchDBError as error:
+            # It may be down before its answer is here, which a proxy reports as a failure of its own.
+            if not error.unsure:
                 raise
         result: dict[str, t.Any] = {}
 

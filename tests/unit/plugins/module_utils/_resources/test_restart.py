@@ -278,10 +278,15 @@ def test_a_node_that_answers_itself_and_does_not_restart(fleet: Fleet) -> None:
     assert result["changed"] is True
 
 
-def test_an_answer_that_is_lost_is_waited_for_all_the_same(fleet: Fleet) -> None:
+@pytest.mark.parametrize("instead", [None, 502, 503, 504])
+def test_an_answer_that_is_lost_is_waited_for_all_the_same(fleet: Fleet, instead: int | None) -> None:
+    """A connection that breaks, or a proxy that says that it has no answer."""
+
     def restart(node: Node, body: t.Any) -> t.Any:
         fleet.restart(node, body)
-        raise ConnectionResetError(104, "reset")
+        if instead is None:
+            raise ConnectionResetError(104, "reset")
+        return instead, {"error": "bad_gateway", "reason": "no answer"}
 
     fleet.wire["POST /_node/n1@h/_restart"] = fleet.of(fleet[1], restart)
     (told,) = carry_out(nodes=["_local"]).returned["nodes"]
