@@ -42,8 +42,8 @@ import tree
 
 sys.path[:0] = [str(tree.link())]
 
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, forms
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.values import setting_string
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import config
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import forms
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 Setting = tuple[str, str, str]
@@ -192,6 +192,14 @@ class Server:
         section, key, value = setting
         return self.ask("PUT", f"/_node/_local/_config/{quote(section, safe='')}/{quote(key, safe='')}", value)
 
+    def settings(self) -> dict[str, dict[str, str]]:
+        """All settings of the node."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        connection.request("GET", "/_node/_local/_config", headers=self.headers)
+        found: dict[str, dict[str, str]] = json.load(connection.getresponse())
+        connection.close()
+        return found
+
     def use(self) -> None:
         """Send common requests, so that the tried settings take effect."""
         view = {"views": {"by": {"map": "function(doc) { emit(doc._id); }", "reduce": "_count"}}}
@@ -218,12 +226,12 @@ def listed(path: Path) -> Iterator[tuple[str, str]]:
             yield section, pair.group(1)
 
 
-def refused(setting: Setting) -> bool:
-    """Whether the rules of the collection refuse it."""
+def refused(setting: Setting, held: dict[str, dict[str, str]]) -> bool:
+    """Whether couchdb_config refuses it, on a node that has these settings."""
     section, key, value = setting
-    names = {name: name for name in ("section", "key", "value")}
+    params = {"settings": {section: {key: value}}, "state": "present", "nodes": ["all"], "persist": True}
     try:
-        config.check_setting(section, key, setting_string(value), names)
+        config.plan(config.desire({**dict.fromkeys(config.ARGUMENT_SPEC), **params}), config.Observed({"node": held}))
     except InvalidInput:
         return True
     return False
@@ -299,11 +307,12 @@ def main() -> int:
     missed: list[tuple[Setting, str]] = []
     if not server.start(base):
         raise SystemExit("the server does not answer its admin before anything is tried")
+    held = server.settings()
     try:
         for value in options.values:
             settings = [(*name, value + ".file" if value and name in FILES else value) for name in sorted(names)]
-            wrong = [setting for setting in settings if refused(setting)]
-            rest = [setting for setting in settings if not refused(setting)]
+            wrong = [setting for setting in settings if refused(setting, held)]
+            rest = [setting for setting in settings if setting not in wrong]
             tried, foreseen = tried + len(settings), foreseen + len(wrong)
             for setting in wrong if options.foreseen else []:
                 section, key, _value = setting

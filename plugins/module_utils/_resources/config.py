@@ -12,10 +12,10 @@ from .._client.server import IN_MEMORY, Server
 from .._engine.module import Resource
 from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
 from .._rules.config import (
-    ITERATIONS,
     LISTENER_CHANGES,
     LISTENER_KEYS,
     LISTENERS,
+    LOCKS,
     check_setting,
     comment_warning,
     is_listener,
@@ -127,12 +127,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
                 f"{node} would restart its listener more than {LISTENER_CHANGES} times at once, and CouchDB would stop. "
                 f"Change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
             )
-        if any(change.path[2] in dict(ITERATIONS) for change in changes[others:]):
+        if any(change.path[2] in LOCKS for change in changes[others:]):
             problem = locked_out(predicted[node])
             if problem:
-                raise InvalidInput(
-                    "settings", f"on {node}, {problem}. Set numbers between which it lies, or change the password first"
-                )
+                raise InvalidInput("settings", f"on {node}, {problem}")
     return Plan(
         tuple(changes),
         replace(observed, nodes=predicted),
@@ -227,6 +225,9 @@ def _change(node: str, section: str, key: str, current: t.Any, string: str | Non
     stage = int((section, key) == _LOG_LEVEL)
     if is_listener(section, key):
         stage = 1 + LISTENER_KEYS.index(key) + (len(LISTENER_KEYS) if own else 0)
+    if key == "validate_host":
+        # After the names of the hosts, without which it refuses all that follows.
+        stage = 1 + 2 * len(LISTENER_KEYS) + own
     wanted: dict[str, t.Any] = {"delete": True} if string is None else {"value": string}
     if not persist:
         wanted["hthdrs"] = IN_MEMORY

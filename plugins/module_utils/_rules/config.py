@@ -79,29 +79,38 @@ def _check_form(section: str, key: str, string: str, option: str) -> None:
         raise InvalidInput(option, f"{string!r} would stop the server. {section}/{key} must be {form.must_be}")
 
 
-ITERATIONS = (("min_iterations", 1), ("max_iterations", 1000000000))
-"""The keys that bound the iterations of the password hashes with which a login is accepted, and their defaults."""
+_ITERATIONS = (("min_iterations", 1), ("max_iterations", 1000000000))
 
-_AUTH = ("chttpd_auth", "couch_httpd_auth")
+LOCKS = frozenset(["min_iterations", "max_iterations", "validate_host", "valid_hosts"])
+"""The keys that can keep everybody out together with other settings."""
 
 
 def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
-    """Which admin of a node could not log in with all these settings, and why; empty if each can.
+    """Why an admin of a node could not log in with all these settings; empty if each can.
 
-    CouchDB refuses the right password, also after a restart, so that only its files could undo the change.
+    CouchDB would refuse what could undo the change, also after a restart, so that only its files are left.
     """
+    if _first(settings, ("chttpd", "httpd"), "validate_host") == "true" and not _first(
+        settings, ("chttpd", "httpd"), "valid_hosts"
+    ):
+        return "no request would be accepted any more: validate_host is true, and valid_hosts names no host. Set both"
     bounds = []
-    for key, default in ITERATIONS:
-        given = next((settings[section][key] for section in _AUTH if settings.get(section, {}).get(key)), "")
+    for key, default in _ITERATIONS:
+        given = _first(settings, ("chttpd_auth", "couch_httpd_auth"), key)
         bounds.append(int(given) if re.match(r"[0-9]+\Z", given) else default)
     for name, stored in sorted(settings.get("admins", {}).items()):
         found = re.search(r"^-pbkdf2.*,([0-9]+)\Z", stored)
         if found and not bounds[0] <= int(found.group(1)) <= bounds[1]:
             return (
                 f"the admin {name} could not log in any more: the hash of the password has {found.group(1)} iterations, and the "
-                f"server would accept {bounds[0]} to {bounds[1]}"
+                f"server would accept {bounds[0]} to {bounds[1]}. Set other bounds, or change the password first"
             )
     return ""
+
+
+def _first(settings: t.Mapping[str, t.Mapping[str, str]], sections: t.Sequence[str], key: str) -> str:
+    """The value that CouchDB takes: of the first section that has one, else empty."""
+    return next((settings[section][key] for section in sections if settings.get(section, {}).get(key)), "")
 
 
 def ini_text(settings: t.Any) -> str:

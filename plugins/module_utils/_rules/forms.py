@@ -40,6 +40,15 @@ def _milliseconds(string: str) -> bool:
     return string == "infinity" or _at_least(1)(string)
 
 
+def _milliseconds_of_timer(string: str) -> bool:
+    """What an Erlang timer takes, in milliseconds."""
+    return _at_least(1)(string) and int(string) < 2**32
+
+
+def _seconds_of_timer(string: str) -> bool:
+    return _at_least(1)(string) and int(string) <= 4294967
+
+
 def _begins_database_name(string: str) -> bool:
     return bool(re.match(r"[a-z][a-z0-9_$()+/-]*\Z", string))
 
@@ -206,6 +215,8 @@ _AUTHENTICATION = (
 
 _FILE = "the path of a file, in a directory that exists, that CouchDB can write"
 
+_SECONDS_OF_TIMER = "a number of seconds from 1 to 4294967"
+
 _PORT = "a port (1 to 65535)"
 _ADDRESS = "an IP address or any"
 
@@ -301,10 +312,42 @@ FORMS: dict[tuple[str, str], Form] = {
     ),
     **_same(
         "couch_scanner/interval_sec",
-        "a number of seconds from 1 to 4294967",
-        lambda string: _at_least(1)(string) and int(string) <= 4294967,
+        _SECONDS_OF_TIMER,
+        _seconds_of_timer,
         "couch_scanner/src/couch_scanner_server.erl",
         True,
+    ),
+    **_same(
+        "couch_scanner/db_rate_limit couch_scanner/shard_rate_limit couch_scanner/doc_rate_limit",
+        "a number of at least 1",
+        _or_default(_at_least(1)),
+        "couch_scanner/src/couch_scanner_rate_limiter.erl",
+        True,
+    ),
+    **_same(
+        "couch_peruser/cluster_start_period couch_peruser/cluster_quiet_period",
+        _SECONDS_OF_TIMER,
+        _or_default(_seconds_of_timer),
+        "couch_peruser/src/couch_peruser.erl",
+        True,
+    ),
+    **_same(
+        "cluster/reconnect_interval_sec",
+        _SECONDS_OF_TIMER,
+        _or_default(_seconds_of_timer),
+        "mem3/src/mem3_distribution.erl",
+    ),
+    **_same(
+        "mem3/shard_write_timeout mem3/writer_idle_timeout",
+        "a number of milliseconds from 1 to 4294967295",
+        _or_default(_milliseconds_of_timer),
+        "mem3/src/mem3_shards.erl",
+    ),
+    **_same(
+        "nouveau/max_sessions nouveau/max_pipeline_size",
+        "a number of at least 1",
+        _or_default(_at_least(1)),
+        "nouveau/src/nouveau_index_manager.erl",
     ),
     # TLS of CouchDB's own listener, which it starts with all else, or stops with all else.
     **_same(

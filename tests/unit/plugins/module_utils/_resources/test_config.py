@@ -181,6 +181,20 @@ def test_iterations_that_would_lock_an_admin_out_are_refused(held: t.Any, settin
         resource.plan(desired, Observed({NODE: {**held, "admins": admins}}))
 
 
+@pytest.mark.parametrize("section", ["chttpd", "httpd"])
+def test_hosts_are_named_before_they_are_required(section: str) -> None:
+    both = {section: {"validate_host": True, "valid_hosts": "db.example.com"}}
+    plan = resource.plan(resource.desire({**PARAMS, "settings": both}), Observed({NODE: {}}))
+    assert [[change.path[2] for change in changes] for changes in plan.stages()] == [["valid_hosts"], ["validate_host"]]
+    alone = resource.desire({**PARAMS, "settings": {section: {"validate_host": True}}})
+    assert resource.plan(alone, Observed({NODE: {section: {"valid_hosts": "db.example.com"}}})).changes
+    with pytest.raises(InvalidInput, match="no request would be accepted any more: validate_host is true"):
+        resource.plan(alone, Observed({NODE: {}}))
+    absent = resource.desire({**PARAMS, "settings": {section: {"valid_hosts": None}}})
+    with pytest.raises(InvalidInput, match="no request would be accepted any more"):
+        resource.plan(absent, Observed({NODE: {section: {"validate_host": "true", "valid_hosts": "a"}}}))
+
+
 def test_a_restart_is_required_only_for_what_changed() -> None:
     desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
     plan = resource.plan(desired, Observed({NODE: {}}))
