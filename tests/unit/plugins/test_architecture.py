@@ -73,6 +73,22 @@ def test_the_map_of_the_code_names_existing_files() -> None:
     assert [name for name in named if name not in ROOMS] == []
 
 
+def test_the_docs_name_existing_files() -> None:
+    """All but the kind of thing that adding-a-resource.md makes up."""
+    root = PLUGINS.parent
+    texts = [
+        *root.glob("*.md"),
+        *(root / "docs").rglob("*.md"),
+        *(root / "docs").rglob("*.rst"),
+        *(root / "tests").glob("*/README.md"),
+    ]
+    path = re.compile(
+        r"\b(?:plugins|roles|tests|docs|examples|playbooks|extensions)/[\w./-]+\.(?:py|yml|js|md|rst|j2)\b"
+    )
+    named = {name for text in texts for name in path.findall(text.read_text()) if "purges" not in name}
+    assert [name for name in sorted(named) if not (root / name).exists()] == []
+
+
 def test_nothing_is_imported_in_a_circle() -> None:
     above = {room: imported(path) & set(ROOMS) for room, path in ROOMS.items()}
     list(graphlib.TopologicalSorter(above).static_order())
