@@ -81,7 +81,9 @@ def _check_form(section: str, key: str, string: str, option: str) -> None:
 
 _ITERATIONS = (("min_iterations", 1), ("max_iterations", 1000000000))
 
-LOCKS = frozenset(["min_iterations", "max_iterations", "validate_host", "valid_hosts"])
+LOCKS = frozenset(
+    ["min_iterations", "max_iterations", "validate_host", "valid_hosts", "verify_ssl_certificates", "cacert_file"]
+)
 """The keys that can keep everybody out together with other settings."""
 
 
@@ -94,6 +96,8 @@ def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
         settings, ("chttpd", "httpd"), "valid_hosts"
     ):
         return "no request would be accepted any more: validate_host is true, and valid_hosts names no host. Set both"
+    if settings.get("ssl", {}).get("verify_ssl_certificates") == "true" and not settings["ssl"].get("cacert_file"):
+        return "CouchDB would not start with TLS: ssl/verify_ssl_certificates is true, and ssl/cacert_file names no file. Set both"
     bounds = []
     for key, default in _ITERATIONS:
         given = _first(settings, ("chttpd_auth", "couch_httpd_auth"), key)

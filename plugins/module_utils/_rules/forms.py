@@ -45,8 +45,12 @@ def _milliseconds_of_timer(string: str) -> bool:
     return _at_least(1)(string) and int(string) < 2**32
 
 
-def _seconds_of_timer(string: str) -> bool:
-    return _at_least(1)(string) and int(string) <= 4294967
+def _seconds_of_timer(string: str, least: int = 1) -> bool:
+    return _at_least(least)(string) and int(string) <= 4294967
+
+
+def _period(string: str) -> bool:
+    return _seconds_of_timer(string, 0)
 
 
 def _begins_database_name(string: str) -> bool:
@@ -326,10 +330,34 @@ FORMS: dict[tuple[str, str], Form] = {
     ),
     **_same(
         "couch_peruser/cluster_start_period couch_peruser/cluster_quiet_period",
-        _SECONDS_OF_TIMER,
-        _or_default(_seconds_of_timer),
+        "a number of seconds from 0 to 4294967",
+        _or_default(_period),
         "couch_peruser/src/couch_peruser.erl",
         True,
+    ),
+    **_same(
+        "replicator/cluster_start_period",
+        "a number of seconds from 0 to 4294967",
+        _or_default(_period),
+        "couch_replicator/src/couch_replicator_doc_processor.erl",
+    ),
+    **_same(
+        "replicator/interval",
+        "a number of milliseconds from 1 to 4294967295",
+        _or_default(_milliseconds_of_timer),
+        "couch_replicator/src/couch_replicator_scheduler.erl",
+    ),
+    **_same(
+        "chttpd_auth_cache/max_objects chttpd_auth_cache/max_size chttpd_auth_lockout/max_objects couch_passwords_cache/max_objects",
+        "a number of at least 0",
+        _or_default(_at_least(0)),
+        "ets_lru/src/ets_lru.erl",
+    ),
+    **_same(
+        "chttpd_auth_cache/max_lifetime chttpd_auth_lockout/max_lifetime",
+        "a number of milliseconds from 0 to 4294967295",
+        _or_default(lambda string: _at_least(0)(string) and int(string) < 2**32),
+        "ets_lru/src/ets_lru.erl",
     ),
     **_same(
         "cluster/reconnect_interval_sec",

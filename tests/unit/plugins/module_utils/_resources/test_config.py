@@ -195,6 +195,14 @@ def test_hosts_are_named_before_they_are_required(section: str) -> None:
         resource.plan(absent, Observed({NODE: {section: {"validate_host": "true", "valid_hosts": "a"}}}))
 
 
+def test_certificates_are_verified_with_authorities_only() -> None:
+    verified = {"ssl": {"verify_ssl_certificates": True}}
+    with pytest.raises(InvalidInput, match="^settings: on n1@h, CouchDB would not start with TLS: .*cacert_file"):
+        resource.plan(resource.desire({**PARAMS, "settings": verified}), Observed({NODE: {}}))
+    both = {"ssl": {"verify_ssl_certificates": True, "cacert_file": "/etc/ssl/ca.pem"}}
+    assert resource.plan(resource.desire({**PARAMS, "settings": both}), Observed({NODE: {}})).changes
+
+
 def test_a_restart_is_required_only_for_what_changed() -> None:
     desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uuid": "x"}, "log": {"level": "info"}}})
     plan = resource.plan(desired, Observed({NODE: {}}))
