@@ -354,10 +354,22 @@ FORMS: dict[tuple[str, str], Form] = {
         "ets_lru/src/ets_lru.erl",
     ),
     **_same(
-        "chttpd_auth_cache/max_lifetime chttpd_auth_lockout/max_lifetime",
+        "chttpd_auth_cache/max_lifetime chttpd_auth_lockout/max_lifetime couch_passwords_cache/max_idle",
         "a number of milliseconds from 0 to 4294967295",
         _or_default(lambda string: _at_least(0)(string) and int(string) < 2**32),
         "ets_lru/src/ets_lru.erl",
+    ),
+    **_same(
+        "smoosh/wait_secs",
+        "a number of seconds from 0 to 4294967",
+        _or_default(_period),
+        "smoosh/src/smoosh_channel.erl",
+    ),
+    **_same(
+        "stats/interval",
+        "a number of seconds from 0 to 4294967",
+        _or_default(_period),
+        "couch_stats/src/couch_stats_util.erl",
     ),
     **_same(
         "cluster/reconnect_interval_sec",
