@@ -367,8 +367,8 @@ FORMS: dict[tuple[str, str], Form] = {
     ),
     **_same(
         "stats/interval",
-        "a number of seconds from 0 to 4294967",
-        _or_default(_period),
+        _SECONDS_OF_TIMER,
+        _or_default(_seconds_of_timer),
         "couch_stats/src/couch_stats_util.erl",
     ),
     **_same(

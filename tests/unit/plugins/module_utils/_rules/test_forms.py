@@ -70,7 +70,7 @@ WRONG = {
     "ioq/concurrency": ["0", "-1", "x"],
     "couch_passwords_cache/max_idle": ["-1"],
     "smoosh/wait_secs": ["-1"],
-    "stats/interval": ["4294968"],
+    "stats/interval": ["0", "4294968"],
     "chttpd_auth_cache/max_size": ["-1"],
     "chttpd_auth_lockout/max_lifetime": ["-1", "4294967296"],
     "replicator/interval": ["0", "4294967296"],
