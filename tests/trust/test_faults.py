@@ -13,7 +13,7 @@ import re
 import time
 import types
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,30 +67,20 @@ def test_every_module_is_in_the_matrix() -> None:
     assert {case.module for case in CASES} == set(runtime["action_groups"]["couchdb"])
 
 
-def chosen(number: int, case: int, requests: int, whole: bool, repeated: Container[int] = ()) -> Iterator[int]:
-    """The requests of a case at which the fault with this number occurs: all of them, or in a sample one or none.
-
-    All but those that are ``repeated``.
-    """
+def chosen(number: int, case: int, requests: int, whole: bool) -> Iterator[int]:
+    """The requests of a case at which the fault with this number occurs: all of them, or in a sample one or none."""
     if whole:
-        yield from (at for at in range(1, requests + 1) if at not in repeated)
+        yield from range(1, requests + 1)
     elif (number + case) % 4 == 0:
         yield (number // 4 + case) % requests + 1
 
 
 @dataclass
 class Usual:
-    """A run without faults: how many requests it takes, which only ask again, and what else is on the server."""
+    """A run without faults: how many requests it takes, and what else is on the server."""
 
     requests: int
-    repeated: set[int]
     untouched: dict[str, Any]
-
-
-def repeated(requests: list[proxy.Request]) -> set[int]:
-    """Where a task that waits asks for the third time and more: a request that is twice among the five before it."""
-    sent = [(str(request), request.body) for request in requests]
-    return {at for at, request in enumerate(sent, 1) if sent[max(0, at - 6) : at - 1].count(request) >= 2}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +105,7 @@ def test_a_fault_does_no_harm(
     if place not in known:
         known[place] = usual(case, couch, between)
     requests, untouched = known[place].requests, known[place].untouched
-    for at in chosen(list(proxy.FAULTS).index(fault), place, requests, whole, known[place].repeated):
+    for at in chosen(list(proxy.FAULTS).index(fault), place, requests, whole):
         TRIED["fault cases"] += 1
         try:
             meet(case, fault, at, couch, between)
@@ -146,10 +136,10 @@ def usual(case: Case, couch: Couch, between: proxy.Proxy) -> Usual:
     case.before(couch)
     between.disarm()
     run = modules.run(case.module, case.given(couch, url=between.url))
-    requests = between.journal()
+    requests = len(between.journal())
     assert done_well(run, case), run
     assert case.proof(couch) == case.proved
-    return Usual(len(requests), repeated(requests), unnamed(couch.snapshot(), case))
+    return Usual(requests, unnamed(couch.snapshot(), case))
 
 
 def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> None:

@@ -79,8 +79,6 @@ def _check_form(section: str, key: str, string: str, option: str) -> None:
         raise InvalidInput(option, f"{string!r} would stop the server. {section}/{key} must be {form.must_be}")
 
 
-_ITERATIONS = (("min_iterations", 1), ("max_iterations", 1000000000))
-
 LOCKS = frozenset(
     ["min_iterations", "max_iterations", "validate_host", "valid_hosts", "verify_ssl_certificates", "cacert_file"]
 )
@@ -88,33 +86,25 @@ LOCKS = frozenset(
 
 
 def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
-    """Why an admin of a node could not log in with all these settings; empty if each can.
+    """Why an admin of a node could not log in with all these settings, which only its files could undo; empty if each can."""
 
-    CouchDB would refuse what could undo the change, also after a restart, so that only its files are left.
-    """
-    if _first(settings, ("chttpd", "httpd"), "validate_host") == "true" and not _first(
-        settings, ("chttpd", "httpd"), "valid_hosts"
-    ):
+    def value(key: str, *sections: str) -> str:
+        return next((settings[section][key] for section in sections if settings.get(section, {}).get(key)), "")
+
+    if value("validate_host", "chttpd", "httpd") == "true" and not value("valid_hosts", "chttpd", "httpd"):
         return "no request would be accepted any more: validate_host is true, and valid_hosts names no host. Set both"
-    if settings.get("ssl", {}).get("verify_ssl_certificates") == "true" and not settings["ssl"].get("cacert_file"):
+    if value("verify_ssl_certificates", "ssl") == "true" and not value("cacert_file", "ssl"):
         return "CouchDB would not start with TLS: ssl/verify_ssl_certificates is true, and ssl/cacert_file names no file. Set both"
-    bounds = []
-    for key, default in _ITERATIONS:
-        given = _first(settings, ("chttpd_auth", "couch_httpd_auth"), key)
-        bounds.append(int(given) if re.match(r"[0-9]+\Z", given) else default)
+    given = (value(f"{end}_iterations", "chttpd_auth", "couch_httpd_auth") for end in ("min", "max"))
+    least, most = (int(one) if re.match(r"[0-9]+\Z", one) else default for one, default in zip(given, (1, 10**9)))
     for name, stored in sorted(settings.get("admins", {}).items()):
         found = re.search(r"^-pbkdf2.*,([0-9]+)\Z", stored)
-        if found and not bounds[0] <= int(found.group(1)) <= bounds[1]:
+        if found and not least <= int(found.group(1)) <= most:
             return (
-                f"the admin {name} could not log in any more: the hash of the password has {found.group(1)} iterations, and the "
-                f"server would accept {bounds[0]} to {bounds[1]}. Set other bounds, or change the password first"
+                f"the admin {name} could not log in any more: the hash of the password has {found.group(1)} iterations, not "
+                f"{least} to {most}. Set other bounds, or change the password first"
             )
     return ""
-
-
-def _first(settings: t.Mapping[str, t.Mapping[str, str]], sections: t.Sequence[str], key: str) -> str:
-    """The value that CouchDB takes: of the first section that has one, else empty."""
-    return next((settings[section][key] for section in sections if settings.get(section, {}).get(key)), "")
 
 
 def ini_text(settings: t.Any) -> str:

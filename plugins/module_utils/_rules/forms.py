@@ -40,17 +40,8 @@ def _milliseconds(string: str) -> bool:
     return string == "infinity" or _at_least(1)(string)
 
 
-def _milliseconds_of_timer(string: str) -> bool:
-    """What an Erlang timer takes, in milliseconds."""
-    return _at_least(1)(string) and int(string) < 2**32
-
-
-def _seconds_of_timer(string: str, least: int = 1) -> bool:
-    return _at_least(least)(string) and int(string) <= 4294967
-
-
-def _period(string: str) -> bool:
-    return _seconds_of_timer(string, 0)
+def _from_to(least: int, most: int) -> t.Callable[[str], bool]:
+    return lambda string: _integer(string) and least <= int(string) <= most
 
 
 def _begins_database_name(string: str) -> bool:
@@ -72,7 +63,26 @@ def _address(string: str) -> bool:
 
 
 def _one_of(*choices: str) -> tuple[str, t.Callable[[str], bool]]:
-    return "one of " + ", ".join(choices), lambda string: string in choices
+    return "one of " + ", ".join(filter(None, choices)), lambda string: string in choices
+
+
+def _whole(least: int) -> tuple[str, t.Callable[[str], bool]]:
+    return f"a number of at least {least}", _at_least(least)
+
+
+def _number(least: int, most: int = 10**18, unit: str = "") -> tuple[str, t.Callable[[str], bool]]:
+    """A number, or an empty value, which CouchDB reads as the default."""
+    limits = f"from {least} to {most}" if most < 10**18 else f"of at least {least}"
+    return f"a number{unit} {limits}", lambda string: not string or _from_to(least, most)(string)
+
+
+def _milliseconds_from(least: int) -> tuple[str, t.Callable[[str], bool]]:
+    """What a timer of Erlang takes."""
+    return _number(least, 2**32 - 1, " of milliseconds")
+
+
+def _seconds(least: int) -> tuple[str, t.Callable[[str], bool]]:
+    return _number(least, (2**32 - 1) // 1000, " of seconds")
 
 
 def _path_of_file(string: str) -> bool:
@@ -110,24 +120,30 @@ def _fits_option(kind: str, value: t.Any) -> bool:
     )
 
 
-def _options(known: t.Mapping[str, str], undefined: t.Collection[str] = ()) -> t.Callable[[str], bool]:
-    def fits(string: str) -> bool:
+def _list_of(fits: t.Callable[[t.Any], bool], empty: bool = False) -> t.Callable[[str], bool]:
+    """An Erlang list all of whose items fit."""
+
+    def fitting(string: str) -> bool:
         try:
-            options = terms.parse(string)
+            term = terms.parse(string)
         except terms.NotATerm:
             return False
-        if not isinstance(options, list):
+        return isinstance(term, list) and (empty or bool(term)) and all(map(fits, term))
+
+    return fitting
+
+
+def _options(known: t.Mapping[str, str], undefined: t.Collection[str] = ()) -> t.Callable[[str], bool]:
+    def fits(option: t.Any) -> bool:
+        if not (isinstance(option, tuple) and len(option) == 2 and option[0] in known):
             return False
-        for option in options:
-            if not (isinstance(option, tuple) and len(option) == 2 and option[0] in known):
-                return False
-            name, value = option
-            if not (_fits_option(known[name], value) or (name in undefined and value == terms.Atom("undefined"))):
-                return False
-        return True
+        name, value = option
+        return _fits_option(known[name], value) or (name in undefined and value == terms.Atom("undefined"))
 
-    return fits
+    return _list_of(fits, empty=True)
 
+
+_URL = re.compile(r"(https?://([^/?#@\s]+@)?([^/?#@:\s]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/\S*)?)?\Z")
 
 _SEPARATED = re.compile(r"(?<=})\s*,\s*(?={)")
 
@@ -153,9 +169,7 @@ def _handlers(string: str) -> bool:
     if not handlers or len(_SEPARATED.split(string)) != len(handlers):
         return False
     for handler in handlers:
-        if not (
-            isinstance(handler, tuple) and len(handler) == 2 and all(isinstance(part, terms.Atom) for part in handler)
-        ):
+        if not _atoms(handler):
             return False
         module, function = handler
         known = [f"{name}_authentication_handler" for name in _HANDLERS.get(module, "").split()]
@@ -165,50 +179,29 @@ def _handlers(string: str) -> bool:
 
 
 def _or_default(fits: t.Callable[[str], bool]) -> t.Callable[[str], bool]:
-    """An empty value too: CouchDB reads it as the default."""
-    return lambda string: not string or fits(string)
+    """An empty value too, which CouchDB reads as the default, and the default of an Erlang term."""
+    return lambda string: string in ("", "undefined") or fits(string)
 
 
-def _url_with_port(string: str) -> bool:
-    return bool(re.match(r"https?://([^/?#@\s]+@)?([^/?#@:\s]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}(/[^\s]*)?\Z", string))
-
-
-def _list_of(fits: t.Callable[[t.Any], bool]) -> t.Callable[[str], bool]:
-    """An Erlang list with at least one item, all of which fit; or the word undefined."""
-
-    def fitting(string: str) -> bool:
-        try:
-            term = terms.parse(string)
-        except terms.NotATerm:
-            return False
-        return term == terms.Atom("undefined") or (isinstance(term, list) and bool(term) and all(map(fits, term)))
-
-    return fitting
-
-
-def _depth(string: str) -> bool:
-    return _at_least(0)(string) and int(string) <= 255
-
-
-_CHANNELS = ("ratio_dbs", "slack_dbs", "upgrade_dbs", "ratio_views", "slack_views", "upgrade_views", "index_cleanup")
-"""The channels that smoosh has by itself."""
+_SMOOSH = ("ratio_dbs", "slack_dbs", "upgrade_dbs", "ratio_views", "slack_views", "upgrade_views", "index_cleanup")
 
 _TLS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
 
 
 def _versions(string: str) -> bool:
     """Versions of TLS without a gap between them, with which Erlang does not start the listener."""
-    if not _list_of(lambda version: version in _TLS)(string):
+    if not _list_of(_TLS.__contains__)(string):
         return False
-    term = terms.parse(string)
-    places = [] if isinstance(term, terms.Atom) else sorted({_TLS.index(version) for version in term})
-    return not places or places == list(range(places[0], places[-1] + 1))
+    places = {_TLS.index(version) for version in terms.parse(string)}
+    return max(places) - min(places) < len(places)
+
+
+def _atoms(value: t.Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, terms.Atom) for part in value)
 
 
 def _algorithm(value: t.Any) -> bool:
-    return isinstance(value, terms.Atom) or (
-        isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, terms.Atom) for part in value)
-    )
+    return isinstance(value, terms.Atom) or _atoms(value)
 
 
 _SOCKET = "an Erlang list of socket options, such as [{sndbuf, 262144}, {nodelay, true}]"
@@ -219,7 +212,7 @@ _AUTHENTICATION = (
 
 _FILE = "the path of a file, in a directory that exists, that CouchDB can write"
 
-_SECONDS_OF_TIMER = "a number of seconds from 1 to 4294967"
+_CHTTPD = "chttpd/src/chttpd.erl"
 
 _PORT = "a port (1 to 65535)"
 _ADDRESS = "an IP address or any"
@@ -234,7 +227,7 @@ def _same(
 
 
 FORMS: dict[tuple[str, str], Form] = {
-    **_same("chttpd/port httpd/port ssl/port prometheus/port", _PORT, _port, "chttpd/src/chttpd.erl", True),
+    **_same("chttpd/port httpd/port ssl/port prometheus/port", _PORT, _port, _CHTTPD, True),
     **_same(
         "chttpd/bind_address httpd/bind_address ssl/bind_address prometheus/bind_address",
         _ADDRESS,
@@ -242,7 +235,7 @@ FORMS: dict[tuple[str, str], Form] = {
         "couch/src/couch_httpd.erl",
         True,
     ),
-    **_same("chttpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS), "chttpd/src/chttpd.erl", True),
+    **_same("chttpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS), _CHTTPD, True),
     **_same("httpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS, ("recbuf",)), "couch/src/couch_httpd.erl"),
     **_same(
         "chttpd/server_options httpd/server_options httpsd/server_options",
@@ -251,25 +244,17 @@ FORMS: dict[tuple[str, str], Form] = {
         "mochiweb/src/mochiweb_socket_server.erl",
         True,
     ),
-    **_same("chttpd/authentication_handlers", _AUTHENTICATION, _handlers, "chttpd/src/chttpd.erl"),
+    **_same("chttpd/authentication_handlers", _AUTHENTICATION, _handlers, _CHTTPD),
     **_same("httpd/authentication_handlers", _AUTHENTICATION, _old_handlers, "couch/src/couch_httpd.erl"),
-    **_same(
-        "chttpd/max_uri_length httpd/max_uri_length",
-        "a number of at least 100",
-        _at_least(100),
-        "chttpd/src/chttpd.erl",
-        True,
-    ),
+    **_same("chttpd/max_uri_length httpd/max_uri_length", *_whole(100), _CHTTPD, True),
     **_same(
         "global_changes/max_event_delay global_changes/max_write_delay",
-        "a number of at least 0",
-        _at_least(0),
+        *_whole(0),
         "global_changes/src/global_changes_server.erl",
     ),
     **_same(
         "ken/incremental_channels ken/batch_channels ken/max_incremental_updates",
-        "a number of at least 0",
-        _at_least(0),
+        *_whole(0),
         "ken/src/ken_server.erl",
         True,
     ),
@@ -293,152 +278,90 @@ FORMS: dict[tuple[str, str], Form] = {
         "chttpd/max_http_request_size httpd/max_http_request_size",
         "a number of bytes of at least 1024",
         _at_least(1024),
-        "chttpd/src/chttpd.erl",
+        _CHTTPD,
         True,
     ),
-    **_same("couchdb/btree_chunk_size", "a number of at least 1", _at_least(1), "couch/src/couch_btree.erl", True),
+    **_same("couchdb/btree_chunk_size", *_whole(1), "couch/src/couch_btree.erl", True),
     **_same(
         "couchdb/idle_check_timeout",
         "a number of milliseconds of at least 1, or infinity",
-        _or_default(_milliseconds),
+        lambda string: not string or _milliseconds(string),
         "couch/src/couch_db_updater.erl",
     ),
-    **_same("mem3/shard_cache_size", "a number of at least 1", _at_least(1), "mem3/src/mem3_shards.erl", True),
-    # With none, it reads and writes no file.
-    **_same("ioq/concurrency", "a number of at least 1", _or_default(_at_least(1)), "ioq/src/ioq.erl", True),
-    **_same("mem3/sync_frequency", "a number of at least 1", _at_least(1), "mem3/src/mem3_sync_event_listener.erl"),
+    **_same("mem3/shard_cache_size", *_whole(1), "mem3/src/mem3_shards.erl", True),
+    **_same("ioq/concurrency", *_number(1), "ioq/src/ioq.erl", True),
+    **_same("mem3/sync_frequency", *_whole(1), "mem3/src/mem3_sync_event_listener.erl"),
     **_same(
         "replicator/connection_close_interval",
         "a number of milliseconds from 0 to 4294967295",
-        lambda string: _at_least(0)(string) and int(string) < 2**32,
+        _from_to(0, 2**32 - 1),
         "couch_replicator/src/couch_replicator_connection.erl",
         True,
     ),
     **_same(
         "couch_scanner/interval_sec",
-        _SECONDS_OF_TIMER,
-        _seconds_of_timer,
+        "a number of seconds from 1 to 4294967",
+        _from_to(1, 4294967),
         "couch_scanner/src/couch_scanner_server.erl",
         True,
     ),
     **_same(
         "couch_scanner/db_rate_limit couch_scanner/shard_rate_limit couch_scanner/doc_rate_limit",
-        "a number of at least 1",
-        _or_default(_at_least(1)),
+        *_number(1),
         "couch_scanner/src/couch_scanner_rate_limiter.erl",
         True,
     ),
     **_same(
         "couch_peruser/cluster_start_period couch_peruser/cluster_quiet_period",
-        "a number of seconds from 0 to 4294967",
-        _or_default(_period),
+        *_seconds(0),
         "couch_peruser/src/couch_peruser.erl",
         True,
     ),
-    **_same(
-        "replicator/cluster_start_period",
-        "a number of seconds from 0 to 4294967",
-        _or_default(_period),
-        "couch_replicator/src/couch_replicator_doc_processor.erl",
-    ),
-    **_same(
-        "replicator/interval",
-        "a number of milliseconds from 1 to 4294967295",
-        _or_default(_milliseconds_of_timer),
-        "couch_replicator/src/couch_replicator_scheduler.erl",
-    ),
+    **_same("replicator/cluster_start_period", *_seconds(0), "couch_replicator/src/couch_replicator_doc_processor.erl"),
+    **_same("replicator/interval", *_milliseconds_from(1), "couch_replicator/src/couch_replicator_scheduler.erl"),
     **_same(
         "chttpd_auth_cache/max_objects chttpd_auth_cache/max_size chttpd_auth_lockout/max_objects couch_passwords_cache/max_objects",
-        "a number of at least 0",
-        _or_default(_at_least(0)),
+        *_number(0),
         "ets_lru/src/ets_lru.erl",
     ),
     **_same(
         "chttpd_auth_cache/max_lifetime chttpd_auth_lockout/max_lifetime couch_passwords_cache/max_idle",
-        "a number of milliseconds from 0 to 4294967295",
-        _or_default(lambda string: _at_least(0)(string) and int(string) < 2**32),
+        *_milliseconds_from(0),
         "ets_lru/src/ets_lru.erl",
     ),
-    **_same(
-        "smoosh/wait_secs",
-        "a number of seconds from 0 to 4294967",
-        _or_default(_period),
-        "smoosh/src/smoosh_channel.erl",
-    ),
-    **_same(
-        "stats/interval",
-        _SECONDS_OF_TIMER,
-        _or_default(_seconds_of_timer),
-        "couch_stats/src/couch_stats_util.erl",
-    ),
-    **_same(
-        "cluster/reconnect_interval_sec",
-        _SECONDS_OF_TIMER,
-        _or_default(_seconds_of_timer),
-        "mem3/src/mem3_distribution.erl",
-    ),
-    **_same(
-        "mem3/shard_write_timeout mem3/writer_idle_timeout",
-        "a number of milliseconds from 1 to 4294967295",
-        _or_default(_milliseconds_of_timer),
-        "mem3/src/mem3_shards.erl",
-    ),
-    **_same(
-        "nouveau/max_sessions nouveau/max_pipeline_size",
-        "a number of at least 1",
-        _or_default(_at_least(1)),
-        "nouveau/src/nouveau_index_manager.erl",
-    ),
-    # TLS of CouchDB's own listener, which it starts with all else, or stops with all else.
-    **_same(
-        "ssl/verify_ssl_certificates ssl/fail_if_no_peer_cert",
-        "true or false",
-        _or_default(lambda string: string in ("true", "false")),
-        "chttpd/src/chttpd.erl",
-    ),
-    **_same(
-        "ssl/secure_renegotiate",
-        "true, false or undefined",
-        _or_default(lambda string: string in ("true", "false", "undefined")),
-        "chttpd/src/chttpd.erl",
-    ),
-    **_same("ssl/ssl_certificate_max_depth", "a number from 0 to 255", _or_default(_depth), "chttpd/src/chttpd.erl"),
+    **_same("smoosh/wait_secs", *_seconds(0), "smoosh/src/smoosh_channel.erl"),
+    **_same("stats/interval", *_seconds(1), "couch_stats/src/couch_stats_util.erl"),
+    **_same("cluster/reconnect_interval_sec", *_seconds(1), "mem3/src/mem3_distribution.erl"),
+    **_same("mem3/shard_write_timeout mem3/writer_idle_timeout", *_milliseconds_from(1), "mem3/src/mem3_shards.erl"),
+    **_same("nouveau/max_sessions nouveau/max_pipeline_size", *_number(1), "nouveau/src/nouveau_index_manager.erl"),
+    **_same("ssl/verify_ssl_certificates ssl/fail_if_no_peer_cert", *_one_of("", "true", "false"), _CHTTPD),
+    **_same("ssl/secure_renegotiate", *_one_of("", "true", "false", "undefined"), _CHTTPD),
+    **_same("ssl/ssl_certificate_max_depth", *_number(0, 255), _CHTTPD),
     **_same(
         "ssl/tls_versions",
         "an Erlang list of versions that follow each other, such as ['tlsv1.2', 'tlsv1.3']",
         _or_default(_versions),
-        "chttpd/src/chttpd.erl",
+        _CHTTPD,
     ),
     **_same(
         "ssl/ciphers",
         'an Erlang list of strings, such as ["ECDHE-RSA-AES256-GCM-SHA384"]',
         _or_default(_list_of(lambda cipher: isinstance(cipher, bytes) and bool(cipher))),
-        "chttpd/src/chttpd.erl",
+        _CHTTPD,
     ),
     **_same(
-        "ssl/signature_algs",
-        "an Erlang list, such as [{sha256, rsa}, {sha256, ecdsa}]",
+        "ssl/signature_algs ssl/ecc_curves",
+        "an Erlang list of names, such as [{sha256, rsa}] or [x25519, secp256r1]",
         _or_default(_list_of(_algorithm)),
-        "chttpd/src/chttpd.erl",
-    ),
-    **_same(
-        "ssl/ecc_curves",
-        "an Erlang list of curves, such as [x25519, secp256r1]",
-        _or_default(_list_of(lambda curve: isinstance(curve, terms.Atom))),
-        "chttpd/src/chttpd.erl",
+        _CHTTPD,
     ),
     **_same(
         "nouveau/url",
         "a URL with a host and a port, such as http://127.0.0.1:5987",
-        _or_default(_url_with_port),
+        lambda string: bool(_URL.match(string)),
         "nouveau/src/nouveau_index_manager.erl",
     ),
-    **_same(
-        " ".join(f"smoosh.{name}/capacity" for name in _CHANNELS),
-        "a number of at least 1",
-        _or_default(_at_least(1)),
-        "smoosh/src/smoosh_utils.erl",
-    ),
+    **_same(" ".join(f"smoosh.{name}/capacity" for name in _SMOOSH), *_number(1), "smoosh/src/smoosh_utils.erl"),
     **_same(
         "mem3/shards_db mem3/nodes_db",
         "the name of a database, such as _dbs or _nodes",
@@ -453,20 +376,16 @@ FORMS: dict[tuple[str, str], Form] = {
         "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
     ),
     **_same(
-        "couchdb/default_security",
-        *_one_of("admin_only", "admin_local", "everyone"),
-        "couch/src/couch_db_updater.erl",
+        "couchdb/default_security", *_one_of("admin_only", "admin_local", "everyone"), "couch/src/couch_db_updater.erl"
     ),
     **_same(
         "couchdb/file_compression",
         *_one_of("none", "snappy", *(f"deflate_{level}" for level in range(10))),
         "couch/src/couch_compress.erl",
     ),
-    # Outside of these no hash fits, and no admin can log in.
     **_same(
         "chttpd_auth/min_iterations couch_httpd_auth/min_iterations chttpd_auth/max_iterations couch_httpd_auth/max_iterations",
-        "a number from 1 to 1000000000",
-        _or_default(lambda string: _at_least(1)(string) and int(string) <= 1000000000),
+        *_number(1, 1000000000),
         "couch/src/couch_httpd_auth.erl",
         True,
     ),
