@@ -179,7 +179,7 @@ def _handlers(string: str) -> bool:
 
 
 def _or_default(fits: t.Callable[[str], bool]) -> t.Callable[[str], bool]:
-    """An empty value too, which CouchDB reads as the default, and the default of an Erlang term."""
+    """Also the default, as an empty value or by name."""
     return lambda string: string in ("", "undefined") or fits(string)
 
 
@@ -196,12 +196,12 @@ def _versions(string: str) -> bool:
     return max(places) - min(places) < len(places)
 
 
+def _atom(value: t.Any) -> bool:
+    return isinstance(value, terms.Atom)
+
+
 def _atoms(value: t.Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, terms.Atom) for part in value)
-
-
-def _algorithm(value: t.Any) -> bool:
-    return isinstance(value, terms.Atom) or _atoms(value)
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_atom, value))
 
 
 _SOCKET = "an Erlang list of socket options, such as [{sndbuf, 262144}, {nodelay, true}]"
@@ -350,11 +350,12 @@ FORMS: dict[tuple[str, str], Form] = {
         _CHTTPD,
     ),
     **_same(
-        "ssl/signature_algs ssl/ecc_curves",
-        "an Erlang list of names, such as [{sha256, rsa}] or [x25519, secp256r1]",
-        _or_default(_list_of(_algorithm)),
+        "ssl/signature_algs",
+        "an Erlang list, such as [{sha256, rsa}]",
+        _or_default(_list_of(lambda name: _atom(name) or _atoms(name))),
         _CHTTPD,
     ),
+    **_same("ssl/ecc_curves", "an Erlang list, such as [x25519]", _or_default(_list_of(_atom)), _CHTTPD),
     **_same(
         "nouveau/url",
         "a URL with a host and a port, such as http://127.0.0.1:5987",
