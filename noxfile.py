@@ -35,6 +35,9 @@ TEST_SECONDS = 120
 # The integration targets by both ways of execution.
 WAYS = "tests/plays/test_targets.py"
 
+# The matrix of faults mostly waits, so four of its tests run at once, each worker with servers of its own. COUCHDB_URL is one.
+SIDE_BY_SIDE = [] if os.environ.get("COUCHDB_URL") else ["--numprocesses=4", "--dist=worksteal"]
+
 # Each ansible-core that is tested, on the newest Python of this machine that it supports.
 PYTHON = pythons.controllers()
 USABLE = sorted(PYTHON, key=lambda core: int(core.split(".")[1]), reverse=True)
@@ -139,8 +142,8 @@ def trust(session: nox.Session) -> None:
 @nox.session(default=False, python=PYTHON[NEWEST])
 def soak(session: nox.Session) -> None:
     """Like trust and ways, with the whole matrix of faults and the whole of each target."""
-    install_core(session, NEWEST, "pytest-timeout", "hypothesis", "trustme", "PyJWT", *node_package())
-    run_pytest(session, "tests/trust", options=["--soak"])
+    install_core(session, NEWEST, "pytest-timeout", "pytest-xdist", "hypothesis", "trustme", "PyJWT", *node_package())
+    run_pytest(session, "tests/trust", options=["--soak", *SIDE_BY_SIDE])
     if not session.posargs:
         run_pytest(session, WAYS, options=["--whole"])
 
