@@ -3,7 +3,7 @@
 
 """Connection: the HTTP session with one server: credentials, headers, TLS, timeouts, retries.
 
-All requests of the collection, with all their headers, go through it. It knows HTTP, but not CouchDB's paths.
+All requests of the modules, with all their headers, go through it. It knows HTTP, but not CouchDB's paths.
 """
 
 from __future__ import annotations

@@ -12,8 +12,18 @@ import typing as t
 MISSING, EXTRA, DIFFERS = "missing", "not wanted", "differs"
 """How a thing differs: the server lacks it, has it although it is declared absent, or has it with other values."""
 
-_DEPTHS = {"settings": 3, "admins": 2, "jwt_keys": 2, "databases": 1, "documents": 2, "indexes": 3}
-"""How many levels of a diff name a thing; one in the other parts."""
+_DEPTHS = {
+    "settings": 3,
+    "admins": 2,
+    "jwt_keys": 2,
+    "databases": 1,
+    "users": 1,
+    "documents": 2,
+    "indexes": 3,
+    "replications": 1,
+    "members": 1,
+}
+"""How many levels of a part's diff name a thing."""
 
 _BY_NODE = ("settings", "admins", "jwt_keys")
 """The parts whose first level is the node."""

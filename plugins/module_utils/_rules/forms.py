@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass
 
 from . import terms
+from .names import begins_database_name
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,6 @@ def _milliseconds(string: str) -> bool:
 
 def _from_to(least: int, most: int) -> t.Callable[[str], bool]:
     return lambda string: _integer(string) and least <= int(string) <= most
-
-
-def _begins_database_name(string: str) -> bool:
-    return bool(re.match(r"[a-z][a-z0-9_$()+/-]*\Z", string))
 
 
 def _port(string: str) -> bool:
@@ -269,7 +266,7 @@ FORMS: dict[tuple[str, str], Form] = {
     **_same(
         "couch_peruser/database_prefix",
         "the beginning of a database's name: a lowercase letter, then lowercase letters, digits and any of _ $ ( ) + - /",
-        _begins_database_name,
+        begins_database_name,
         "couch_peruser/src/couch_peruser.erl",
         True,
     ),
@@ -366,7 +363,7 @@ FORMS: dict[tuple[str, str], Form] = {
     **_same(
         "mem3/shards_db mem3/nodes_db",
         "the name of a database, such as _dbs or _nodes",
-        lambda string: _begins_database_name(string[string.startswith("_") :]),
+        lambda string: begins_database_name(string[string.startswith("_") :]),
         "mem3/src/mem3_shards.erl",
         True,
     ),

@@ -39,6 +39,11 @@ def check_string(value: t.Any, option: str) -> None:
     check_type(value, str, option, "a string")
 
 
+def begins_database_name(string: str) -> bool:
+    """Whether the name of a database can begin with this string, as for a setting that holds such a prefix."""
+    return bool(_DATABASE.match(string))
+
+
 def check_database_name(name: str, option: str = "name") -> None:
     """Raise InvalidInput unless CouchDB accepts the name for a database.
 

@@ -65,6 +65,10 @@ def test_the_readme_has_the_variables_as_the_specs_describe_them() -> None:
         assert f"| `{name}` |" in readme
 
 
+def test_each_list_is_compared() -> None:
+    assert {"couchdb_settings", *BULK} == {f"couchdb_{kind}" for kind in KINDS}
+
+
 @pytest.mark.parametrize("name", sorted(BULK))
 def test_a_list_takes_what_the_module_takes(name: str) -> None:
     room, option = BULK[name]
