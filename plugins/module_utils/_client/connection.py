@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connection: the HTTP session with one server: credentials, headers, TLS, timeouts, retries.
+"""Connection: HTTP with one server: credentials, headers, TLS, timeouts, retries.
 
-All requests of the modules, with all their headers, go through it. It knows HTTP, but not CouchDB's paths.
+All requests of the modules, with all their headers, go through it. It knows no paths of CouchDB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse, RemoteDisconnected
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import quote
 
 from .. import errors
@@ -106,20 +105,29 @@ if REQUESTS_IMPORT_ERROR is None:
     class _HTTPSPool(urllib3.HTTPSConnectionPool):
         ConnectionCls = _HTTPSConnection
 
+    _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
     class _Adapter(adapters.HTTPAdapter):
         """Connections whose answers are read in time, with a TLS context if there is a client certificate."""
 
         def __init__(self, context: ssl.SSLContext | None) -> None:
             self._context: dict[str, t.Any] = {} if context is None else {"ssl_context": context}
+            self._pool: t.Any = None
             super().__init__(pool_connections=1, pool_maxsize=AT_ONCE)
+
+        def get_connection_with_tls_context(self, *arguments: t.Any, **options: t.Any) -> t.Any:
+            """The pool of the only server, looked for once."""
+            if self._pool is None:
+                self._pool = super().get_connection_with_tls_context(*arguments, **options)
+            return self._pool
 
         def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
             super().init_poolmanager(*arguments, **{**options, **self._context})
-            self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+            self.poolmanager.pool_classes_by_scheme = _POOLS
 
         def proxy_manager_for(self, *arguments: t.Any, **options: t.Any) -> t.Any:
             manager = super().proxy_manager_for(*arguments, **{**options, **self._context})
-            manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+            manager.pool_classes_by_scheme = _POOLS
             return manager
 
 
@@ -168,7 +176,12 @@ class Connection:
         self.last_asked = "none"
         self.validates = options.validate_certs
         self._check(options)
-        self._session = self._make_session(options)
+        # The environment is read once, here.
+        self._proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
+        bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        self._verify = (bundle or True) if options.validate_certs else False
+        # A requests.Session would add credentials from .netrc, keep cookies, and double the time of a request.
+        self._adapter = _Adapter(_client_certificate(options))
 
     def _take_login_from_headers(self) -> None:
         """Log in as headers do that hold a name and a password, or a session: then it can be seen as whom, and changed."""
@@ -203,20 +216,6 @@ class Connection:
         _check_headers(self.headers)
         if not _HEADER_VALUE.match(self.cookie or ""):
             raise errors.InvalidInput("cookie", "contains characters that a header can't contain")
-
-    def _make_session(self, options: Options) -> requests.Session:
-        session = requests.Session()
-        # Neither .netrc nor the environment may add credentials. Proxies and the CA bundle are read once, here.
-        session.trust_env = False
-        session.proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
-        bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        session.verify = (bundle or True) if options.validate_certs else False
-        # This class keeps the cookie: a jar would not send it to a host such as localhost.
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(_client_certificate(options))
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        return session
 
     @property
     def has_credentials(self) -> bool:
@@ -311,12 +310,13 @@ class Connection:
         )
 
     def _send(self, send: dict[str, t.Any], limit: float) -> Received:
-        deadline = time.monotonic() + limit
         try:
-            # One timeout for connecting and answering together; _Response ensures it for a slow head too.
+            # One timeout for connecting and answering together; _Response ensures it for an answer that comes slowly.
             timeout: t.Any = urllib3.Timeout(total=limit)
-            response = self._session.request(**send, timeout=timeout, allow_redirects=False, stream=True)
-            content = self._read(response, deadline, send)
+            request = requests.PreparedRequest()
+            request.prepare(**send)
+            response = self._adapter.send(request, True, timeout, self._verify, proxies=self._proxies)
+            content = self._read(response, send)
         except (exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _failure_of(error, send, limit) from error
         if self.cookie:
@@ -335,7 +335,7 @@ class Connection:
         return Secrets(found)
 
     def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
-        headers = {"Accept": "application/json"}
+        headers: dict[str, str] = {**requests.utils.default_headers(), "Accept": "application/json"}
         if has_body:
             headers["Content-Type"] = "application/json"
         if self.cookie and not anonymous:
@@ -350,8 +350,7 @@ class Connection:
         return headers
 
     @staticmethod
-    def _read(response: requests.Response, deadline: float, send: dict[str, t.Any]) -> bytes:
-        # The timeout of requests is for each piece; a server that sends slowly would never exceed it.
+    def _read(response: requests.Response, send: dict[str, t.Any]) -> bytes:
         pieces = []
         size = int(response.headers["Content-Length"]) if _tells_its_length(response, send) else 0
         for piece in response.iter_content(_CHUNK) if size <= LARGEST_ANSWER else ():
@@ -359,9 +358,6 @@ class Connection:
             size += len(piece) if not _tells_its_length(response, send) else 0
             if size > LARGEST_ANSWER:
                 break
-            if time.monotonic() > deadline:
-                response.close()
-                raise exceptions.ReadTimeout()
         if size > LARGEST_ANSWER:
             response.close()
             raise _too_large(response, send)
@@ -369,7 +365,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._adapter.close()
 
 
 def _check_types(options: Options) -> None:

@@ -40,7 +40,7 @@ def check_string(value: t.Any, option: str) -> None:
 
 
 def begins_database_name(string: str) -> bool:
-    """Whether the name of a database can begin with this string, as for a setting that holds such a prefix."""
+    """Whether the name of a database can begin with this string."""
     return bool(_DATABASE.match(string))
 
 

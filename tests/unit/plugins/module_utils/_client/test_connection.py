@@ -194,10 +194,10 @@ def test_proxies_and_authorities_are_taken_from_the_environment(monkeypatch: pyt
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "near.example")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/bundle.pem")
-    assert connect()._session.proxies == {"http": "http://proxy.example:3128", "no": "near.example"}
-    assert connect("http://near.example/")._session.proxies == {}
-    assert connect()._session.verify == "/etc/bundle.pem"
-    assert connect(validate_certs=False)._session.verify is False
+    assert connect()._proxies == {"http": "http://proxy.example:3128", "no": "near.example"}
+    assert connect("http://near.example/")._proxies == {}
+    assert connect()._verify == "/etc/bundle.pem"
+    assert connect(validate_certs=False)._verify is False
 
 
 def test_each_part_of_a_path_is_encoded(wire: Wire) -> None:
