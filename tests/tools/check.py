@@ -63,6 +63,8 @@ class Result:
     step: str
     passed: bool
     seconds: float
+    cpu: float
+    """The CPU seconds of its processes: a step that mostly waits has fewer of them than seconds."""
     log: Path
 
 
@@ -109,19 +111,21 @@ def run(step: str) -> Result:
     print(f"  start   {step}", flush=True)
     start = time.monotonic()
     with log.open("w") as stream:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [NOX, "--session", step, *(["--no-install"] if reused else [])],
             cwd=tree.ROOT,
-            check=False,
             env={**os.environ, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
-    result = Result(step, done.returncode == 0, time.monotonic() - start, log)
+        _pid, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = used.ru_utime + used.ru_stime
+    result = Result(step, process.returncode == 0, time.monotonic() - start, cpu, log)
     if result.passed:
         ready.write_text(installed())
-    print(f"  {'passed' if result.passed else 'FAILED'}  {step} ({result.seconds:.0f} s)", flush=True)
+    print(f"  {'passed' if result.passed else 'FAILED'}  {step} ({result.seconds:.0f} s, {result.cpu:.0f} CPU s)", flush=True)
     return result
 
 
@@ -148,9 +152,10 @@ def main() -> int:
     for result in failed:
         print(f"\n----- the end of {result.log.relative_to(tree.ROOT)}")
         print(*result.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:], sep="\n")
-    print(f"\nSummary, after {time.monotonic() - start:.0f} s:")
+    cpu = sum(result.cpu for result in results)
+    print(f"\nSummary, after {time.monotonic() - start:.0f} s, with {cpu:.0f} CPU seconds:")
     for result in results:
-        print(f"  {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s  {result.step}")
+        print(f"  {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s {result.cpu:6.0f} CPU s  {result.step}")
         for line in skipped(result.log):
             print(f"                   {line}")
     for note in pythons.notes():
