@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs playbooks as users do, and gives the results of their tasks as data."""
+"""Runs playbooks as users do, and gives the results of their tasks as data, which runs can be compared by."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -80,3 +81,36 @@ class Plays:
         inventory = () if "-i" in arguments else ("-i", "localhost,")
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         return [program, *inventory, playbook, *arguments], environment
+
+
+# What differs from run to run, and its replacement.
+PASSING = [
+    (r"(127\.0\.0\.1|localhost):\d{4,5}", "HOST:PORT"),
+    (r"\b[0-9a-f]{32}\b", "HEX"),
+    (r"\b[0-9a-f]{64}\b", "HEX"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
+    (r"\d{4}-\d\d-\d\d", "DATE"),
+    (r"/\S*(documents-\d+\.json)", r"FOLDER/\1"),
+    (r"/\S*/(direct|module)/", "FOLDER/"),
+    (r"couchdb-embedded-\w+", "couchdb-embedded"),
+    (r"'(start|end|delta)': '[^']*'", "TIME"),
+]
+COUNTED = {
+    *("instance_start_time", "update_seq", "purge_seq", "sizes", "uptime", "doc_count", "disk_size", "data_size"),
+    *("source_seq", "through_seq", "checkpointed_source_seq", "changes_pending", "started_on", "updated_on"),
+    *("session_id", "source_last_seq", "start_last_seq", "end_last_seq", "recorded_seq", "compact_running", "pid"),
+}
+
+
+def settled(value: t.Any) -> t.Any:
+    """A result without what differs from run to run."""
+    if isinstance(value, dict):
+        # How far CouchDB has come with a replication at that moment.
+        passing = {*COUNTED, "state", "info"} if {"source", "target", "state", "info"} <= set(value) else COUNTED
+        return {name: "COUNTED" if name in passing else settled(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [settled(item) for item in value]
+    if isinstance(value, str):
+        for pattern, stands in PASSING:
+            value = re.sub(pattern, stands, value)
+    return value

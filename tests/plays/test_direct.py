@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playbook_runs import ROOT, Ended, Plays
+from playbook_runs import COUNTED, ROOT, Ended, Plays, settled
 
 sys.path.append(str(ROOT / "tests" / "server"))
 
@@ -172,39 +172,6 @@ def both_ways(folder: Path, tasks: list[dict[str, t.Any]], *arguments: str) -> d
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(("direct", "module"), pool.map(run, ("direct", "module")), strict=True))
-
-
-# What differs from run to run, and its replacement.
-PASSING = [
-    (r"(127\.0\.0\.1|localhost):\d{4,5}", "HOST:PORT"),
-    (r"\b[0-9a-f]{32}\b", "HEX"),
-    (r"\b[0-9a-f]{64}\b", "HEX"),
-    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
-    (r"\d{4}-\d\d-\d\d", "DATE"),
-    (r"/\S*(documents-\d+\.json)", r"FOLDER/\1"),
-    (r"/\S*/(direct|module)/", "FOLDER/"),
-    (r"couchdb-embedded-\w+", "couchdb-embedded"),
-    (r"'(start|end|delta)': '[^']*'", "TIME"),
-]
-COUNTED = {
-    *("instance_start_time", "update_seq", "purge_seq", "sizes", "uptime", "doc_count", "disk_size", "data_size"),
-    *("source_seq", "through_seq", "checkpointed_source_seq", "changes_pending", "started_on", "updated_on"),
-    *("session_id", "source_last_seq", "start_last_seq", "end_last_seq", "recorded_seq", "compact_running", "pid"),
-}
-
-
-def settled(value: t.Any) -> t.Any:
-    """A result without what differs from run to run."""
-    if isinstance(value, dict):
-        # How far CouchDB has come with a replication at that moment.
-        passing = {*COUNTED, "state", "info"} if {"source", "target", "state", "info"} <= set(value) else COUNTED
-        return {name: "COUNTED" if name in passing else settled(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [settled(item) for item in value]
-    if isinstance(value, str):
-        for pattern, stands in PASSING:
-            value = re.sub(pattern, stands, value)
-    return value
 
 
 def test_both_ways_give_the_same_results_and_print_the_same(tmp_path: Path) -> None:

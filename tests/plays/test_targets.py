@@ -17,8 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playbook_runs import ROOT, Plays
-from test_direct import settled
+from playbook_runs import ROOT, Plays, settled
 
 sys.path += [str(ROOT / "tests" / "server"), str(ROOT / "tests" / "tools")]
 

@@ -125,7 +125,10 @@ def run(step: str) -> Result:
     result = Result(step, process.returncode == 0, time.monotonic() - start, cpu, log)
     if result.passed:
         ready.write_text(installed())
-    print(f"  {'passed' if result.passed else 'FAILED'}  {step} ({result.seconds:.0f} s, {result.cpu:.0f} CPU s)", flush=True)
+    print(
+        f"  {'passed' if result.passed else 'FAILED'}  {step} ({result.seconds:.0f} s, {result.cpu:.0f} CPU s)",
+        flush=True,
+    )
     return result
 
 
@@ -155,7 +158,9 @@ def main() -> int:
     cpu = sum(result.cpu for result in results)
     print(f"\nSummary, after {time.monotonic() - start:.0f} s, with {cpu:.0f} CPU seconds:")
     for result in results:
-        print(f"  {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s {result.cpu:6.0f} CPU s  {result.step}")
+        print(
+            f"  {'passed' if result.passed else 'FAILED'} {result.seconds:6.0f} s {result.cpu:6.0f} CPU s  {result.step}"
+        )
         for line in skipped(result.log):
             print(f"                   {line}")
     for note in pythons.notes():

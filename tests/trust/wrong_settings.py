@@ -138,15 +138,18 @@ class Server:
 
     def ask(self, method: str, path: str, body: object = None, timeout: float = 30) -> int | None:
         """The status of the answer, or None without one."""
+        return self.answer(method, path, body, timeout)[0]
+
+    def answer(self, method: str, path: str, body: object = None, timeout: float = 30) -> tuple[int | None, bytes]:
+        """The status of the answer and its content; None and nothing without one."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             text = None if body is None else json.dumps(body)
             connection.request(method, path, text, {**self.headers, "Content-Type": "application/json"})
             answer = connection.getresponse()
-            answer.read()
-            return answer.status
+            return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
-            return None
+            return None, b""
         finally:
             connection.close()
 
@@ -194,10 +197,7 @@ class Server:
 
     def settings(self) -> dict[str, dict[str, str]]:
         """All settings of the node."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
-        connection.request("GET", "/_node/_local/_config", headers=self.headers)
-        found: dict[str, dict[str, str]] = json.load(connection.getresponse())
-        connection.close()
+        found: dict[str, dict[str, str]] = json.loads(self.answer("GET", "/_node/_local/_config")[1])
         return found
 
     def use(self) -> None:

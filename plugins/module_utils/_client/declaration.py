@@ -97,19 +97,30 @@ class Declaration(Members, Replications):
             return {name: info for name, info in found.items() if info is not None and not rules.is_foreign(name)}
         return {}
 
-    def _databases_declared(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> list[Entry]:
-        def ask(name: str) -> tuple[t.Any, int | None]:
+    def _databases_declared(self, infos: dict[str, Entry], omitted: rules.Omitted) -> list[Entry]:
+        def ask(name: str) -> tuple[t.Any, int | None] | errors.CouchDBError:
+            database = self.Database(name)
             try:
-                return self.Database(name).security(), self.Database(name).revs_limit()
-            except (errors.Unauthorized, errors.Forbidden) as error:
-                return error, None
+                security = database.security()
+            except (errors.Unauthorized, errors.Forbidden, errors.NotFound) as error:
+                return error
+            # PouchDB Server has no such limit.
+            with contextlib.suppress(errors.NotFound):
+                return security, database.revs_limit()
+            return security, None
 
-        asked = dict(zip(infos, in_parallel(ask, list(infos))))
-        securities = {name: security for name, (security, limit) in asked.items() if limit is not None}
-        limits = {name: limit for name, (security, limit) in asked.items() if limit is not None}
-        for name in infos:
-            if name not in limits:
+        securities: dict[str, t.Any] = {}
+        limits: dict[str, int] = {}
+        names = list(infos)
+        for name, answer in zip(names, in_parallel(ask, names)):
+            if isinstance(answer, errors.NotFound):
+                # It was deleted since its name was read.
+                del infos[name]
+            elif isinstance(answer, errors.CouchDBError):
                 omitted.add("databases", name, "this login may not read its security object")
+            else:
+                securities[name] = answer[0]
+                limits.update({} if answer[1] is None else {name: answer[1]})
         return rules.databases(infos, securities, limits, self.dialect, omitted)
 
     def _users_declared(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted, secrets: bool) -> list[Entry]:
@@ -139,12 +150,11 @@ class Declaration(Members, Replications):
                 )
             for database, info in infos.items():
                 if rules.is_other_replicator(database) and info.get("doc_count"):
-                    for row in self.Database(database).all_docs():
-                        if not row["id"].startswith("_design/"):
-                            reason = (
-                                "couchdb_server declares those in _replicator. Use couchdb_replication with replicator"
-                            )
-                            omitted.add("replications", f"{database}/{row['id']}", reason)
+                    reason = "couchdb_server declares those in _replicator. Use couchdb_replication with replicator"
+                    with contextlib.suppress(errors.NotFound):
+                        for row in self.Database(database).all_docs():
+                            if not row["id"].startswith("_design/"):
+                                omitted.add("replications", f"{database}/{row['id']}", reason)
 
     def _pages(self, database: str, **query: t.Any) -> t.Iterator[list[Entry]]:
         """The rows of all documents of a database, page by page."""

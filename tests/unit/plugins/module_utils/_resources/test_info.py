@@ -125,6 +125,18 @@ def test_what_is_missing_is_null_unless_it_is_named(wire: Wire) -> None:
         gather(gather_subset=["system"])
 
 
+def test_a_server_without_limits_of_revisions_is_declared(wire: Wire) -> None:
+    """PouchDB Server has none, and a database can vanish after its name was read."""
+    wire["GET /_all_dbs"] = ["gone", "orders"]
+    wire["GET /orders"] = {"db_name": "orders", "doc_count": 0}
+    wire["GET /gone"] = {"db_name": "gone", "doc_count": 0}
+    wire["GET /orders/_security"] = {}
+    wire["GET /_config"] = {}
+    wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0", "vendor": {"name": "PouchDB authors"}}
+    found = gather(gather_subset=["declaration"])
+    assert found["declaration"]["databases"] == [{"name": "orders"}]
+
+
 def test_a_wrong_password_costs_one_request(wire: Wire) -> None:
     wire["GET /"] = 401, {"error": "unauthorized", "reason": "Name or password is incorrect."}
     with pytest.raises(errors.Unauthorized, match="Name or password is incorrect"):
