@@ -296,6 +296,8 @@ class Connection:
     def _refusal(self, answer: Received, limit: float) -> _NoGoodAnswer:
         """The error of an answer with a status from 300 on, and whether and when to retry the request."""
         error = error_of(answer, self._secrets())
+        if answer.status == 401 and not self.has_credentials:
+            error.args = (f"{error} (the request had no credentials)",)
         overloaded = answer.status == 429
         pause = retry_after(answer.headers) if overloaded or answer.status == 503 else None
         patient = pause is None or pause <= limit

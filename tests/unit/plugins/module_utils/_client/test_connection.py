@@ -247,3 +247,12 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_an_option_that_can_not_work_is_refused(option: str, value: t.Any) -> None:
     with pytest.raises(errors.InvalidInput, match=f"^{option}: "):
         connect(**{option: value})
+
+
+def test_a_refusal_of_a_request_without_credentials_says_so(wire: Wire) -> None:
+    wire["GET /_membership"] = 401, {"error": "unauthorized", "reason": "You are not a server admin."}
+    with pytest.raises(errors.Unauthorized, match="not a server admin. .the request had no credentials"):
+        connect().request("GET", ("_membership",))
+    with pytest.raises(errors.Unauthorized) as raised:
+        connect(username="ann", password="secret").request("GET", ("_membership",))
+    assert "credentials" not in str(raised.value)
