@@ -30,6 +30,11 @@ def test_the_playbook_check_compares_each() -> None:
     assert set(PARTS) <= set(task["couchpy.couchdb.couchdb_server"])
 
 
+def test_each_is_gathered() -> None:
+    source = (ROOT / "plugins/module_utils/_client/declaration.py").read_text()
+    assert set(re.findall(r'declared\["(\w+)"\] =', source)) == {*PARTS, "members"}
+
+
 def test_the_report_can_name_each() -> None:
     schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
     (listed,) = [found["enum"] for found in _objects(schema) if "settings" in found.get("enum", ())]

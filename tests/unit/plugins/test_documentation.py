@@ -90,9 +90,18 @@ def test_every_module_is_in_the_action_group() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_an_integration_target_and_a_line_in_the_readme(module: str) -> None:
-    assert (ROOT / "tests" / "integration" / "targets" / module / "tasks" / "main.yml").is_file()
+def test_every_module_has_its_tests_and_a_line_in_the_readme(module: str) -> None:
+    target = ROOT / "tests" / "integration" / "targets" / module
+    assert [name for name in ("aliases", "meta/main.yml", "tasks/main.yml") if not (target / name).is_file()] == []
+    assert f"couchpy.couchdb.{module}:" in (ROOT / "tests" / "targets" / "every_module.yml").read_text()
+    assert f'"{module}"' in (ROOT / "tests" / "trust" / "cases.py").read_text()
     assert f"`{module}`" in (ROOT / "README.md").read_text()
+
+
+def test_every_resource_has_unit_tests() -> None:
+    resources = (ROOT / "plugins" / "module_utils" / "_resources").glob("[a-z]*.py")
+    folder = ROOT / "tests" / "unit" / "plugins" / "module_utils" / "_resources"
+    assert [path.name for path in resources if not (folder / f"test_{path.name}").is_file()] == []
 
 
 def test_the_secret_options_are_marked() -> None:
