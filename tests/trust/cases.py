@@ -17,6 +17,10 @@ def _nothing(couch: Couch) -> None:
     return
 
 
+UNHURRIED = 60
+"""Seconds that a task without a fault may wait."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A task of a module.
@@ -25,7 +29,7 @@ class Case:
     task declares; it must be ``proved`` afterwards. ``named`` lists the prefixes of the entries in a snapshot that the task
     may change, for settings without the node. ``returns`` are the return values of a successful run. ``always`` marks a
     task that reports a change each time. ``patience`` is how many seconds the task may wait by its own options, in
-    addition to those of the connection.
+    addition to those of the connection, when it meets a fault.
     """
 
     module: str
@@ -39,10 +43,11 @@ class Case:
     always: bool = False
     patience: float = 0
 
-    def given(self, couch: Couch, **connection: Any) -> dict[str, Any]:
-        """The options of the task, with those of the connection."""
+    def given(self, couch: Couch, *, hurried: bool = False, **connection: Any) -> dict[str, Any]:
+        """The options of the task, with those of the connection. Without a fault a wait ends when it is over, on a busy machine too."""
         options = self.options(couch) if callable(self.options) else self.options
-        return {**options, **couch.login, **connection}
+        waits = {"wait_timeout": UNHURRIED} if self.patience and not hurried else {}
+        return {**options, **waits, **couch.login, **connection}
 
     def __str__(self) -> str:
         return f"{self.module} {self.tag}".strip()

@@ -152,7 +152,7 @@ def meet(case: Case, name: str, at: int, couch: Couch, between: proxy.Proxy) -> 
     timeout = SHORT_TIMEOUT if fault.late else TIMEOUT
     between.slowness = 3 * SHORT_TIMEOUT
     between.arm(fault, at)
-    met = modules.run(case.module, case.given(couch, url=between.url, timeout=timeout))
+    met = modules.run(case.module, case.given(couch, hurried=not fault.harmless, url=between.url, timeout=timeout))
     passed = between.journal()
     between.disarm()
 
