@@ -135,10 +135,11 @@ class NotFound(CouchDBError):
 class NodeDown(NotFound):
     """404 or 412: the cluster has no such node, or is not connected with it. 500: the node is just going down or starting.
 
-    ``in_check_mode`` is the message if nothing was done, where that is another.
+    ``in_check_mode`` is the message if nothing was done, where that is another. ``down`` names the nodes.
     """
 
     in_check_mode: str | None = None
+    down = ""
 
 
 class LogLevelLost(CouchDBError):

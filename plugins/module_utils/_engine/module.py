@@ -272,8 +272,11 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         progress, error = apply(plan, client)
         done += progress.done
         if error is None:
-            after = _observed_again(resource, desired, client, plan) if plan.changes else plan.predicted
-            left = make_plan(desired, after).changes if plan.again else ()
+            after, plan = _observed_again(resource, desired, client, plan) if plan.changes else (plan.predicted, plan)
+            later = make_plan(desired, after) if plan.again or plan.unanswered else plan
+            if isinstance(later.shortfall, errors.NodeDown) and not plan.shortfall:
+                raise errors.NodeDown(f"{later.shortfall.down}: down since the changes. {plan.unanswered}")
+            left = later.changes if plan.again else ()
             if left and attempt < _ATTEMPTS:
                 continue
             if left:
@@ -372,17 +375,20 @@ def _listed(what: str, changes: list[Change]) -> str:
     return f"{len(changes)} changes {what}{': ' if names else ''}{names}"
 
 
-def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> t.Any:
+def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Plan) -> tuple[t.Any, Plan]:
+    """The state after the changes, and the plan, with a warning if the server may have moved out of sight, or stopped."""
     if plan.afterwards == DONT:
-        return plan.predicted
+        return plan.predicted, plan
     try:
-        return resource.observe(client, desired)
+        return resource.observe(client, desired), plan
     except errors.Unreachable as error:
-        if plan.afterwards == TRY and (plan.moved_to is None or client.listens(*plan.moved_to) is not False):
-            return plan.predicted
+        message = f"{error}. {plan.unanswered}"
+        listens = client.listens(*plan.moved_to) if plan.afterwards == TRY and plan.moved_to else None
+        if plan.afterwards == TRY and listens is not False:
+            return plan.predicted, plan if listens else replace(plan, warnings=(*plan.warnings, message))
         if not plan.unanswered:
             raise
-        raise error.reworded(f"{error}. {plan.unanswered}", errors.Unreachable) from error
+        raise error.reworded(message, errors.Unreachable) from error
 
 
 def _effective(done: list[Change], left: Plan) -> list[Change]:

@@ -146,6 +146,7 @@ def node_shortfall(down: t.Sequence[str], missed: t.Sequence[str]) -> NodeDown |
     error = NodeDown(
         f"{names}: down, and missed {listed(missed)}. The other nodes are done. Run the task again once every node is up"
     )
+    error.down = names
     error.in_check_mode = (
         f"{names}: down, and would miss {listed(missed)}. A real run changes the other nodes, and then fails"
     )

@@ -42,6 +42,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 _PLACE = ("bind_address", "port")
+_MOVING = LISTENERS - {"prometheus"}
+"""The listeners that a client's requests may go to."""
 
 _SESSION_SECRETS = (("chttpd_auth", "secret"), ("couch_httpd_auth", "secret"))
 """The settings whose change ends all sessions."""
@@ -135,7 +137,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         tuple(changes),
         replace(observed, nodes=predicted),
         tuple(filter(None, (comment_warning(*name, string) for name, string in desired.settings.items() if string))),
-        afterwards=TRY if any(change.path[1] in LISTENERS and change.path[2] in _PLACE for change in changes) else ASK,
+        afterwards=TRY if any(change.path[1] in _MOVING and change.path[2] in _PLACE for change in changes) else ASK,
         unanswered=_unanswered(changes),
         moved_to=_moved_to(changes),
         shortfall=node_shortfall(_down(observed.nodes), ["/".join(name) for name in desired.settings]),

@@ -80,10 +80,26 @@ MOVES: list[tuple[dict[str, t.Any], str, t.Any]] = [
     ({"chttpd": {"port": 5985, "bind_address": "any"}}, TRY, ("any", "5985")),
     ({"chttpd": {"port": 5985}}, TRY, (None, "5985")),
     ({"chttpd": {"port": None}}, TRY, None),
-    ({"prometheus": {"port": 17987}}, TRY, None),
+    ({"prometheus": {"port": 17987}}, ASK, None),
+    ({"ssl": {"port": 6985}}, TRY, None),
     ({"chttpd": {"server_options": "[]"}}, ASK, None),
     ({"log": {"level": "debug"}}, ASK, None),
 ]
+
+
+def test_a_node_that_goes_down_with_its_settings_is_a_failure(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["a@h", "b@h"], "cluster_nodes": ["a@h", "b@h"]}
+    held = {"log": {"level": "info"}}
+    for node in ("a@h", "b@h"):
+        wire[f"PUT /_node/{node}/_config/log/level"] = 200, "info"
+    wire["GET /_node/a@h/_config"] = InTurn([held, {"log": {"level": "debug"}}])
+    wire["GET /_node/b@h/_config"] = InTurn([held, (404, {"error": "not_found", "reason": "no such node: b@h"})])
+    desired = resource.desire({**PARAMS, "settings": {"log": {"level": "debug"}}, "nodes": ["all"]})
+    with pytest.raises(
+        module.Interrupted, match="b@h: down since the changes. .* log/level .was info, now debug"
+    ) as stop:
+        module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert len(stop.value.progress.done) == 2
 
 
 @pytest.mark.parametrize(("settings", "afterwards", "moved_to"), MOVES)
@@ -103,6 +119,7 @@ def test_a_server_that_moves_need_not_answer_at_its_old_place(
         ({"chttpd": {"port": 5985}}, False, True),
         ({"chttpd": {"server_options": "[]"}}, True, True),
         ({"log": {"level": "debug"}}, True, True),
+        ({"prometheus": {"bind_address": "10.9.9.9"}}, None, True),
     ],
 )
 def test_a_server_that_stops_with_a_setting_is_a_failure(
@@ -124,7 +141,12 @@ def test_a_server_that_stops_with_a_setting_is_a_failure(
     wire[f"PUT /_node/{NODE}/_config/{section}/{key}"] = 200, ""
     monkeypatch.setattr(server, "listens", lambda host, port: heard)
     if not fails:
-        assert module.carry_out(RESOURCE, desired, server, check_mode=False).changes
+        outcome = module.carry_out(RESOURCE, desired, server, check_mode=False)
+        assert outcome.changes
+        # Where it listens can't be seen from here: it may have stopped.
+        assert [("connection refused" in text, "If it stopped" in text) for text in outcome.warnings] == (
+            [] if heard else [(True, True)]
+        )
         return
     with pytest.raises(module.Interrupted) as stop:
         module.carry_out(RESOURCE, desired, server, check_mode=False)
