@@ -42,6 +42,7 @@ _NO_ATTACHMENTS = frozenset(
 )
 """Names in C(_attachments) that belong to version control and file managers. Others may begin with a dot: C(.well-known)."""
 
+_MODULES = (".js", ".coffee")
 _MODULE = "is a JavaScript module, which would have to be run. Compile it with couchdb-compile, and use the JSON"
 _OF_DESIGNS = frozenset(["views", "lists", "shows", "updates", "filters", "validate_doc_update.js", "language"])
 
@@ -231,7 +232,7 @@ class _Reader:
             return self.document(path, docid)
         if path.endswith(".json"):
             return [self._of_json(path, self._json(path), docid)]
-        if path.endswith(".js"):
+        if path.endswith(_MODULES):
             raise InvalidInput("src", f"{path} {_MODULE}")
         raise InvalidInput(
             "src",
@@ -244,7 +245,7 @@ class _Reader:
         attachments = os.path.join(path, "_attachments")
         files: dict[str, str] = {}
         fields = self._fields(path, "", files, above)
-        if "module.exports" in str(fields.get("index")) and files["index"].endswith(".js"):
+        if "module.exports" in str(fields.get("index")) and files["index"].endswith(_MODULES):
             raise InvalidInput("src", f"{files['index']} {_MODULE}")
         if os.path.isdir(attachments):
             content = self._attachments(attachments, "", above | {os.path.realpath(attachments)})
@@ -298,7 +299,7 @@ class _Reader:
 
         try:
             text = self._text(path)
-            if path.endswith(".js"):
+            if path.endswith(_MODULES):
                 raise InvalidInput("src", f"{path} {_MODULE}")
             value = json.loads(text, parse_constant=refuse)
         except json.JSONDecodeError as error:

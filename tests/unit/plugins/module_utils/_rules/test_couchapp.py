@@ -147,6 +147,8 @@ def test_a_source_that_is_one_document_or_a_file(
         ),
         ({"a.js": "module.exports = {}"}, r"/a\.js is a JavaScript module, .*couchdb-compile"),
         ({"a/index.js": "module.exports = {}"}, r"/a/index\.js is a JavaScript module"),
+        ({"a/index.coffee": "module.exports = _id: 'a'"}, r"/a/index\.coffee is a JavaScript module"),
+        ({"a.coffee": "module.exports = _id: 'a'"}, r"/a\.coffee is a JavaScript module"),
         ({"a/\udcff": "1"}, r"/a contains b'\\xff', and this name is not UTF-8"),
         ({"_desing/a/x": "1"}, r"/_desing is not a document: names that begin with an underscore"),
         ({"_design.json": "{}"}, r"/_design\.json is not a document"),
