@@ -273,7 +273,7 @@ def _carried_out(resource: Resource, desired: t.Any, client: Server, check_mode:
         done += progress.done
         if error is None:
             after, plan = _observed_again(resource, desired, client, plan) if plan.changes else (plan.predicted, plan)
-            later = make_plan(desired, after) if plan.again or plan.unanswered else plan
+            later = make_plan(desired, after) if plan.again or (plan.changes and plan.unanswered) else plan
             if isinstance(later.shortfall, errors.NodeDown) and not plan.shortfall:
                 raise errors.NodeDown(f"{later.shortfall.down}: down since the changes. {plan.unanswered}")
             left = later.changes if plan.again else ()
