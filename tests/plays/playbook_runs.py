@@ -85,7 +85,8 @@ class Plays:
 
 # What differs from run to run, and its replacement.
 PASSING = [
-    (r"(127\.0\.0\.1|localhost):\d{4,5}", "HOST:PORT"),
+    # Also where the URL stands in a regular expression.
+    (r"(127\\?\.0\\?\.0\\?\.1|localhost):\d{4,5}", "HOST:PORT"),
     (r"\b[0-9a-f]{32}\b", "HEX"),
     (r"\b[0-9a-f]{64}\b", "HEX"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
