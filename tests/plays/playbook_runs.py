@@ -94,6 +94,7 @@ PASSING = [
     (r"/\S*(documents-\d+\.json)", r"FOLDER/\1"),
     (r"/\S*/(direct|module)/", "FOLDER/"),
     (r"couchdb-embedded-\w+", "couchdb-embedded"),
+    (r"/tmp/ansible\.\w+", "TEMPORARY"),
     (r"'(start|end|delta)': '[^']*'", "TIME"),
 ]
 COUNTED = {
@@ -108,7 +109,7 @@ def settled(value: t.Any) -> t.Any:
     if isinstance(value, dict):
         # How far CouchDB has come with a replication at that moment.
         passing = {*COUNTED, "state", "info"} if {"source", "target", "state", "info"} <= set(value) else COUNTED
-        return {name: "COUNTED" if name in passing else settled(item) for name, item in value.items()}
+        return {settled(name): "COUNTED" if name in passing else settled(item) for name, item in value.items()}
     if isinstance(value, list):
         return [settled(item) for item in value]
     if isinstance(value, str):
