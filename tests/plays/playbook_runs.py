@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs playbooks as users do, and gives the results of their tasks as data, which runs can be compared by."""
+"""Runs playbooks as users do, and gives the results of their tasks as data that can be compared from run to run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Plays:
 
 # What differs from run to run, and its replacement.
 PASSING = [
-    # Also where the URL stands in a regular expression.
+    # Also in a regular expression.
     (r"(127\\?\.0\\?\.0\\?\.1|localhost):\d{4,5}", "HOST:PORT"),
     (r"\b[0-9a-f]{32}\b", "HEX"),
     (r"\b[0-9a-f]{64}\b", "HEX"),
