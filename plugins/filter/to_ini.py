@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import is_secret_setting, text_secrets
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
@@ -19,8 +19,8 @@ def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
     ``secrets``: whether only those settings are in it that are secret, or only the others.
     """
     try:
-        text = config.ini_text(settings)
-        return text if secrets is None else config.ini_text(_part(settings, bool(secrets)))
+        whole = ini.content(settings)
+        return whole if secrets is None else ini.content(_part(settings, bool(secrets)))
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.to_ini: {error}") from None
 

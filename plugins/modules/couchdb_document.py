@@ -77,9 +77,8 @@ notes:
   - CouchDB hashes the passwords of users. Use P(couchpy.couchdb.couchdb_user#module) for them.
   - Macros of couchapp (C(// !code)) are not expanded.
   - JavaScript modules (C(NAME.js) or C(NAME.coffee) for a document, or C(index.js) or C(index.coffee) with C(module.exports)) are refused, as
-    they would have to be run.
-    Compile them with couchdb-compile, and use the JSON. A directory that is one document needs a file C(_id), unless it is in C(_design)
-    or C(_local).
+    they would have to be run. Compile them with couchdb-compile, and use the JSON. A directory that is one document needs a file C(_id),
+    unless it is in C(_design) or C(_local).
   - Files in C(_attachments) whose names begin with a dot are uploaded, such as those in C(.well-known), except for those of version
     control and editors.
 seealso:

@@ -109,7 +109,9 @@ def settled(value: t.Any) -> t.Any:
     if isinstance(value, dict):
         # How far CouchDB has come with a replication at that moment.
         passing = {*COUNTED, "state", "info"} if {"source", "target", "state", "info"} <= set(value) else COUNTED
-        return {settled(name): "COUNTED" if name in passing else settled(item) for name, item in value.items()}
+        named = {settled(name): "COUNTED" if name in passing else settled(item) for name, item in value.items()}
+        assert len(named) == len(value), f"these keys can't be told apart: {list(value)}"
+        return named
     if isinstance(value, list):
         return [settled(item) for item in value]
     if isinstance(value, str):

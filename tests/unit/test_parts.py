@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import typing as t
@@ -20,13 +19,12 @@ ROOT = Path(__file__).parents[2]
 PARTS = list(RESOURCE.parts)
 
 
-def tasks(path: str) -> list[dict[str, t.Any]]:
-    found: list[dict[str, t.Any]] = yaml.safe_load((ROOT / path).read_text())
-    return found
+def loaded(path: str) -> t.Any:
+    return yaml.safe_load((ROOT / path).read_text())
 
 
 def test_the_playbook_check_compares_each() -> None:
-    (task,) = [task for task in tasks("playbooks/tasks/compare.yml") if "couchpy.couchdb.couchdb_server" in task]
+    (task,) = [task for task in loaded("playbooks/tasks/compare.yml") if "couchpy.couchdb.couchdb_server" in task]
     assert set(PARTS) <= set(task["couchpy.couchdb.couchdb_server"])
 
 
@@ -53,17 +51,19 @@ def test_the_depth_of_the_diff_of_each_is_known() -> None:
     assert list(differences._DEPTHS) == [*PARTS, "members"]
 
 
+def _entry(part: str) -> dict[str, t.Any]:
+    """The options of an entry of a part."""
+    resource, options = RESOURCE.parts[part].resource, RESOURCE.parts[part].options
+    entry: dict[str, t.Any] = resource.options[options[part]].get("options", {})
+    return entry
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_secret_of_an_entry_goes_to_the_vault(part: str) -> None:
-    room = importlib.import_module(f"ansible_collections.couchpy.couchdb.plugins.module_utils._resources.{_file(part)}")
-    options = (room.ARGUMENT_SPEC.get(part) or {}).get("options") or {}
+    options = _entry(part)
     # A password is never read from a server, its hash is.
     secret = [name for name, option in options.items() if option.get("no_log") and name != "password"]
     assert secret == [field for field in [adoption._SECRET_FIELDS.get(part)] if field]
-
-
-def _file(part: str) -> str:
-    return "config" if part == "settings" else part
 
 
 def test_the_role_removes_each() -> None:
@@ -78,10 +78,10 @@ def test_a_list_of_tags_has_each(path: Path) -> None:
     for tags in re.findall(r"tags:.*\[(.*)\]", path.read_text()):
         named = [tag for tag in re.split(r",\s*", tags) if tag in PARTS]
         # users and replications alone: those that wait for a cluster.
-        assert named in ([], PARTS, tasks("roles/server/vars/main.yml")["__couchdb_kinds_of_cluster"]), tags
+        assert named in ([], PARTS, loaded("roles/server/vars/main.yml")["__couchdb_kinds_of_cluster"]), tags
 
 
 @pytest.mark.parametrize("path", ["docs/docsite/rst/guide_one_server.rst", "roles/server/README.md"])
 def test_the_tags_are_documented(path: str) -> None:
-    text = (ROOT / path).read_text()
-    assert [part for part in PARTS if f"`{part}`" not in text] == []
+    page = (ROOT / path).read_text()
+    assert [part for part in PARTS if f"`{part}`" not in page] == []

@@ -176,6 +176,7 @@ class Connection:
         self.last_asked = "none"
         self.validates = options.validate_certs
         self._check(options)
+        self._defaults = dict(requests.utils.default_headers())
         # The environment is read once, here.
         self._proxies = dict(requests.utils.get_environ_proxies(self.url, no_proxy=None))
         bundle = options.ca_path or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
@@ -337,7 +338,7 @@ class Connection:
         return Secrets(found)
 
     def _request_headers(self, extra: t.Mapping[str, str] | None, has_body: bool, anonymous: bool) -> dict[str, str]:
-        headers: dict[str, str] = {**requests.utils.default_headers(), "Accept": "application/json"}
+        headers = {**self._defaults, "Accept": "application/json"}
         if has_body:
             headers["Content-Type"] = "application/json"
         if self.cookie and not anonymous:
@@ -353,17 +354,18 @@ class Connection:
 
     @staticmethod
     def _read(response: requests.Response, send: dict[str, t.Any]) -> bytes:
-        pieces = []
-        size = int(response.headers["Content-Length"]) if _tells_its_length(response, send) else 0
+        length = response.headers.get("Content-Length", "")
+        # A length without the content, or before it is decompressed, is not that of what is read.
+        known = send["method"] != "HEAD" and length.isdigit() and "Content-Encoding" not in response.headers
+        content, size = bytearray(), int(length) if known else 0
         for piece in response.iter_content(_CHUNK) if size <= LARGEST_ANSWER else ():
-            pieces.append(piece)
-            size += len(piece) if not _tells_its_length(response, send) else 0
-            if size > LARGEST_ANSWER:
+            content += piece
+            if len(content) > LARGEST_ANSWER:
                 break
-        if size > LARGEST_ANSWER:
+        if max(size, len(content)) > LARGEST_ANSWER:
             response.close()
-            raise _too_large(response, send)
-        return b"".join(pieces)
+            raise _too_large(response.status_code, send)
+        return bytes(content)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -442,18 +444,10 @@ def _written(body: t.Any) -> bytes:
         ) from None
 
 
-def _too_large(response: requests.Response, send: dict[str, t.Any]) -> errors.TooLarge:
+def _too_large(status: int, send: dict[str, t.Any]) -> errors.TooLarge:
     method, url = send["method"], send["url"]
-    message = (
-        f"{method} {url} answered {response.status_code} with more than {LARGEST_ANSWER >> 20} MB, which is not read"
-    )
-    return errors.TooLarge(message, status=response.status_code, method=method, url=url)
-
-
-def _tells_its_length(response: requests.Response, send: dict[str, t.Any]) -> bool:
-    """Whether the length in the answer's head is that of its content."""
-    length = response.headers.get("Content-Length", "")
-    return send["method"] != "HEAD" and length.isdigit() and "Content-Encoding" not in response.headers
+    message = f"{method} {url} answered {status} with more than {LARGEST_ANSWER >> 20} MB, which is not read"
+    return errors.TooLarge(message, status=status, method=method, url=url)
 
 
 def _failure_of(error: Exception, send: dict[str, t.Any], timeout: float) -> _NoGoodAnswer:

@@ -97,7 +97,7 @@ class Declaration(Members, Replications):
             return {name: info for name, info in found.items() if info is not None and not rules.is_foreign(name)}
         return {}
 
-    def _databases_declared(self, infos: dict[str, Entry], omitted: rules.Omitted) -> list[Entry]:
+    def _databases_declared(self, infos: t.Mapping[str, Entry], omitted: rules.Omitted) -> list[Entry]:
         def ask(name: str) -> tuple[t.Any, int | None] | errors.CouchDBError:
             database = self.Database(name)
             try:
@@ -109,19 +109,16 @@ class Declaration(Members, Replications):
                 return security, database.revs_limit()
             return security, None
 
-        securities: dict[str, t.Any] = {}
-        limits: dict[str, int] = {}
-        names = list(infos)
-        for name, answer in zip(names, in_parallel(ask, names)):
-            if isinstance(answer, errors.NotFound):
-                # It was deleted since its name was read.
-                del infos[name]
-            elif isinstance(answer, errors.CouchDBError):
+        answers = dict(zip(infos, in_parallel(ask, list(infos))))
+        # The others were deleted since their names were read.
+        found = {name: info for name, info in infos.items() if not isinstance(answers[name], errors.NotFound)}
+        read = {name: answer for name, answer in answers.items() if isinstance(answer, tuple)}
+        for name in found:
+            if name not in read:
                 omitted.add("databases", name, "this login may not read its security object")
-            else:
-                securities[name] = answer[0]
-                limits.update({} if answer[1] is None else {name: answer[1]})
-        return rules.databases(infos, securities, limits, self.dialect, omitted)
+        securities = {name: security for name, (security, _limit) in read.items()}
+        limits = {name: limit for name, (_security, limit) in read.items() if limit is not None}
+        return rules.databases(found, securities, limits, self.dialect, omitted)
 
     def _users_declared(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted, secrets: bool) -> list[Entry]:
         declared: list[Entry] = []

@@ -383,9 +383,11 @@ def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Pl
         return resource.observe(client, desired), plan
     except errors.Unreachable as error:
         message = f"{error}. {plan.unanswered}"
-        listens = client.listens(*plan.moved_to) if plan.afterwards == TRY and plan.moved_to else None
-        if plan.afterwards == TRY and listens is not False:
-            return plan.predicted, plan if listens else replace(plan, warnings=(*plan.warnings, message))
+        listens = plan.moved_to and client.listens(*plan.moved_to)
+        if plan.afterwards == TRY and listens:
+            return plan.predicted, plan
+        if plan.afterwards == TRY and listens is None:
+            return plan.predicted, replace(plan, warnings=(*plan.warnings, message))
         if not plan.unanswered:
             raise
         raise error.reworded(message, errors.Unreachable) from error

@@ -16,7 +16,7 @@ import typing as t
 from ..errors import InvalidInput
 from .forms import FORMS
 from .names import key_problem, path_problem, section_problem
-from .values import equal, setting_string
+from .values import equal
 
 _REFUSED_OVER_HTTP = frozenset(
     [
@@ -69,10 +69,10 @@ def check_setting(section: str, key: str, string: str | None, options: t.Mapping
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't store the {what} {name!r}: it {problem}")
     if string is not None:
-        _check_form(section, key, string, options["value"])
+        check_form(section, key, string, options["value"])
 
 
-def _check_form(section: str, key: str, string: str, option: str) -> None:
+def check_form(section: str, key: str, string: str, option: str) -> None:
     """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
     form = FORMS.get((section, key))
     if form and not form.fits(string):
@@ -105,49 +105,6 @@ def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
                 f"{least} to {most}. Set other bounds, or change the password first"
             )
     return ""
-
-
-def ini_text(settings: t.Any) -> str:
-    """The content of an ini file with these settings (section → key → value), without keys whose value is None.
-
-    Raises InvalidInput for settings that such a file can't contain, and for those that would keep CouchDB from starting.
-
-    https://docs.couchdb.org/en/stable/config/intro.html#configuration-files
-    """
-    lines: list[str] = []
-    for section, keys in _sections(settings):
-        problem = section_problem(section)
-        if problem:
-            raise InvalidInput(section, f"the name of the section {problem}, which an ini file can't contain")
-        pairs = [_ini_line(section, key, value) for key, value in sorted(keys.items()) if value is not None]
-        if pairs:
-            lines += [f"[{section}]", *pairs, ""]
-    return "\n".join(lines[:-1])
-
-
-def _sections(settings: t.Any) -> list[tuple[str, t.Mapping[str, t.Any]]]:
-    if not isinstance(settings, t.Mapping):
-        raise InvalidInput("settings", "must be a mapping of sections to mappings of keys to values")
-    for section, keys in settings.items():
-        if not isinstance(keys, t.Mapping):
-            raise InvalidInput(str(section), "must be a mapping of keys to values")
-    return sorted((str(section), keys) for section, keys in settings.items())
-
-
-def _ini_line(section: str, key: t.Any, value: t.Any) -> str:
-    option = f"{section}/{key}"
-    key = str(key)
-    string = setting_string(value, option)
-    problem = key_problem(key)
-    if problem:
-        raise InvalidInput(option, f"the key {problem}")
-    if comment_warning(section, key, string):
-        raise InvalidInput(
-            option, "contains a semicolon at the start or after a space, where an ini file has a comment"
-        )
-    if section != "admins":
-        _check_form(section, key, string, option)
-    return f"{key} = {string}"
 
 
 def is_listener(section: str, key: str) -> bool:

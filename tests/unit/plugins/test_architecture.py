@@ -210,7 +210,7 @@ KILOBYTES_OF_A_NEW_MODULE = 200
 KILOBYTES = {
     "couchdb_admin": 185,
     "couchdb_cluster": 325,
-    "couchdb_config": 186,
+    "couchdb_config": 185,
     "couchdb_database": 210,
     "couchdb_document": 260,
     "couchdb_index": 240,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 import typing as t
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.server import RESOURCE
 
 ROOT = Path(__file__).parents[3]
 ROLE = ROOT / "roles" / "server"
@@ -24,19 +24,10 @@ OPTIONS = variables.options()
 DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
 TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
 
-# The variables that are lists of a module's options, and the option of the module that takes them all.
-BULK = {
-    "couchdb_admins": ("admins", "admins"),
-    "couchdb_jwt_keys": ("jwt_keys", "jwt_keys"),
-    "couchdb_databases": ("databases", "databases"),
-    "couchdb_users": ("users", "users"),
-    "couchdb_documents": ("documents", "databases"),
-    "couchdb_indexes": ("indexes", "indexes"),
-    "couchdb_replications": ("replications", "replications"),
-}
 STEPS = ["preflight", "install", "configure", "service", "cluster", "verify"]
 VARS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
 KINDS = list(VARS["__couchdb_kinds"])
+PARTS = RESOURCE.parts
 
 
 def tasks(found: t.Any) -> t.Iterator[dict[str, t.Any]]:
@@ -65,17 +56,12 @@ def test_the_readme_has_the_variables_as_the_specs_describe_them() -> None:
         assert f"| `{name}` |" in readme
 
 
-def test_each_list_is_compared() -> None:
-    assert {"couchdb_settings", *BULK} == {f"couchdb_{kind}" for kind in KINDS}
-
-
-@pytest.mark.parametrize("name", sorted(BULK))
-def test_a_list_takes_what_the_module_takes(name: str) -> None:
-    room, option = BULK[name]
-    place = f"ansible_collections.couchpy.couchdb.plugins.module_utils._resources.{room}"
-    spec = importlib.import_module(place).ARGUMENT_SPEC
-    wanted = {inner: declared(suboption) for inner, suboption in spec[option]["options"].items()}
-    assert {inner: declared(suboption) for inner, suboption in OPTIONS[name]["options"].items()} == wanted
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_variable_takes_what_the_module_takes(kind: str) -> None:
+    part = PARTS[kind]
+    spec, variable = declared(part.resource.options[part.options[kind]]), declared(OPTIONS[f"couchdb_{kind}"])
+    assert variable["options"] == spec["options"]
+    assert variable["type"] == spec["type"]
 
 
 def test_defaults_are_those_that_are_described() -> None:
@@ -124,8 +110,7 @@ def _included(task: dict[str, t.Any]) -> t.Any:
 
 
 def test_the_table_of_kinds_is_that_of_the_module_and_of_the_tags() -> None:
-    room = importlib.import_module("ansible_collections.couchpy.couchdb.plugins.module_utils._resources.server")
-    assert list(room.RESOURCE.parts) == KINDS
+    assert list(PARTS) == KINDS
     for kind, value in VARS["__couchdb_kinds"].items():
         assert value == f"{{{{ couchdb_{kind} }}}}"
         assert f"couchdb_{kind}" in OPTIONS

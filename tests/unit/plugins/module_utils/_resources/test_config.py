@@ -144,7 +144,7 @@ def test_a_server_that_stops_with_a_setting_is_a_failure(
         outcome = module.carry_out(RESOURCE, desired, server, check_mode=False)
         assert outcome.changes
         # Where it listens can't be seen from here: it may have stopped.
-        assert [("connection refused" in text, "If it stopped" in text) for text in outcome.warnings] == (
+        assert [("connection refused" in warning, "If it stopped" in warning) for warning in outcome.warnings] == (
             [] if heard else [(True, True)]
         )
         return

@@ -6,18 +6,10 @@
 from __future__ import annotations
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import adoption
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.declaration import PARTS
 
 HASH = "-pbkdf2:sha256-aa,bb,600000"
-EMPTY = {
-    "couchdb_settings": {},
-    "couchdb_admins": [],
-    "couchdb_jwt_keys": [],
-    "couchdb_databases": [],
-    "couchdb_users": [],
-    "couchdb_documents": [],
-    "couchdb_indexes": [],
-    "couchdb_replications": [],
-}
+EMPTY = {f"couchdb_{part}": {} if part == "settings" else [] for part in PARTS}
 
 
 def test_each_part_gets_a_variable_also_when_it_is_empty() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, terms
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import config, ini, terms
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.forms import FORMS
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
@@ -133,7 +133,7 @@ WRONG = {
 def test_a_value_that_couchdb_takes_is_accepted(name: str, value: str) -> None:
     section, key = name.split("/")
     config.check_setting(section, key, value, dict.fromkeys(("section", "key", "value"), "settings"))
-    assert f"{key} = {value}" in config.ini_text({section: {key: value}})
+    assert f"{key} = {value}" in ini.content({section: {key: value}})
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
@@ -143,7 +143,7 @@ def test_a_value_that_stops_couchdb_is_refused_with_the_form_it_must_have(name: 
         config.check_setting(section, key, value, dict.fromkeys(("section", "key", "value"), "settings"))
     assert FORMS[section, key].must_be in caught.value.problem
     with pytest.raises(InvalidInput, match="would stop the server"):
-        config.ini_text({section: {key: value}})
+        ini.content({section: {key: value}})
 
 
 def test_each_form_names_its_source() -> None:
