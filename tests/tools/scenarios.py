@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,9 @@ PROGRAMS = {
     "gpg-agent": "gpg-agent",
 }
 FURTHER_PLACES = ["/usr/lib/podman", "/usr/sbin", "/sbin"]
+
+# The first bytes of the addresses of the hosts; the third is a random one. No network near this machine is likely to use them.
+ADDRESSES = "10.251"
 
 # Packages in the image, and those in its archive for the role to install.
 INCLUDED = "python3,systemd,systemd-sysv,dbus,python3-apt,ca-certificates,iproute2"
@@ -127,6 +131,18 @@ def get_programs() -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotRun(f"apt-get could not install {what}: {last_line(done.stderr)}")
+
+
+def subnet() -> str:
+    """Return the first three bytes of the addresses of the hosts, chosen once for this .cache.
+
+    podman records the addresses of all its hosts in one place of a machine, and a run that is killed leaves its own there. Another clone
+    must not need the same.
+    """
+    file = CONTAINERS / "subnet"
+    if not file.exists():
+        file.write_text(f"{ADDRESSES}.{random.randrange(256)}")
+    return file.read_text()
 
 
 def last_line(text: str) -> str:
@@ -259,7 +275,12 @@ def hosts() -> dict[str, str]:
     environment = {**os.environ, **settings}
     name = image(codename, environment)
     try_host(name, environment)
-    return {**settings, "COUCHPY_IMAGE": name, "COUCHPY_REPOSITORY": str(stand_in.build(codename))}
+    return {
+        **settings,
+        "COUCHPY_IMAGE": name,
+        "COUCHPY_REPOSITORY": str(stand_in.build(codename)),
+        "COUCHPY_SUBNET": os.environ.get("COUCHPY_SUBNET") or subnet(),
+    }
 
 
 def play(scenario: str, arguments: Iterable[str]) -> int:
