@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import base64
 import collections
+import contextlib
 import http.client
 import http.server
 import json
@@ -165,7 +166,23 @@ class Killer(http.server.ThreadingHTTPServer):
     def kill(self, said: str) -> None:
         self.said = said
         if self.victim is not None:
-            os.killpg(self.victim.pid, signal.SIGKILL)
+            # Not by its process group: Ansible's workers have one of their own, and would carry on.
+            for pid in with_descendants(self.victim.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def with_descendants(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listed.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
 
 
 class _Passing(http.server.BaseHTTPRequestHandler):
@@ -245,7 +262,6 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
 
     def run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
