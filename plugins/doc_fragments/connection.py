@@ -77,7 +77,7 @@ options:
     default: 3
 requirements:
   - Python 3.8 or later on the host that runs the module
-  - requests (Python library) 2.20 or later on the host that runs the module
+  - requests (Python library) 2.20 or later on the host that runs the module; with Python 3.12 or later, requests 2.25.1 or later
 notes:
   - The file C(.netrc) is not read. Proxies are set in the environment (E(http_proxy), E(https_proxy), E(no_proxy)).
   - With a local connection, or delegated to the controller, a task runs in Ansible's own process, which takes a fraction of the time and
@@ -86,5 +86,7 @@ notes:
   - Set the variable C(couchdb_direct) to V(false), or the environment variable E(ANSIBLE_COUCHDB_DIRECT) to V(0), to always run the module.
   - While such a task waits for something, it shows its progress every 5 to 10 seconds, unless the environment variable
     E(ANSIBLE_COUCHDB_PROGRESS) is V(0).
+  - A task that fails returns C(status), C(error) and C(reason) of CouchDB's answer, if there was one, and lists in C(changes_done),
+    C(changes_failed), C(changes_unsure) (sent, without an answer) and C(changes_undone) what became of its changes, if it had begun to make them.
   - CouchDB 1.x, 2.x and 3.x are supported, and PouchDB Server, which has the API of 1.x.
 """

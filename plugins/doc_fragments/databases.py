@@ -18,7 +18,7 @@ replicas:
     - Number of copies (C(n)) of each shard of a new database. If not set, the server's setting C(cluster/n) applies.
     - CouchDB accepts more copies than there are nodes, and creates one for each node.
     - This module cannot change it after creation, but M(couchpy.couchdb.couchdb_shards) can.
-    - The task warns if an existing database has fewer or more copies than it could have.
+    - The task warns if an existing database has another number of copies, as far as the number of nodes allows this one.
   type: int
 partitioned:
   description:

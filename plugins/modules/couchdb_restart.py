@@ -140,6 +140,12 @@ changes_failed:
   elements: str
   returned: failure in the middle
   sample: [restart node couchdb@10.0.0.3]
+changes_unsure:
+  description: If a restart fails, the nodes whose restart was sent and not confirmed.
+  type: list
+  elements: str
+  returned: failure in the middle
+  sample: [restart node couchdb@10.0.0.2]
 changes_undone:
   description: If a restart fails, the nodes that were not restarted because of it.
   type: list

@@ -152,7 +152,6 @@ def fleet(hosts: int, *, distance: float = 0, databases: int = 0) -> Iterator[Fl
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "couchdb_install": "none",
-            "couchdb_other_variables": ["couchdb_direct"],
             "couchdb_admin_password": server.password,
             **role.declaration(),
         }

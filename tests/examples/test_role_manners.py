@@ -161,3 +161,13 @@ def test_a_password_hash_is_refused_as_password(tmp_path: Path) -> None:
     status, _changed, said = role(tmp_path, {"host1": {"couchdb_url": "http://127.0.0.1:1/"}}, declared)
     assert status != 0
     assert "couchdb_admin_password is a password hash" in said
+
+
+def test_a_host_may_always_run_the_modules(tmp_path: Path) -> None:
+    with embedded.server(admin=f"admin:{ADMIN}") as server:
+        hosts = {"host1": {"couchdb_url": server.url, "couchdb_direct": False}}
+        ended = role(tmp_path, hosts, {"couchdb_admin_password": ADMIN}, "--tags=preflight")
+        misspelt = role(tmp_path, hosts, {"couchdb_admin_password": ADMIN, "couchdb_databses": []}, "--tags=preflight")
+    assert ended[0] == 0, ended[2]
+    assert misspelt[0] == 2
+    assert "no variable couchdb_databses (did you mean couchdb_databases?)" in re.sub(r"\s+", " ", misspelt[2])

@@ -90,9 +90,10 @@ def environment_problems(artifact: Path) -> list[str]:
     folder = FOLDER / "environment"
     folder.mkdir()
     collections = {"collections": [{"name": str(artifact), "type": "file"}]}
-    base = {"base_image": {"name": "quay.io/ansible/community-ee-minimal:latest"}}
+    base = {"base_image": {"name": "quay.io/fedora/fedora:latest"}}
+    pip = {f"ansible_{name}": {"package_pip": f"ansible-{name}"} for name in ("core", "runner")}
     definition = folder / "execution-environment.yml"
-    definition.write_text(json.dumps({"version": 3, "images": base, "dependencies": {"galaxy": collections}}))
+    definition.write_text(json.dumps({"version": 3, "images": base, "dependencies": {"galaxy": collections, **pip}}))
     context, found = folder / "context", folder / "requirements.txt"
     create = ["ansible-builder", "create", "--file", str(definition), "--context", str(context)]
     subprocess.run(create, check=True)

@@ -34,6 +34,7 @@ def plain(text: str) -> str:
     """Return a description with Markdown instead of Ansible's markup."""
     text = re.sub(r"[OV]\((?:[\w.]+#module:)?([^)]*)\)", r"`\1`", text)
     text = re.sub(r"[CM]\(([^)]*)\)", r"`\1`", text)
+    text = re.sub(r"B\(([^)]*)\)", r"**\1**", text)
     return text.replace("|", "\\|")
 
 

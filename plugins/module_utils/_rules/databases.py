@@ -135,7 +135,7 @@ def unchangeable(wanted: Wanted, current: Record, nodes: int) -> list[str]:
         )
     number = _copies(current)
     if None not in (given["replicas"], number) and number != min(given["replicas"], nodes):
-        return [f"{name} keeps {number} copies of its shards: CouchDB doesn't change that number after creation"]
+        return [f"{name} keeps {number} copies of its shards: only couchdb_shards changes that number after creation"]
     return []
 
 
