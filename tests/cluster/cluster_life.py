@@ -163,6 +163,11 @@ class Killer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Passing)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection whose other end was killed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def kill(self, said: str) -> None:
         self.said = said
         if self.victim is not None:
