@@ -12,7 +12,7 @@ import typing as t
 from .. import errors
 from .._rules import declaration as rules
 from .._rules import jwt_keys
-from .._rules.users import PREFIX
+from .._rules.names import USER_PREFIX
 from .cluster import Members
 from .parallel import in_parallel
 from .replications import Replications
@@ -44,6 +44,7 @@ class Declaration(Members, Replications):
         omitted = rules.Omitted()
         declared: Entry = {}
         configs, members = self._of_nodes(omitted)
+        users_database = self.dialect.authentication_database(next(iter(configs.values()), {}))
         if configs:
             declared["settings"] = rules.settings(configs, self.dialect, omitted, secrets=secrets)
             hashes = {node: config.get("admins", {}) for node, config in configs.items()}
@@ -52,7 +53,7 @@ class Declaration(Members, Replications):
             declared["jwt_keys"] = rules.keys(keys, self.dialect, omitted, secrets=secrets)
         infos = self._infos(databases, omitted)
         declared["databases"] = self._databases_declared(infos, omitted)
-        declared["users"] = self._users_declared(users, omitted, secrets)
+        declared["users"] = self._users_declared(users_database, users, omitted, secrets)
         designs = self._designs(infos, omitted)
         partitioned = {name: bool((info.get("props") or {}).get("partitioned")) for name, info in infos.items()}
         documents = [(name, rules.designs(name, found, omitted)) for name, found in designs.items()]
@@ -120,11 +121,13 @@ class Declaration(Members, Replications):
         limits = {name: limit for name, (_security, limit) in read.items() if limit is not None}
         return rules.databases(found, securities, limits, self.dialect, omitted)
 
-    def _users_declared(self, patterns: t.Sequence[str] | None, omitted: rules.Omitted, secrets: bool) -> list[Entry]:
+    def _users_declared(
+        self, database: str, patterns: t.Sequence[str] | None, omitted: rules.Omitted, secrets: bool
+    ) -> list[Entry]:
         declared: list[Entry] = []
         with self._allowed("users", omitted), contextlib.suppress(errors.NotFound):
-            for rows in self._pages("_users", startkey=json.dumps(PREFIX), endkey=json.dumps(_AFTER_USERS)):
-                names = {row["id"][len(PREFIX) :]: row["doc"] for row in rows}
+            for rows in self._pages(database, startkey=json.dumps(USER_PREFIX), endkey=json.dumps(_AFTER_USERS)):
+                names = {row["id"][len(USER_PREFIX) :]: row["doc"] for row in rows}
                 found = (rules.user(names[name], omitted, secrets=secrets) for name in rules.chosen(names, patterns))
                 declared += [user for user in found if user is not None]
         return declared

@@ -103,12 +103,12 @@ class Replications(Users, Monitoring):
     def replication_documents(self, replicator: str, names: t.Sequence[str]) -> dict[str, dict[str, t.Any] | None]:
         """The documents of these replications by name, read in one request; None for missing ones.
 
-        Raises NotFound, saying what to do, if the replicator database is missing.
+        A document lists its conflicting revisions in C(_conflicts). Raises NotFound, saying what to do, if the replicator database is missing.
 
         https://docs.couchdb.org/en/stable/replication/replicator.html
         """
         try:
-            return self.Database(replicator).bulk_get(names)
+            return self.Database(replicator).bulk_get(names, conflicts=True)
         except errors.NotFound as error:
             raise error.reworded(
                 f"the server has no database {replicator} for its replications. Set up the server, or create it "

@@ -108,7 +108,8 @@ def plan(desired: list[Wanted], observed: Observed) -> Plan:
             elif before is not None:
                 removed.append(_removal(item, before))
     changes = (*_in_turn(written, 0), *_in_turn(removed, len(written)))
-    return Plan(changes, predicted, unmet=missing_databases(observed.missing))
+    # A deleted design document may have had a conflicting revision, which becomes the document.
+    return Plan(changes, predicted, unmet=missing_databases(observed.missing), again=bool(removed))
 
 
 def report(desired: list[Wanted], observed: Observed, changes: list[Change]) -> dict[str, list[dict[str, t.Any]]]:

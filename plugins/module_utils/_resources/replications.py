@@ -175,7 +175,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         jobs = [job for job in jobs if job is not _job(each, observed)]
         if each.present and each.continuous:
             jobs.append(rules.new_job(found[-1].arguments["document"]))
-    stopped = sorted(change.arguments["document"] for change in changes if change.call is Database.delete)
+    stopped = sorted({change.arguments["document"] for change in changes if change.call is Database.delete})
     changes += [_password_change(rotation, stopped) for rotation in observed.rotations]
     predicted = replace(
         observed, documents=documents, states=states, jobs=None if observed.jobs is None else jobs, rotations=()
@@ -391,16 +391,18 @@ def _of_document(each: Replication, replicator: str, observed: Observed) -> t.It
     # Writing an unchanged document starts nothing; deleting and creating it does.
     anew = restart or (current is not None and rules.is_locked(current, observed.here.dialect))
     if current is not None and (wanted is None or anew):
-        yield Change(
-            action="delete",
-            what="replication",
-            path=path,
-            before=before,
-            after=None,
-            call=Database.delete,
-            arguments={"document": current["_id"], "rev": current["_rev"]},
-            database=replicator,
-        )
+        # A conflicting revision that stayed would become the document, and be carried out.
+        for rev in (current["_rev"], *current.get("_conflicts", ())):
+            yield Change(
+                action="delete",
+                what="replication",
+                path=path,
+                before=before,
+                after=None,
+                call=Database.delete,
+                arguments={"document": current["_id"], "rev": rev},
+                database=replicator,
+            )
     if wanted is None:
         return
     action, after = "update", rules.shown_document(wanted)

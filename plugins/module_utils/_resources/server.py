@@ -50,7 +50,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 
 _KEPT = frozenset(["_users", "_replicator", "_global_changes"])
-"""CouchDB's own databases, which are never extra."""
+"""CouchDB's own databases, which are never extra. Nor is the database of its users if that is another."""
 
 
 def check(params: dict[str, t.Any]) -> None:
@@ -78,7 +78,7 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
     names: dict[str, list[str]] = {}
     for part, declared in (
         ("admins", {own, *(desired["admins"].admins if "admins" in desired else ())}),
-        ("databases", {*_KEPT, *desired.get("databases", ())}),
+        ("databases", {*_KEPT, *_users_databases(client, desired), *desired.get("databases", ())}),
         ("users", set(desired.get("users", ()))),
         (
             "replications",
@@ -130,6 +130,13 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
         [{**{name: entry[name] for name in ("database", "ddoc", "name")}, "state": "absent"} for entry in left],
     )
     return {part: named[part] for part in rules.PARTS}
+
+
+def _users_databases(client: Declarer, desired: dict[str, t.Any]) -> set[str]:
+    """The database of users as the server has it, and as the settings declare it."""
+    settings = desired["settings"].settings if "settings" in desired else {}
+    declared = {str(value) for (_section, key), value in settings.items() if key == "authentication_db" and value}
+    return {client.user_settings()[0], *declared}
 
 
 # A part can need earlier ones: settings say what a server accepts, databases contain documents.

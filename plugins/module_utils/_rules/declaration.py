@@ -17,7 +17,7 @@ from ..errors import InvalidInput
 from . import defaults, indexes, jwt_keys, passwords, replications, users
 from .config import check_setting, same_setting
 from .dialect import Dialect
-from .names import check_database_name
+from .names import USER_PREFIX, check_database_name
 from .secrets import MASK, mask_document, mask_setting, mask_url
 from .security import GROUPS, LISTS, check_security
 from .values import setting_string
@@ -253,7 +253,7 @@ def user(document: t.Mapping[str, t.Any], omitted: Omitted, *, secrets: bool) ->
     if docid.startswith(indexes.DESIGN):
         return None
     name = document.get("name")
-    if docid != f"{users.PREFIX}{name}" or document.get("type") != "user":
+    if docid != f"{USER_PREFIX}{name}" or document.get("type") != "user":
         omitted.add("users", docid, "not a user: its _id, name and type do not fit")
         return None
     stored = passwords.parse_user(document)

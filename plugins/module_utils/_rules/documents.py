@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidInput
 from . import couchapp
-from .names import check_database_name, check_json
+from .names import USER_PREFIX, check_database_name, check_json
 from .values import equal
 
 DESIGN = "_design/"
@@ -216,7 +216,9 @@ def check_document(document: t.Any, option: str, database: str) -> None:
                 option,
                 f"{docid} contains {name}, and fields that begin with an underscore are CouchDB's own. Rename it",
             )
-    if document.get("password") is not None and _is(database, "_users") and not docid.startswith(DESIGN):
+    # The server's database of users may have any name.
+    is_user = docid.startswith(USER_PREFIX) or (_is(database, "_users") and not docid.startswith(DESIGN))
+    if document.get("password") is not None and is_user:
         raise InvalidInput(option, f"{docid} contains a password, which CouchDB would hash. Use couchdb_user")
     check_json(document, option, docid)
     _check_attachments(document, option)

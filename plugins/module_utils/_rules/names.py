@@ -14,6 +14,9 @@ import typing as t
 
 from ..errors import InvalidInput
 
+USER_PREFIX = "org.couchdb.user:"
+"""The beginning of the id of a user's document."""
+
 _DATABASE = re.compile(r"[a-z][a-z0-9_$()+/-]*\Z")
 _SECTION = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _NODE = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9_.:-]+\Z")

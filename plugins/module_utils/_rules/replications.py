@@ -599,7 +599,7 @@ def normal(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def declared_fields(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The declared fields of a document: all but its id, and those that CouchDB adds."""
-    added = ("_id", "_rev", "owner")
+    added = ("_id", "_rev", "_conflicts", "owner")
     return {
         name: value
         for name, value in document.items()

@@ -12,11 +12,9 @@ import copy
 import typing as t
 
 from ..errors import InvalidInput
-from .names import check_json
+from .names import USER_PREFIX, check_json
 from .passwords import PasswordHash, parse_user
 from .secrets import mask_document
-
-PREFIX = "org.couchdb.user:"
 
 _HASH_FIELDS = frozenset(["password_scheme", "pbkdf2_prf", "derived_key", "password_sha", "salt", "iterations"])
 _OWN_FIELDS = frozenset(["name", "type", "roles", "password"]) | _HASH_FIELDS
@@ -43,7 +41,9 @@ def check_fields(user: t.Mapping[str, t.Any], where: str = "") -> None:
 def merged(user: t.Mapping[str, t.Any], current: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """The user's document with the declared roles and attributes, and all else as it was."""
     name = user["name"]
-    document = {"_id": PREFIX + name, "name": name, "type": "user", "roles": []} if current is None else dict(current)
+    document = (
+        {"_id": USER_PREFIX + name, "name": name, "type": "user", "roles": []} if current is None else dict(current)
+    )
     if user["roles"] is not None and set(user["roles"]) != set(document.get("roles", [])):
         document["roles"] = list(dict.fromkeys(user["roles"]))
     document.update(copy.deepcopy(user["attributes"] or {}))

@@ -18,7 +18,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect imp
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.indexes import Design
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 OPTIONS = [
@@ -448,6 +448,17 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
     else:
         assert wire.written == ["POST /db/_index"] * 2 + ["PUT /db/_design/old%2Fx"]
         assert {"_id": "_design/old/x", "_rev": "1-a", "_deleted": True} in wire.bodies
+
+
+def test_an_index_in_a_conflicting_revision_is_removed_as_well(wire: Wire) -> None:
+    first, second = ({**design("app", views={"by-a": view(a="asc")}), "_rev": rev} for rev in ("1-b", "1-a"))
+    hold(wire, "db", [first], [second], [second], [])
+    wire["GET /db/_design/app"] = InTurn([first, second])
+    wire["PUT /db/_design/app"] = 201, {"ok": True, "rev": "2-b"}
+    desired = RESOURCE.desire({**PARAMS, "ddoc": "app", "name": "by-a", "state": "absent"})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert [body["_rev"] for body in wire.bodies if body and "_deleted" in body] == ["1-b", "1-a"]
+    assert outcome.returned["indexes"][0]["exists"] is False
 
 
 def test_removing_an_index_leaves_the_others_and_what_else_exists(wire: Wire) -> None:

@@ -54,7 +54,7 @@ JOB = {
 ONCE = {"persistent": False, "name": None}
 ON = {**ONCE, "continuous": True}
 
-READS = "POST /_replicator/_all_docs?include_docs=true"
+READS = "POST /_replicator/_all_docs?conflicts=true&include_docs=true"
 STATES = "GET /_scheduler/docs/_replicator?limit=1000&skip=0"
 STATE = "GET /_scheduler/docs/_replicator/r"
 JOBS = "GET /_scheduler/jobs?limit=1000&skip=0"
@@ -178,6 +178,23 @@ def test_a_document_is_removed() -> None:
     absent = {"state": "absent", "source": None, "target": None}
     assert planned(absent, Observed(HERE, {"r": HELD})) == (Database.delete, {"document": "r", "rev": "1-a"})
     assert planned(absent, Observed(HERE, {"r": None})) is None
+
+
+@pytest.mark.parametrize(("given", "calls"), [({}, 2), ({"target": "c"}, 1), ({"state": "restarted"}, 3)])
+def test_a_conflicting_revision_goes_with_the_document(given: dict[str, t.Any], calls: int) -> None:
+    held = {**HELD, "_conflicts": ["1-0"]}
+    absent = {"state": "absent", "source": None, "target": None}
+    plan = resource.plan(resource.desire({**PARAMS, **(given or absent)}), Observed(HERE, {"r": held}))
+    assert len(plan.changes) == calls
+    deleted = [change.arguments for change in plan.changes if change.call == Database.delete]
+    both = [{"document": "r", "rev": "1-a"}, {"document": "r", "rev": "1-0"}]
+    assert deleted == ([] if calls == 1 else both)
+    assert "_conflicts" not in str(plan)
+
+
+def test_a_document_with_a_conflict_is_unchanged() -> None:
+    held = {**HELD, "_conflicts": ["1-0"]}
+    assert resource.plan(resource.desire(PARAMS), Observed(HERE, {"r": held})).changes == ()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import server
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import declaration
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
+from ansible_collections.couchpy.couchdb.tests.unit.wire import Wire, client
 
 PARTS = server.RESOURCE.parts
 NOTHING: dict[str, t.Any] = {name: option.get("default") for name, option in server.ARGUMENT_SPEC.items()}
@@ -51,14 +52,18 @@ def test_every_part_can_be_gathered() -> None:
 
 
 class Held:
-    """A server that holds these keys of tokens, of which one can't be declared."""
+    """A server that holds these keys of tokens, of which one can't be declared, and users in the database people."""
+
+    def user_settings(self) -> tuple[str, dict[str, t.Any]]:
+        return "people", {}
 
     def declaration(self) -> tuple[dict[str, t.Any], declaration.Omitted]:
         omitted = declaration.Omitted()
         omitted.add("jwt_keys", "hmac:broken", "reason", removable=True)
         omitted.add("jwt_keys", "unnamed", "reason")
         keys = [{"kid": kid, "type": "hmac", "key": "eA==", "base64": True} for kid in ("a", "b", "c")]
-        return {"jwt_keys": keys}, omitted
+        databases = [{"name": name} for name in ("_users", "orders", "people", "staff")]
+        return {"jwt_keys": keys, "databases": databases}, omitted
 
     def authsession(self) -> dict[str, t.Any]:
         return {"userCtx": {"name": "admin"}}
@@ -78,6 +83,30 @@ def test_keys_of_tokens_that_nothing_declares_are_extra(given: dict[str, t.Any],
     assert found.names == extra
     absent = PARTS["jwt_keys"].given({**NOTHING, "jwt_keys": found.absent})["jwt_keys"]
     assert list(desired("jwt_keys", jwt_keys=absent).keys) == extra
+
+
+@pytest.mark.parametrize(
+    ("settings", "extra"),
+    [
+        (None, ["orders", "staff"]),
+        ({"chttpd_auth": {"authentication_db": "staff"}}, ["orders"]),
+        ({"chttpd_auth": {"authentication_db": None}}, ["orders", "staff"]),
+    ],
+)
+def test_a_database_of_users_is_never_extra(settings: t.Any, extra: list[str]) -> None:
+    wanted = {} if settings is None else {"settings": desired("settings", settings=settings)}
+    assert server.extra(t.cast(server.Declarer, Held()), wanted)["databases"].names == extra
+
+
+def test_the_users_of_a_declaration_are_in_the_database_of_users(wire: Wire) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["couchdb@one"], "cluster_nodes": ["couchdb@one"]}
+    wire["GET /_node/couchdb@one/_config"] = {"chttpd_auth": {"authentication_db": "people"}}
+    wire["GET /_node/_local/_config"] = {"chttpd_auth": {"authentication_db": "people"}}
+    wire["GET /_dbs_info?limit=1000"] = []
+    wire["GET /_scheduler/jobs?limit=1000&skip=0"] = {"total_rows": 0, "jobs": []}
+    client().declaration()
+    assert [line for line in wire.asked if "org.couchdb.user" in line and line.startswith("GET /people/_all_docs?")]
+    assert not [line for line in wire.asked if "/_users/" in line]
 
 
 def test_what_is_not_given_is_left_to_the_part() -> None:

@@ -187,6 +187,8 @@ def test_a_password_of_a_user_is_another_modules() -> None:
     for database in ("_users", "tenant/_users"):
         with pytest.raises(InvalidInput, match="Use couchdb_user"):
             list(rules.declared({**OPTIONS, "database": database, "documents": [{"_id": "x", "password": "p"}]}))
+    with pytest.raises(InvalidInput, match="Use couchdb_user"):
+        list(rules.declared({**OPTIONS, "documents": [{"_id": "org.couchdb.user:x", "password": "p"}]}))
     list(rules.declared({**OPTIONS, "documents": [{"_id": "x", "password": "p"}]}))
 
 
