@@ -300,7 +300,7 @@ def main() -> int:
     server.file.parent.mkdir(exist_ok=True)
     names = {*listed(options.etc / "default.ini")}
     names |= {(section, key) for section, keys in NOT_LISTED.items() for key in keys.split()}
-    names |= set(forms.FORMS)
+    names |= {name for name in forms.FORMS if not any("*" in part for part in name)}
     names = {name for name in names if not options.only or name[0] in options.only or "/".join(name) in options.only}
     base = features(server, options.etc) if options.features else ""
     tried = foreseen = stopped = 0

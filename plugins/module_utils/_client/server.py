@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import time
 import typing as t
@@ -404,10 +403,18 @@ class Server:
         own = parts.hostname or ""
         if host is not None and is_loopback(host) and not is_loopback(own):
             return None
-        at = (own if host in (None, *_ANY_ADDRESS) else host, int(port or parts.port or 80))
+        at = own if host is None or host in _ANY_ADDRESS else host
+        there = Server(
+            f"http://{f'[{at}]' if ':' in at else at}:{port or parts.port or 80}/", {"timeout": 1, "retries": 0}
+        )
         for _attempt in range(_LOOKS):
-            with contextlib.suppress(OSError), socket.create_connection(at, timeout=1):
+            try:
+                there.welcome()
                 return True
+            except errors.CouchDBError as error:
+                # Another program may listen there.
+                if error.status and not isinstance(error, errors.NotCouchDB):
+                    return True
             time.sleep(1)
         return False if is_loopback(own) else None
 

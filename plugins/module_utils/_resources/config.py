@@ -15,9 +15,9 @@ from .._rules.config import (
     LISTENER_CHANGES,
     LISTENER_KEYS,
     LISTENERS,
-    LOCKS,
     check_setting,
     comment_warning,
+    file_warning,
     is_listener,
     locked_out,
     needs_restart,
@@ -129,14 +129,16 @@ def plan(desired: Desired, observed: Observed) -> Plan:
                 f"{node} would restart its listener more than {LISTENER_CHANGES} times at once, and CouchDB would stop. "
                 f"Change {', '.join(LISTENER_KEYS)} in several tasks, ten seconds apart, or in its files",
             )
-        if any(change.path[2] in LOCKS for change in changes[others:]):
-            problem = locked_out(predicted[node])
-            if problem:
-                raise InvalidInput("settings", f"on {node}, {problem}")
+        problem = locked_out(predicted[node])
+        if problem and problem != locked_out(observed.nodes[node]):
+            raise InvalidInput("settings", f"on {node}, {problem}")
     return Plan(
         tuple(changes),
         replace(observed, nodes=predicted),
-        tuple(filter(None, (comment_warning(*name, string) for name, string in desired.settings.items() if string))),
+        (
+            *filter(None, (comment_warning(*name, string) for name, string in desired.settings.items() if string)),
+            *dict.fromkeys(filter(None, (file_warning(*change.path[1:]) for change in changes if change.after))),
+        ),
         afterwards=TRY if any(change.path[1] in _MOVING and change.path[2] in _PLACE for change in changes) else ASK,
         unanswered=_unanswered(changes),
         moved_to=_moved_to(changes),

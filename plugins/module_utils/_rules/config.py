@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ..errors import InvalidInput
-from .forms import FORMS
+from .forms import FORMS, WRITABLE
 from .names import key_problem, path_problem, section_problem
 from .values import equal
 
@@ -54,6 +54,9 @@ _AT_RESTART = frozenset(
 )
 
 
+_SMOOSH = re.compile(r"\Asmoosh\..*")
+
+
 def check_setting(section: str, key: str, string: str | None, options: t.Mapping[str, str]) -> None:
     """Raise InvalidInput for a setting that can't or must not be written over HTTP.
 
@@ -74,15 +77,9 @@ def check_setting(section: str, key: str, string: str | None, options: t.Mapping
 
 def check_form(section: str, key: str, string: str, option: str) -> None:
     """Raise InvalidInput for a value that would stop the server, at once or at its next start."""
-    form = FORMS.get((section, key))
+    form = FORMS.get((_SMOOSH.sub("smoosh.*", section), "*" if section == "couchdb_engines" else key))
     if form and not form.fits(string):
         raise InvalidInput(option, f"{string!r} would stop the server. {section}/{key} must be {form.must_be}")
-
-
-LOCKS = frozenset(
-    ["min_iterations", "max_iterations", "validate_host", "valid_hosts", "verify_ssl_certificates", "cacert_file"]
-)
-"""The keys that can keep everybody out together with other settings."""
 
 
 def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
@@ -95,6 +92,10 @@ def locked_out(settings: t.Mapping[str, t.Mapping[str, str]]) -> str:
         return "no request would be accepted any more: validate_host is true, and valid_hosts names no host. Set both"
     if value("verify_ssl_certificates", "ssl") == "true" and not value("cacert_file", "ssl"):
         return "CouchDB would not start with TLS: ssl/verify_ssl_certificates is true, and ssl/cacert_file names no file. Set both"
+    if value("enable", "ssl") == "true" and not (value("cert_file", "ssl") and value("key_file", "ssl")):
+        return "CouchDB would not start: ssl/enable is true, and needs ssl/cert_file and ssl/key_file. Set all three"
+    if value("single_node", "couchdb") == "true" and value("seedlist", "cluster"):
+        return "CouchDB would not start without the nodes of cluster/seedlist, as couchdb/single_node is true. Remove one of them"
     given = (value(f"{end}_iterations", "chttpd_auth", "couch_httpd_auth") for end in ("min", "max"))
     least, most = (int(one) if re.match(r"[0-9]+\Z", one) else default for one, default in zip(given, (1, 10**9)))
     for name, stored in sorted(settings.get("admins", {}).items()):
@@ -133,6 +134,13 @@ def same_setting(desired: str | None, current: t.Any) -> bool:
 def needs_restart(section: str, key: str) -> bool:
     """Whether a change of this setting takes effect only at CouchDB's next start."""
     return section == "ssl" or (section, key) in _AT_RESTART
+
+
+def file_warning(section: str, key: str) -> str | None:
+    """The warning for a setting that names a file that CouchDB must be able to write."""
+    if (section, key) in FORMS and FORMS[section, key].must_be == WRITABLE:
+        return f"CouchDB stops if it can't write the file that {section}/{key} names. This module does not check that"
+    return None
 
 
 def comment_warning(section: str, key: str, string: str) -> str | None:

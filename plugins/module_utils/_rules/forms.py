@@ -180,8 +180,6 @@ def _or_default(fits: t.Callable[[str], bool]) -> t.Callable[[str], bool]:
     return lambda string: string in ("", "undefined") or fits(string)
 
 
-_SMOOSH = ("ratio_dbs", "slack_dbs", "upgrade_dbs", "ratio_views", "slack_views", "upgrade_views", "index_cleanup")
-
 _TLS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
 
 
@@ -207,7 +205,7 @@ _AUTHENTICATION = (
     "handlers, such as {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}"
 )
 
-_FILE = "the path of a file, in a directory that exists, that CouchDB can write"
+WRITABLE = "the path of a file, in a directory that exists, that CouchDB can write"
 
 _CHTTPD = "chttpd/src/chttpd.erl"
 
@@ -359,7 +357,9 @@ FORMS: dict[tuple[str, str], Form] = {
         lambda string: bool(_URL.match(string)),
         "nouveau/src/nouveau_index_manager.erl",
     ),
-    **_same(" ".join(f"smoosh.{name}/capacity" for name in _SMOOSH), *_number(1), "smoosh/src/smoosh_utils.erl"),
+    # Of every channel, and of every engine.
+    **_same("smoosh.*/capacity", *_number(1), "smoosh/src/smoosh_utils.erl"),
+    **_same("couchdb_engines/*", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
     **_same(
         "mem3/shards_db mem3/nodes_db",
         "the name of a database, such as _dbs or _nodes",
@@ -367,9 +367,8 @@ FORMS: dict[tuple[str, str], Form] = {
         "mem3/src/mem3_shards.erl",
         True,
     ),
-    **_same("couchdb_engines/couch", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
-    **_same("couchdb/uri_file", _FILE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
-    **_same("log/file", _FILE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),
+    **_same("couchdb/uri_file", WRITABLE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
+    **_same("log/file", WRITABLE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),
     **_same(
         "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
     ),

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
+import json
 import socket
+import threading
 import typing as t
 
 import pytest
@@ -157,16 +161,47 @@ def test_a_server_that_stops_with_a_setting_is_a_failure(
     assert result["changed"]
 
 
+@contextlib.contextmanager
+def answering(status: int, body: t.Any) -> t.Iterator[str]:
+    """A server that answers each request with this; its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = body if isinstance(body, str) else json.dumps(body)
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html" if isinstance(body, str) else "application/json")
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_arguments: t.Any) -> None:
+            """Log nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield str(serving.server_port)
+        serving.shutdown()
+
+
 def test_what_listens_elsewhere_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
-        local = Server("http://127.0.0.1:5984")
+    local = Server("http://127.0.0.1:5984")
+    with answering(200, {"couchdb": "Welcome", "version": "3.4.3"}) as port:
         assert local.listens(None, port) is True
         assert local.listens("0.0.0.0", port) is True
         assert local.listens("127.0.0.1", port) is True
     assert local.listens(None, port) is False
     assert Server("http://couch.example:5984").listens("127.0.0.1", port) is None
+    with answering(401, {"error": "unauthorized", "reason": "Authentication required."}) as port:
+        assert local.listens(None, port) is True
+
+
+def test_another_program_that_listens_there_is_not_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with answering(200, "<html>") as port:
+        assert Server("http://127.0.0.1:5984").listens(None, port) is False
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        assert Server("http://127.0.0.1:5984").listens(None, port) is False
 
 
 def test_more_changes_of_the_listener_than_a_node_survives_are_refused() -> None:
@@ -225,6 +260,35 @@ def test_certificates_are_verified_with_authorities_only() -> None:
         resource.plan(resource.desire({**PARAMS, "settings": verified}), Observed({NODE: {}}))
     both = {"ssl": {"verify_ssl_certificates": True, "cacert_file": "/etc/ssl/ca.pem"}}
     assert resource.plan(resource.desire({**PARAMS, "settings": both}), Observed({NODE: {}})).changes
+
+
+@pytest.mark.parametrize(
+    ("settings", "held", "problem"),
+    [
+        ({"ssl": {"enable": True}}, {}, "needs ssl/cert_file and ssl/key_file"),
+        ({"ssl": {"enable": True, "cert_file": "/a"}}, {}, "needs ssl/cert_file and ssl/key_file"),
+        ({"ssl": {"enable": True, "cert_file": "/a", "key_file": "/b"}}, {}, None),
+        ({"ssl": {"enable": True}}, {"ssl": {"cert_file": "/a", "key_file": "/b"}}, None),
+        ({"ssl": {"key_file": None}}, {"ssl": {"enable": "true", "cert_file": "/a", "key_file": "/b"}}, "key_file"),
+        ({"cluster": {"seedlist": "a@b"}}, {"couchdb": {"single_node": "true"}}, "single_node is true"),
+        ({"couchdb": {"single_node": True}}, {"cluster": {"seedlist": "a@b"}}, "single_node is true"),
+        ({"cluster": {"seedlist": "a@b"}}, {"couchdb": {"single_node": "false"}}, None),
+    ],
+)
+def test_what_would_keep_couchdb_from_starting_is_refused(settings: t.Any, held: t.Any, problem: str | None) -> None:
+    desired = resource.desire({**PARAMS, "settings": settings})
+    if problem is None:
+        assert resource.plan(desired, Observed({NODE: held})).changes
+        return
+    with pytest.raises(InvalidInput, match=f"^settings: on n1@h, CouchDB would not start.*{problem}"):
+        resource.plan(desired, Observed({NODE: held}))
+
+
+def test_a_file_that_couchdb_must_write_is_warned_of_when_it_changes() -> None:
+    desired = resource.desire({**PARAMS, "settings": {"couchdb": {"uri_file": "/run/couch.uri"}}})
+    (warning,) = resource.plan(desired, Observed({NODE: {}, "n2@h": {}})).warnings
+    assert "can't write the file that couchdb/uri_file names" in warning
+    assert not resource.plan(desired, Observed({NODE: {"couchdb": {"uri_file": "/run/couch.uri"}}})).warnings
 
 
 def test_a_restart_is_required_only_for_what_changed() -> None:
