@@ -188,7 +188,7 @@ def key_problem(name: str) -> str | None:
         return problem
     if name.startswith(";") or " ;" in name or "\t;" in name:
         return "contains a semicolon at its beginning or after a space, where CouchDB reads a comment when it starts"
-    if " = " in name:
+    if " = " in f"{name} ":
         return "contains an equals sign between spaces, where CouchDB cuts it when it starts"
     return None
 

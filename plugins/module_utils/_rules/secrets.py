@@ -44,11 +44,11 @@ _NOT_SECRET = frozenset([("chttpd_auth", "x_auth_token"), ("couch_httpd_auth", "
 _SECRET_ENDS = (
     *("password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "cookie", "passwordsha"),
     *("apikey", "privatekey", "secretkey", "accesskey", "encryptionkey", "authkey", "signingkey", "sharedkey"),
-    *("sessionkey", "masterkey", "derivedkey"),
+    *("sessionkey", "masterkey", "derivedkey", "passwordhash", "secretkeybase", "sshkey"),
 )
-_SECRET_WORDS = frozenset(["pass", "pwd", "salt"])
+_SECRET_WORDS = frozenset(["pass", "pwd", "salt", "otp"])
 _SECRET_HEADER = re.compile(
-    r"auth(?!or)|authorization|cookie|token|secret|passw|pwd|session|credential|signature|key$", re.IGNORECASE
+    r"auth(?!or)|authorization|cookie|token|secret|pass(w|$)|pwd|session|credential|signature|key$", re.IGNORECASE
 )
 _PUBLIC_HEADER = re.compile(r"x-auth-couchdb-(username|roles)$", re.IGNORECASE)
 
@@ -70,8 +70,8 @@ def is_secret_name(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name such as C(smtp_pass), C(client-secret) or C(accessToken), in lower case."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    """The words of a name such as C(smtp_pass), C(client-secret) or C(accessToken2), in lower case, without a number at its end."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.rstrip("0123456789"))
     return [word.lower() for word in re.split(r"[^A-Za-z0-9]", spaced) if word]
 
 

@@ -111,6 +111,14 @@ def test_other_settings_are_shown(section: str, key: str, value: str | None) -> 
     [
         {"password": CANARY},
         {"derived_key": CANARY, "salt": CANARY, "password_sha": CANARY},
+        {
+            "password1": CANARY,
+            "token_2": CANARY,
+            "password_hash": CANARY,
+            "secret_key_base": CANARY,
+            "ssh_key": CANARY,
+            "otp": CANARY,
+        },
         {"source": {"url": "http://h/", "auth": {"basic": {"username": "u", "password": CANARY}}}},
         {"source": f"http://u:{CANARY}@h/db"},
         {"target": {"headers": {"Authorization": CANARY, "Cookie": CANARY}}},
@@ -166,6 +174,8 @@ def test_the_secrets_of_declared_settings_are_found_whatever_their_shape() -> No
         ("X-Auth-CouchDB-Token", True),
         ("X-Auth-CouchDB-UserName", False),
         ("X-Author", False),
+        ("X-Pass", True),
+        ("X-Passenger", False),
         ("Accept", False),
     ],
 )
