@@ -72,6 +72,25 @@ def test_when_the_speaker_fails_the_hosts_of_its_cluster_stop(tmp_path: Path) ->
         assert sorted(stopped) == ["host2", "host3"], said
 
 
+def test_when_the_speaker_fails_the_hosts_of_its_cluster_remove_nothing(tmp_path: Path) -> None:
+    with embedded.server(admin=f"admin:{ADMIN}", nodes=3) as server:
+        server.join()
+        declared = {
+            **CLUSTER,
+            "couchdb_state": "absent",
+            # CouchDB has no users with such names.
+            "couchdb_users": [{"name": "_ann", "password": "ann-canary"}],
+            "couchdb_settings": {"log": {"level": "warning"}},
+            "couchdb_nodes": ["_local"],
+        }
+        server.clear_journal()
+        status, _changed, said = role(tmp_path, nodes(server), declared)
+        assert status != 0
+        stopped = re.findall(r"fatal: \[(\w+)\].*host1, which declares what belongs to the cluster, failed", said)
+        assert sorted(stopped) == ["host2", "host3"], said
+        assert not [entry for entry in server.journal() if entry["method"] in ("PUT", "DELETE")]
+
+
 def test_a_wrong_password_is_sent_once_for_a_cluster(tmp_path: Path) -> None:
     with embedded.server(admin=f"admin:{ADMIN}", nodes=3) as server:
         server.join()
