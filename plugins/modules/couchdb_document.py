@@ -72,8 +72,8 @@ options:
     default: 600
 notes:
   - Equal numbers, such as V(1) and V(1.0), and another order of fields are no difference.
-  - Functions that do not compile are refused before anything of their design document is written. The error contains CouchDB's message and
-    the file. PouchDB Server does not compile functions.
+  - Functions that do not compile, or require a module that their design document does not have, are refused before anything of it is
+    written. The error contains the reason and the file. PouchDB Server does not compile functions.
   - CouchDB hashes the passwords of users. Use P(couchpy.couchdb.couchdb_user#module) for them.
   - Macros of couchapp (C(// !code)) are not expanded.
   - JavaScript modules (C(NAME.js) or C(NAME.coffee) for a document, or C(index.js) or C(index.coffee) with C(module.exports)) are refused, as

@@ -41,9 +41,9 @@ class DesignDatabase(_Database):
     ) -> dict[str, str]:
         """Write a design document. Returns its C(id) and C(rev).
 
-        Raises BadRequest, with CouchDB's message, if a function doesn't compile; ``files`` has the file of each
-        field, such as C(views/by-date/map), for the message. CouchDB compiles only the functions
-        of views, and a validate_doc_update that doesn't compile would stop every write to the
+        Raises BadRequest, with CouchDB's message, if a function doesn't compile, or requires a module that the document
+        lacks; ``files`` has the file of each field, such as C(views/by-date/map), for the message. CouchDB compiles only the
+        functions of views, and a validate_doc_update that doesn't compile would stop every write to the
         database. So the others are compiled first, in a document that CouchDB always refuses.
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
@@ -56,25 +56,35 @@ class DesignDatabase(_Database):
             )
 
     def _compile(self, document: t.Mapping[str, t.Any], hthdrs: Headers) -> None:
-        """Raise BadRequest if a function doesn't compile that CouchDB does not check itself. Nothing is written.
+        """Raise BadRequest if a function can't work that CouchDB does not check itself. Nothing is written.
 
         They are sent as views, with a last one that never compiles. CouchDB compiles them in the order of
         their source and refuses the document at the first that fails.
         """
+        if not self.client.dialect.compiles_views:
+            return
         functions = rules.functions(document)
-        while functions and self.client.dialect.compiles_views:
-            views = {name: {"map": code} for name, code in functions.items()}
+        left = dict(functions)
+        while left:
+            views = {name: {"map": code} for name, code in left.items()}
             probe = {"_id": f"{document['_id']}{_PROBE}", "views": {**views, _NEVER: {"map": _NEVER}}}
             (row,) = self.bulk_docs([probe], hthdrs)
-            name, why = rules.failed_function(row.get("reason", ""), functions)
+            name, why = rules.failed_function(row.get("reason", ""), left)
             if name is None:
-                return
-            if not rules.may_need_a_module(functions[name], why):
+                break
+            if not rules.may_need_a_module(left[name], why):
                 raise errors.BadRequest(
                     f"{name} does not compile: {why}", status=400, error="compilation_error", reason=f"{name}: {why}"
                 )
             # As a view it has no modules. Check the functions that CouchDB compiles after it.
-            del functions[name]
+            del left[name]
+        for name, code in functions.items():
+            path = rules.missing_module(code, document)
+            if path is not None:
+                why = f"requires {path!r}, and {document['_id']} has no such module. Add it, or correct the path"
+                raise errors.BadRequest(
+                    f"{name} {why}", status=400, error="invalid_require_path", reason=f"{name}: {why}"
+                )
 
     def switch_design_document(
         self,

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import itertools
 import json
+import re
 import typing as t
 import zlib
 from dataclasses import dataclass, field
@@ -30,6 +31,12 @@ _SERVERS = frozenset(["_rev", "_revisions", "_revs_info", "_conflicts", "_delete
 """The fields that CouchDB adds to a document that is read; a document can be declared with them."""
 
 _FUNCTIONS = ("filters", "updates", "shows", "lists")
+_CODE = re.compile(
+    r"""(?P<require>(?<![\w$.])require\b)(?:\s*\(\s*(["'])(?P<path>[^"'\\\n]*)\2\s*\))?"""
+    r"""|//[^\n]*|/\*(?:[^*]|\*(?!/))*|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\.)*`?""",
+    re.DOTALL,
+)
+"""The calls of require in a function, and what is not code in it: comments and strings."""
 _GZIP_LEVEL, _GZIP_WINDOW = 8, 31
 _PORTION = 1000
 _PORTION_BYTES = 16 * 1024 * 1024
@@ -360,7 +367,7 @@ def functions(document: Document) -> dict[str, str]:
     """Functions that CouchDB doesn't compile before it stores a design document, by their field."""
     if document.get("language", "javascript") != "javascript":
         return {}
-    found = {"validate_doc_update": document.get("validate_doc_update")}
+    found = {name: document.get(name) for name in ("validate_doc_update", "rewrites")}
     for kind in _FUNCTIONS:
         current = document.get(kind)
         found.update(
@@ -392,10 +399,32 @@ def may_need_a_module(code: str, why: str) -> bool:
     It may require them while it is compiled, and use what they export. A syntax error remains an error: C(SyntaxError) in
     QuickJS and newer versions of SpiderMonkey, C(Line N:) in older ones, where the code is parsed beforehand.
     """
-    if "ReferenceError" in why:
-        return True
     syntax = "SyntaxError" in why or 'new Error("Line ' in why or "does not eval to a function" in why
-    return "require" in code and not syntax
+    return re.search(r"\brequire\b", code) is not None and ("ReferenceError" in why or not syntax)
+
+
+def missing_module(code: str, document: Document) -> str | None:
+    """The path of a module that a function requires and that its design document lacks; None if there is none for sure.
+
+    CouchDB looks for it from the root of the design document. A function that catches errors may do without it, and one with
+    other uses of C(require) may have a C(require) of its own.
+
+    https://docs.couchdb.org/en/stable/query-server/javascript.html#require
+    """
+    required = [found["path"] for found in _CODE.finditer(code) if found["require"]]
+    if None in required or re.search(r"\b(?:try|exports)\b", code):
+        return None
+    return next((path for path in required if not _has_module(document, path)), None)
+
+
+def _has_module(document: Document, path: str) -> bool:
+    """Whether the path leads to a string in a design document, or may do so."""
+    current: t.Any = document
+    for name in path.split("/"):
+        if name in (".", "..") or isinstance(current, list):
+            return True
+        current = current.get(name) if isinstance(current, t.Mapping) else None
+    return isinstance(current, str)
 
 
 def _signed(document: Document) -> dict[str, t.Any]:

@@ -306,6 +306,43 @@ def test_a_function_that_requires_a_module_while_it_compiles_hides_no_other(wire
     assert shelf.databases["db"] == {}
 
 
+def test_a_reference_to_an_undefined_name_is_refused_like_a_syntax_error(wire: Wire) -> None:
+    shelf = Shelf(wire, db={})
+    reason = (
+        "Compilation of the map function in the 'validate_doc_update' view failed: "
+        "ReferenceError: 'validate_orders' is not defined (validate_orders)"
+    )
+    wire[WRITE] = 201, [{"id": "_design/app-functions", "error": "compilation_error", "reason": reason}]
+    with pytest.raises(module.Interrupted, match="validate_doc_update does not compile: ReferenceError"):
+        carry_out(database="db", documents=[{"_id": "_design/app", "validate_doc_update": "validate_orders"}])
+    assert wire.written == [WRITE]
+    assert shelf.databases["db"] == {}
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_function_that_requires_a_missing_module_is_never_written(wire: Wire, tmp_path: Path, staged: bool) -> None:
+    Shelf(wire, db={})
+    app = tmp_path / "_design" / "app"
+    (app / "lib").mkdir(parents=True)
+    (app / "lib" / "m.txt").write_text("exports.f = 1")
+    (app / "validate_doc_update.js").write_text("function (doc) { require('lib/missing').f(doc); }")
+    wire[WRITE] = 201, REFUSED_PROBE
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out(src=str(tmp_path), staged=staged)
+    message = module.failure(stop.value.error, stop.value.progress)["msg"]
+    assert "validate_doc_update requires 'lib/missing', and _design/app has no such module" in message
+    assert f"(in {app / 'validate_doc_update.js'})" in message
+    assert wire.written == [WRITE]
+
+
+def test_a_module_that_the_merged_design_document_has_may_be_required(wire: Wire) -> None:
+    shelf = Shelf(wire, db={"_design/app": {"_id": "_design/app", "_rev": "1-x", "lib": {"m": "exports.f = 1"}}})
+    shelf.take_alone(wire, "db", "_design/app")
+    update = {"u": "(function () { var m = require('lib/m'); return function () {} })()"}
+    carry_out(database="db", mode="merge", documents=[{"_id": "_design/app", "updates": update}])
+    assert shelf.databases["db"]["_design/app"]["updates"] == update
+
+
 VIEW = "GET /db/_design/{}/_view/a?limit=0&reduce=false"
 BUILT = {"view_index": {"updates_pending": {"total": 0}, "updater_running": False}}
 

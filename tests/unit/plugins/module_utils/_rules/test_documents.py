@@ -296,7 +296,13 @@ COMPILED = "Compilation of the map function in the '{}' view failed: {} (functio
         ),
         ("(function () { require('lib/m'); return function (doc) {} })()", '["error", "invalid_require_path"]', True),
         ("(function () { require('views/lib/m').f(); })()", "TypeError: cannot read property of null", True),
-        ("function (doc) { missing", "ReferenceError: missing is not defined", True),
+        (
+            "(function () { try { require('lib/m'); } catch (e) {} return f })()",
+            "ReferenceError: 'f' is not defined",
+            True,
+        ),
+        ("validate_orders", "ReferenceError: 'validate_orders' is not defined (validate_orders)", False),
+        ("(function () { return requires })()", '(new ReferenceError("requires is not defined", "", 1))', False),
         ("function (doc) { require('lib/m'); return ", "SyntaxError: unexpected token", False),
         (
             "function (doc) { require('lib/m'); return ",
@@ -309,6 +315,51 @@ COMPILED = "Compilation of the map function in the '{}' view failed: {} (functio
 )
 def test_a_function_may_fail_for_want_of_a_module(code: str, why: str, excused: bool) -> None:
     assert rules.may_need_a_module(code, why) is excused
+
+
+MODULES = {"_id": "_design/app", "lib": {"m": "exports.f = 1", "n": 1}, "views": {"lib": {"v": ""}}, "many": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("function (doc) { require('lib/m').f(require(\"views/lib/v\")); }", None),
+        ("function (doc) { require('lib/missing').f(); }", "lib/missing"),
+        ("function (doc) { require('lib/m'); require( 'other/m' ); }", "other/m"),
+        ("(function () { var m = require('lib'); return function () {} })()", "lib"),
+        ("function (doc) { require('lib/n'); }", "lib/n"),
+        ("function (doc) { require('/lib/m'); }", "/lib/m"),
+        ("function (doc) { require('lib/m/f'); }", "lib/m/f"),
+        ("function (doc) { throw {forbidden: 'it\\'s in \"lib\"'}; } // why\nrequire('a')", "a"),
+        # What may be none of CouchDB's modules, or is not required for sure.
+        ("function (doc) { require('many/0'); require('a/b/../../lib/m'); require('./m'); }", None),
+        (
+            "function (doc) { // require('a')\n /* require('a') **/ 'require(\\'a\\')'; \"require('a')\"; `require('a')` }",
+            None,
+        ),
+        ("function (doc) { this.require('a'); $require('a'); required('a'); }", None),
+        ("function (doc) { require('lib/' + doc.type); }", None),
+        ("function (doc) { (function (require) { require('a'); })(function () {}); }", None),
+        ("function (doc) { if (typeof require === 'function') require('a'); }", None),
+        ("function (doc) { typeof exports === 'object' ? f(require('a')) : f(); }", None),
+        ("function (doc) { try { require('a'); } catch (e) {} }", None),
+        ("function (doc) { /* require('a')", None),
+    ],
+)
+def test_a_required_module_that_a_design_document_lacks(code: str, missing: str | None) -> None:
+    assert rules.missing_module(code, MODULES) == missing
+
+
+def test_the_functions_that_couchdb_does_not_compile() -> None:
+    document = {
+        "validate_doc_update": "a",
+        "rewrites": "b",
+        "filters": {"c": "d", "e": 1},
+        "views": {"f": {"map": "g"}},
+    }
+    assert rules.functions(document) == {"validate_doc_update": "a", "rewrites": "b", "filters/c": "d"}
+    assert rules.functions({"rewrites": [{"from": "a", "to": "b"}]}) == {}
+    assert rules.functions({**document, "language": "erlang"}) == {}
 
 
 def test_the_function_that_did_not_compile_is_found() -> None:
