@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Mapping
 
 from .. import errors
-from .._rules.names import check_string, check_type
+from .._rules.names import check_string, check_type, path_problem
 from .._rules.security import check_security, merged_security
 from .answers import is_object, is_ok
 from .parallel import in_parallel
@@ -408,12 +408,12 @@ def bare(ddoc: str) -> str:
 def docpath(docid: str) -> tuple[str, ...]:
     """The path of a document: the slash of _design/ and _local/ parts, any other is encoded."""
     check_string(docid, "_id")
-    for prefix in ("_design", "_local"):
-        if docid.startswith(prefix + "/"):
-            return (prefix, docid[len(prefix) + 1 :])
-    if not docid:
-        raise errors.InvalidInput("_id", "is empty")
-    return (docid,)
+    folder, slash, name = docid.partition("/")
+    path = (folder, name) if slash and folder in ("_design", "_local") else (docid,)
+    problem = "is empty" if not docid else path_problem(path[-1])
+    if problem:
+        raise errors.InvalidInput("_id", f"{docid!r} {problem}. Use another id")
+    return path
 
 
 def _portions(items: t.Sequence[t.Any]) -> t.Iterator[t.Sequence[t.Any]]:

@@ -9,9 +9,11 @@ import contextlib
 import functools
 import time
 import typing as t
+from collections.abc import Mapping
 
 from .. import errors
 from .._rules import documents as rules
+from .._rules.names import check_type
 from .answers import is_object, is_ok
 from .database import Database as _Database
 from .database import bare, docpath
@@ -48,12 +50,11 @@ class DesignDatabase(_Database):
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#put--db-_design-ddoc
         """
+        check_type(document, Mapping, "document", "a mapping")
+        path = docpath(document.get("_id", ""))
         with _files_named(files or {}):
             self._compile(document, hthdrs)
-            return t.cast(
-                "dict[str, str]",
-                self._ask("PUT", *docpath(document["_id"]), body=document, hthdrs=hthdrs, expect=is_ok),
-            )
+            return t.cast("dict[str, str]", self._ask("PUT", *path, body=document, hthdrs=hthdrs, expect=is_ok))
 
     def _compile(self, document: t.Mapping[str, t.Any], hthdrs: Headers) -> None:
         """Raise BadRequest if a function can't work that CouchDB does not check itself. Nothing is written.
@@ -100,6 +101,8 @@ class DesignDatabase(_Database):
         the views aren't built after ``wait_timeout`` seconds, TimedOut is raised; the document with
         C(-staged) stays, so that the next call continues where this one ended.
         """
+        check_type(document, Mapping, "document", "a mapping")
+        docpath(document.get("_id", ""))
         staging = rules.staging(document)
         with _files_named(files or {}):
             # Before hours of building.

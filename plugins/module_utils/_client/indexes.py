@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from collections.abc import Mapping
 
 from .. import errors
 from .._rules import indexes as rules
+from .._rules.names import check_string, check_type, path_problem
 from .answers import is_ok
 from .database import Database as _Database
 from .database import bare, docpath
@@ -35,6 +37,7 @@ class IndexedDatabase(_Database):
 
         https://docs.couchdb.org/en/stable/api/database/find.html#db-index
         """
+        _check(index)
         return t.cast(
             "dict[str, t.Any]", self._ask("POST", "_index", body=dict(index), hthdrs=hthdrs, expect=_is_result)
         )
@@ -53,6 +56,7 @@ class IndexedDatabase(_Database):
         Raises Conflict if its design document was written at the same time, Forbidden if this login may not
         write it; CouchDB returns status 500 for both.
         """
+        _check(index)
         if not self.client.dialect.replaces_indexes and "ddoc" in index and "name" in index:
             with contextlib.suppress(errors.NotFound):
                 self.remove_index(index["ddoc"], index["name"], hthdrs=hthdrs)
@@ -97,6 +101,17 @@ class Indexes(Databases):
 
         names = list(wanted)
         return dict(zip(names, in_parallel(ask, names)))
+
+
+def _check(index: t.Mapping[str, t.Any]) -> None:
+    """Raise InvalidInput for an index whose names could not be part of a URL; CouchDB would create it."""
+    check_type(index, Mapping, "index", "a mapping")
+    for option in ("ddoc", "name"):
+        name = index.get(option, "")
+        check_string(name, option)
+        problem = path_problem(bare(name))
+        if problem:
+            raise errors.InvalidInput(option, f"{name!r} {problem}. Use another name")
 
 
 def _of_saving(error: errors.ServerError) -> errors.CouchDBError:

@@ -17,7 +17,7 @@ from ..errors import InvalidInput
 from . import defaults, indexes, jwt_keys, passwords, replications, users
 from .config import check_setting, same_setting
 from .dialect import Dialect
-from .names import USER_PREFIX, check_database_name
+from .names import USER_PREFIX, check_database_name, path_problem
 from .secrets import MASK, mask_document, mask_setting, mask_url
 from .security import GROUPS, LISTS, check_security
 from .values import setting_string
@@ -282,6 +282,10 @@ def designs(database: str, documents: t.Iterable[t.Mapping[str, t.Any]], omitted
             "language"
         ) == indexes.MANGO:
             continue
+        problem = path_problem(document["_id"][len(indexes.DESIGN) :])
+        if problem:
+            omitted.add("documents", f"{database}/{document['_id']}", f"the name {problem}")
+            continue
         kept = {field: copy.deepcopy(value) for field, value in document.items() if field != "_rev"}
         for name, attachment in (document.get("_attachments") or {}).items():
             if "data" not in attachment:
@@ -305,7 +309,14 @@ def mango(
         stored = sum(len(document.get(section) or {}) for section in indexes.SECTIONS.values())
         if stored != sum(1 for index in found if indexes.DESIGN + str(index.ddoc) == document["_id"]):
             omitted.add("indexes", f"{database}/{document['_id']}", "contains something that is not a Mango index")
-    return [indexes.declaration(database, index, partitioned) for index in found]
+    declared = []
+    for index in found:
+        problem = path_problem(str(index.ddoc)) or path_problem(str(index.name))
+        if problem:
+            omitted.add("indexes", f"{database}/{indexes.DESIGN}{index.ddoc}/{index.name}", f"the name {problem}")
+        else:
+            declared.append(indexes.declaration(database, index, partitioned))
+    return declared
 
 
 def replication(
@@ -332,7 +343,7 @@ def replication(
         entry["options"] = options
     problem = replications.problem_of_declaration(entry, document, here)
     if problem is not None:
-        omitted.add("replications", name, problem, removable=True)
+        omitted.add("replications", name, problem, removable=not path_problem(name))
         return None
     return entry if secrets else t.cast(Entry, mask_document(entry))
 

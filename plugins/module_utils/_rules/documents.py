@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidInput
 from . import couchapp
-from .names import USER_PREFIX, check_database_name, check_json
+from .names import USER_PREFIX, check_database_name, check_json, path_problem
 from .values import equal
 
 DESIGN = "_design/"
@@ -466,6 +466,9 @@ def _check_attachments(document: Document, option: str) -> None:
         where = f"{document['_id']} contains the attachment {name}"
         if not name or name.startswith("_"):
             raise InvalidInput(option, f"{where}. The name must not be empty or begin with an underscore")
+        problem = next(filter(None, map(path_problem, name.split("/"))), None)
+        if problem:
+            raise InvalidInput(option, f"{where}. A part of the name {problem}")
         if not isinstance(attachment, t.Mapping) or not (
             isinstance(attachment.get("data"), str) or "stub" in attachment
         ):

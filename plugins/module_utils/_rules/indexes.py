@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import InvalidInput
+from .names import path_problem
 from .selectors import meaning, normal
 from .values import equal
 
@@ -127,6 +128,9 @@ def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
     for option, text in (("ddoc", ddoc), ("name", name)):
         if text == "":
             raise InvalidInput(f"{where}{option}", "is empty. Set a name, or remove the option")
+        problem = path_problem(text or "")
+        if problem:
+            raise InvalidInput(f"{where}{option}", f"{text!r} {problem}. Use another name")
     if name == "_all_docs" and ddoc is None:
         raise InvalidInput(f"{where}name", "_all_docs is CouchDB's own index, which can't be changed or removed")
     kind = given["type"] or JSON

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import CouchDBError, InvalidInput, listed
 from .dialect import Dialect
-from .names import check_database_name, check_user_name
+from .names import check_database_name, check_user_name, path_problem
 from .secrets import MASK, document_secrets, is_secret_header, mask_document, mask_text, mask_url, url_secrets
 from .selectors import meaning
 from .urls import basic_authorization, basic_credentials, server_url, split_url
@@ -235,6 +235,9 @@ def declared(given: t.Mapping[str, t.Any], where: str = "") -> Replication:
         raise InvalidInput(
             f"{where}name", f"{name!r} begins with an underscore, which CouchDB reserves. Use another name"
         )
+    problem = path_problem(name or "")
+    if problem:
+        raise InvalidInput(f"{where}name", f"{name!r} can't be the id of a document: it {problem}. Use another name")
     ends: list[Endpoint | None] = []
     for option in _ENDS:
         if given[option] is not None:

@@ -44,6 +44,12 @@ CALLS: dict[str, tuple[str, t.Callable[[t.Any], t.Any], tuple[type, ...]]] = {
     "bulk_get": ("ids", lambda value: client()["db"].bulk_get(value), (list,)),
     "bulk_docs": ("documents", lambda value: client()["db"].bulk_docs(value), (list,)),
     "bulk_docs(document)": ("document", lambda value: client()["db"].bulk_docs([value]), (dict,)),
+    "put_design_document": ("document", lambda value: client()["db"].put_design_document(value), (dict,)),
+    "put_design_document(_id)": ("_id", lambda value: client()["db"].put_design_document({"_id": value}), ()),
+    "switch_design_document": ("document", lambda value: client()["db"].switch_design_document(value, 1), (dict,)),
+    "create_index": ("index", lambda value: client()["db"].create_index(value), (dict,)),
+    "put_index": ("index", lambda value: client()["db"].put_index(value), (dict,)),
+    "put_index(ddoc)": ("ddoc", lambda value: client()["db"].put_index({"ddoc": value}), ()),
     "set_revs_limit": ("revs_limit", lambda value: client()["db"].set_revs_limit(value), (int,)),
 }
 
@@ -59,4 +65,29 @@ def test_a_value_of_the_wrong_type_is_refused_before_anything_is_sent(wire: Wire
         assert caught.value.option == option
         assert f"is of the type {type(value).__name__}. Use " in str(caught.value)
         assert "c4n4ry" not in str(caught.value)
+    assert wire.asked == []
+
+
+NAMES: dict[str, tuple[str, t.Callable[[str], t.Any]]] = {
+    "get": ("_id", lambda step: client()["db"].get(f"_design/{step}")),
+    "put_document": ("_id", lambda step: client()["db"].put_document({"_id": f"_local/{step}"})),
+    "delete(document)": ("_id", lambda step: client()["db"].delete(step, "1-a")),
+    "put_design_document": ("_id", lambda step: client()["db"].put_design_document({"_id": f"_design/{step}"})),
+    "switch_design_document": (
+        "_id",
+        lambda step: client()["db"].switch_design_document({"_id": f"_design/{step}"}, 1),
+    ),
+    "put_design_document({})": ("_id", lambda step: client()["db"].put_design_document({})),
+    "create_index(ddoc)": ("ddoc", lambda step: client()["db"].create_index({"ddoc": f"_design/{step}"})),
+    "put_index(name)": ("name", lambda step: client()["db"].put_index({"ddoc": "app", "name": step})),
+}
+
+
+@pytest.mark.parametrize("call", NAMES)
+@pytest.mark.parametrize("step", [".", ".."])
+def test_a_name_that_no_url_can_contain_is_refused_before_anything_is_sent(wire: Wire, call: str, step: str) -> None:
+    option, function = NAMES[call]
+    with pytest.raises(InvalidInput) as caught:
+        function(step)
+    assert caught.value.option == option
     assert wire.asked == []

@@ -311,6 +311,8 @@ def test_databases_that_must_be_there(given: dict[str, t.Any], missing: set[str]
         ({"name": None}, "name"),
         ({"name": ""}, "name"),
         ({"name": "_x"}, "name"),
+        ({"name": "."}, "name"),
+        ({"name": "..", "state": "absent"}, "name"),
         ({"source": None}, "source"),
         ({"target": None}, "target"),
         ({"source": "ftp://far.example/x"}, "source"),
@@ -333,6 +335,7 @@ def test_databases_that_must_be_there(given: dict[str, t.Any], missing: set[str]
         ({"replicator": "replications"}, "replicator"),
         ({"replicator": "_users"}, "replicator"),
         ({"replications": [REPLICATION, REPLICATION]}, "replications[1].name"),
+        ({"replications": [REPLICATION, {**REPLICATION, "name": ".."}]}, "replications[1].name"),
         ({"replications": [REPLICATION, {**REPLICATION, "name": "s", "source": "X"}]}, "replications[1].source"),
     ],
 )

@@ -193,6 +193,8 @@ def test_design_documents_are_declared_without_revision_and_without_those_of_cou
     assert declared == [{"_id": "_design/app", "views": {}, "_attachments": {"a": kept}}]
     assert list(reasons(omitted)) == ["d/_design/stub"]
     assert rules.designs("_users", [{"_id": "_design/_auth", "_rev": "1-a"}], omitted) == []
+    assert rules.designs("d", [{"_id": "_design/..", "_rev": "1-a"}], omitted) == []
+    assert reasons(omitted)["d/_design/.."] == "the name is a step in the path of a URL"
 
 
 def test_indexes_are_declared_with_their_names() -> None:
@@ -215,6 +217,9 @@ def test_indexes_are_declared_with_their_names() -> None:
     strange = {"_id": "_design/odd", "language": "query", "views": {"x": {"map": "function"}}}
     assert rules.mango("d", [strange], False, omitted) == []
     assert list(reasons(omitted)) == ["d/_design/odd"]
+    steps = [{**design, "_id": "_design/.."}, {**design, "views": {".": view}}]
+    assert rules.mango("d", steps, False, omitted) == []
+    assert list(reasons(omitted))[1:] == ["d/_design/../by-a", "d/_design/ix/."]
 
 
 OWN = {"url": "http://127.0.0.1:5984/a%2Fb", "auth": {"basic": {"username": "admin", "password": "own-password"}}}
@@ -257,6 +262,15 @@ def test_replications(fields: t.Any, declared: t.Any, left_out: list[str]) -> No
     document = {"_id": "r", "_rev": "1-a", "owner": "admin", **fields}
     assert rules.replication(document, HERE, omitted, secrets=True) == (declared and {"name": "r", **declared})
     assert list(reasons(omitted)) == left_out
+    assert omitted.removable.get("replications", []) == left_out
+
+
+def test_a_replication_whose_name_no_url_can_contain_is_neither_declared_nor_removable() -> None:
+    omitted = Omitted()
+    document = {"_id": "..", "_rev": "1-a", "source": "http://h/x", "target": "http://h/y"}
+    assert rules.replication(document, HERE, omitted, secrets=True) is None
+    assert list(reasons(omitted)) == [".."]
+    assert omitted.removable == {}
 
 
 @pytest.mark.parametrize(

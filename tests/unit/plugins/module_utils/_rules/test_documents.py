@@ -172,6 +172,8 @@ OPTIONS: dict[str, t.Any] = {
             "x contains the attachment a with data that is not Base64",
         ),
         ({"_id": "x", "_attachments": {"_a": {"data": ""}}}, "x contains the attachment _a. The name"),
+        ({"_id": "x", "_attachments": {"a/../b": {"data": ""}}}, "the attachment a/../b. A part of the name is a step"),
+        ({"_id": "x", "_attachments": {".": {"data": ""}}}, "the attachment .. A part of the name is a step"),
         ({"_id": "x", "_attachments": {"a": {"data": "", "content_type": 1}}}, "content_type that is not a string"),
         ({"_id": "_local/x", "_attachments": {"a": {"data": ""}}}, "doesn't keep in _local"),
     ],
