@@ -14,7 +14,7 @@ import typing as t
 from .. import errors
 from .._rules import passwords
 from .._rules.dialect import LOCAL
-from .._rules.names import check_admin_name, check_string
+from .._rules.names import check_admin_name, check_string, check_type
 from .answers import Answer, session_cookie
 from .server import Headers, Server
 
@@ -124,6 +124,9 @@ class Admins(Server):
 
         https://docs.couchdb.org/en/stable/config/auth.html#admins
         """
+        check_admin_name(name)
+        check_string(hashed, "hashed")
+        check_type(password, (str, type(None)), "password", "a string")
         own, session, following = self.logs_in_as(name), self._http.cookie, self._following is not None
         self.config("admins", name, value=hashed, hthdrs=hthdrs, node=node)
         if password is None:

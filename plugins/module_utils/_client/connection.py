@@ -265,6 +265,8 @@ class Connection:
         Raises Unreachable, TimedOut, TooLarge, NotCouchDB, or the error of the answer's status.
         """
         _check_headers(headers or {})
+        check_type(timeout, (int, float, type(None)), "timeout", "a number of seconds")
+        check_type(retries, (int, type(None)), "retries", "a number")
         if repeatable is None:
             repeatable = method in _SAFE_TO_REPEAT
         send: dict[str, t.Any] = {

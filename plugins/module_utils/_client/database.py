@@ -335,6 +335,7 @@ class Database:
 
     def attachment(self, docid: str, name: str, hthdrs: Headers = None) -> bytes:
         """The content of an attachment. https://docs.couchdb.org/en/stable/api/document/attachments.html"""
+        check_string(name, "name")
         return t.cast(bytes, self._ask("GET", *docpath(docid), *name.split("/"), raw=True, hthdrs=hthdrs))
 
     def bulk_docs(self, documents: t.Sequence[t.Mapping[str, t.Any]], hthdrs: Headers = None) -> list[dict[str, str]]:
@@ -402,6 +403,7 @@ def _is_result(row: t.Any) -> bool:
 
 
 def bare(ddoc: str) -> str:
+    check_string(ddoc, "ddoc")
     return ddoc[len("_design/") :] if ddoc.startswith("_design/") else ddoc
 
 

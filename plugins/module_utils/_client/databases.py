@@ -12,7 +12,7 @@ from http.cookies import SimpleCookie
 
 from .. import errors
 from .._rules import databases as rules
-from .._rules.names import check_database_name, shard_database
+from .._rules.names import check_database_name, check_names, shard_database
 from .answers import is_list
 from .database import Database as _Database
 from .parallel import in_parallel
@@ -125,7 +125,9 @@ class Databases(Server):
 
         https://docs.couchdb.org/en/stable/api/server/common.html#dbs-info
         """
-        if names is None and self.dialect.has_dbs_info_listing:
+        if names is not None:
+            check_names(names, "names")
+        elif self.dialect.has_dbs_info_listing:
             try:
                 return self._dbs_info_listing(hthdrs)
             except errors.Unreachable as error:

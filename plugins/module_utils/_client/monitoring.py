@@ -10,6 +10,7 @@ import typing as t
 
 from .. import errors
 from .._rules.dialect import LOCAL
+from .._rules.names import check_type
 from .server import Headers, Server
 
 _UUIDS_AT_ONCE = 1000
@@ -90,6 +91,7 @@ class Monitoring(Server):
         https://docs.couchdb.org/en/stable/api/server/common.html#uuids
         """
         wanted = 1 if count is None else count
+        check_type(wanted, int, "count", "a number")
         if wanted < 1:
             raise errors.InvalidInput("count", f"is {wanted}. Set 1 or more")
         found: list[str] = []
@@ -107,7 +109,9 @@ class Monitoring(Server):
 
         https://docs.couchdb.org/en/stable/config/logging.html
         """
-        size, skip = 1000 if bytes is None else bytes, offset or 0
+        size, skip = 1000 if bytes is None else bytes, 0 if offset is None else offset
+        check_type(size, int, "bytes", "a number")
+        check_type(skip, int, "offset", "a number")
         if size < 0 or skip < 0:
             raise errors.InvalidInput("bytes" if size < 0 else "offset", "must be 0 or more")
         if not self.dialect.clustered:

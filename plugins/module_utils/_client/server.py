@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
-from .._rules.names import check_type
+from .._rules.names import check_names, check_type
 from .._rules.secrets import is_secret_setting
 from .._rules.urls import is_loopback, server_url
 from .._rules.values import setting_string
@@ -219,7 +219,7 @@ class Server:
 
         Each is named once: C(_local) beside other names becomes the node's own name. Raises InvalidInput for an empty list.
         """
-        check_type(names, (list, tuple), "nodes", "a list of names")
+        check_names(names, "nodes")
         if not names:
             raise errors.InvalidInput("nodes", "is empty. Name at least one node")
         if "all" in names:

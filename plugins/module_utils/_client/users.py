@@ -9,7 +9,7 @@ import typing as t
 
 from .. import errors
 from .._rules.dialect import LOCAL
-from .._rules.names import USER_PREFIX
+from .._rules.names import USER_PREFIX, check_names
 from .admins import Admins
 from .databases import Databases
 from .server import Headers
@@ -39,6 +39,7 @@ class Users(Admins, Databases):
 
         https://docs.couchdb.org/en/stable/intro/security.html#authentication-database
         """
+        check_names(names, "names")
         ids = [USER_PREFIX + name for name in names]
         try:
             found = self.Database(database).bulk_get(ids, hthdrs, conflicts=conflicts)

@@ -42,6 +42,13 @@ def check_string(value: t.Any, option: str) -> None:
     check_type(value, str, option, "a string")
 
 
+def check_names(value: t.Any, option: str) -> None:
+    """Raise InvalidInput, naming ``option``, unless it is a list of strings."""
+    check_type(value, (list, tuple), option, "a list of names")
+    for name in value:
+        check_string(name, option)
+
+
 def begins_database_name(string: str) -> bool:
     """Whether the name of a database can begin with this string."""
     return bool(_DATABASE.match(string))

@@ -37,6 +37,23 @@ CALLS: dict[str, tuple[str, t.Callable[[t.Any], t.Any], tuple[type, ...]]] = {
     "addadmin(password)": ("password", lambda value: client().addadmin("ann", value), ()),
     "deladmin": ("name", lambda value: client().deladmin(value), ()),
     "nodes": ("nodes", lambda value: client().nodes(value), (list,)),
+    "nodes(name)": ("nodes", lambda value: client().nodes([value]), ()),
+    "users": ("names", lambda value: client().users(value), (list,)),
+    "users(name)": ("names", lambda value: client().users([value]), ()),
+    "dbs_info": ("names", lambda value: client().dbs_info(value), (list,)),
+    "dbs_info(name)": ("names", lambda value: client().dbs_info([value]), ()),
+    "uuids": ("count", lambda value: client().uuids(value), (int,)),
+    "log": ("bytes", lambda value: client().log(value), (int,)),
+    "log(offset)": ("offset", lambda value: client().log(offset=value), (int,)),
+    "set_admin(name)": ("name", lambda value: client().set_admin(value, "-pbkdf2-"), ()),
+    "set_admin": ("hashed", lambda value: client().set_admin("ann", value), ()),
+    "set_admin(password)": ("password", lambda value: client().set_admin("ann", "-pbkdf2-", value), ()),
+    "request(timeout)": ("timeout", lambda value: client().request("GET", timeout=value), (int, float)),
+    "request(retries)": ("retries", lambda value: client().request("GET", retries=value), (int,)),
+    "compact": ("ddoc", lambda value: client()["db"].compact(value), ()),
+    "delete_index": ("ddoc", lambda value: client()["db"].delete_index(value, "by-a"), ()),
+    "remove_index": ("ddoc", lambda value: client()["db"].remove_index(value, "by-a"), ()),
+    "attachment": ("name", lambda value: client()["db"].attachment("a", value), ()),
     "get": ("_id", lambda value: client()["db"].get(value), ()),
     "new": ("document", lambda value: client()["db"].new(value), (dict,)),
     "put_document": ("document", lambda value: client()["db"].put_document(value), (dict,)),
@@ -66,6 +83,12 @@ def test_a_value_of_the_wrong_type_is_refused_before_anything_is_sent(wire: Wire
         assert f"is of the type {type(value).__name__}. Use " in str(caught.value)
         assert "c4n4ry" not in str(caught.value)
     assert wire.asked == []
+
+
+def test_limits_of_the_wrong_type_are_refused_before_the_node_is_asked(wire: Wire) -> None:
+    with pytest.raises(InvalidInput, match=r"^timeout: is of the type str. Use a number of seconds"):
+        client().up(timeout="c4n4ry")
+    assert wire.asked == ["GET /"]
 
 
 NAMES: dict[str, tuple[str, t.Callable[[str], t.Any]]] = {
