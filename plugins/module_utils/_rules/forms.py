@@ -4,8 +4,8 @@
 """Settings that stop CouchDB if their value is wrong, and the form that it must have. Pure.
 
 Found with wrong values for each setting that CouchDB 3.5.0 and 3.4.3 read (C(tests/trust/wrong_settings.py)), and
-by reading how their applications use them. ``Form.source`` is the file of CouchDB's source that stops; C(at once) means
-that it stops with the change, otherwise at its next start.
+by reading how their applications use them. ``Form.source`` is the module of CouchDB that stops, with the change or at its next
+start, as APPLICATION/MODULE.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class Form:
     must_be: str
     fits: t.Callable[[str], bool]
     source: str
-    at_once: bool = False
 
 
 def _integer(string: str) -> bool:
@@ -207,66 +206,55 @@ _AUTHENTICATION = (
 
 WRITABLE = "the path of a file, in a directory that exists, that CouchDB can write"
 
-_CHTTPD = "chttpd/src/chttpd.erl"
+_CHTTPD = "chttpd/chttpd"
 
 _PORT = "a port (1 to 65535)"
 _ADDRESS = "an IP address or any"
 
 
-def _same(
-    names: str, must_be: str, fits: t.Callable[[str], bool], source: str, at_once: bool = False
-) -> dict[tuple[str, str], Form]:
+def _same(names: str, must_be: str, fits: t.Callable[[str], bool], source: str) -> dict[tuple[str, str], Form]:
     """The same form for several settings, each C(section/key)."""
-    form = Form(must_be, fits, source, at_once)
+    form = Form(must_be, fits, source)
     return {t.cast("tuple[str, str]", tuple(name.split("/"))): form for name in names.split()}
 
 
 FORMS: dict[tuple[str, str], Form] = {
-    **_same("chttpd/port httpd/port ssl/port prometheus/port", _PORT, _port, _CHTTPD, True),
+    **_same("chttpd/port httpd/port ssl/port prometheus/port", _PORT, _port, _CHTTPD),
     **_same(
         "chttpd/bind_address httpd/bind_address ssl/bind_address prometheus/bind_address",
         _ADDRESS,
         _address,
-        "couch/src/couch_httpd.erl",
-        True,
+        "couch/couch_httpd",
     ),
-    **_same("chttpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS), _CHTTPD, True),
-    **_same("httpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS, ("recbuf",)), "couch/src/couch_httpd.erl"),
+    **_same("chttpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS), _CHTTPD),
+    **_same("httpd/socket_options", _SOCKET, _options(_SOCKET_OPTIONS, ("recbuf",)), "couch/couch_httpd"),
     **_same(
         "chttpd/server_options httpd/server_options httpsd/server_options",
         _SERVER,
         _options(_SERVER_OPTIONS, _MAY_BE_UNDEFINED),
-        "mochiweb/src/mochiweb_socket_server.erl",
-        True,
+        "mochiweb/mochiweb_socket_server",
     ),
     **_same("chttpd/authentication_handlers", _AUTHENTICATION, _handlers, _CHTTPD),
-    **_same("httpd/authentication_handlers", _AUTHENTICATION, _old_handlers, "couch/src/couch_httpd.erl"),
-    **_same("chttpd/max_uri_length httpd/max_uri_length", *_whole(100), _CHTTPD, True),
+    **_same("httpd/authentication_handlers", _AUTHENTICATION, _old_handlers, "couch/couch_httpd"),
+    **_same("chttpd/max_uri_length httpd/max_uri_length", *_whole(100), _CHTTPD),
     **_same(
         "global_changes/max_event_delay global_changes/max_write_delay",
         *_whole(0),
-        "global_changes/src/global_changes_server.erl",
+        "global_changes/global_changes_server",
     ),
-    **_same(
-        "ken/incremental_channels ken/batch_channels ken/max_incremental_updates",
-        *_whole(0),
-        "ken/src/ken_server.erl",
-        True,
-    ),
+    **_same("ken/incremental_channels ken/batch_channels ken/max_incremental_updates", *_whole(0), "ken/ken_server"),
     # Every login asks for a document of the user, also that of an admin.
     **_same(
         "fabric/request_timeout",
         "a number of milliseconds of at least 1, or infinity",
         _milliseconds,
-        "fabric/src/fabric_util.erl",
-        True,
+        "fabric/fabric_util",
     ),
     **_same(
         "couch_peruser/database_prefix",
         "the beginning of a database's name: a lowercase letter, then lowercase letters, digits and any of _ $ ( ) + - /",
         begins_database_name,
-        "couch_peruser/src/couch_peruser.erl",
-        True,
+        "couch_peruser/couch_peruser",
     ),
     # With less, CouchDB refuses the request that would restore it.
     **_same(
@@ -274,61 +262,56 @@ FORMS: dict[tuple[str, str], Form] = {
         "a number of bytes of at least 1024",
         _at_least(1024),
         _CHTTPD,
-        True,
     ),
-    **_same("couchdb/btree_chunk_size", *_whole(1), "couch/src/couch_btree.erl", True),
+    **_same("couchdb/btree_chunk_size", *_whole(1), "couch/couch_btree"),
     **_same(
         "couchdb/idle_check_timeout",
         "a number of milliseconds of at least 1, or infinity",
         lambda string: not string or _milliseconds(string),
-        "couch/src/couch_db_updater.erl",
+        "couch/couch_db_updater",
     ),
-    **_same("mem3/shard_cache_size", *_whole(1), "mem3/src/mem3_shards.erl", True),
-    **_same("ioq/concurrency", *_number(1), "ioq/src/ioq.erl", True),
-    **_same("mem3/sync_frequency", *_whole(1), "mem3/src/mem3_sync_event_listener.erl"),
+    **_same("mem3/shard_cache_size", *_whole(1), "mem3/mem3_shards"),
+    **_same("ioq/concurrency", *_number(1), "ioq/ioq"),
+    **_same("mem3/sync_frequency", *_whole(1), "mem3/mem3_sync_event_listener"),
     **_same(
         "replicator/connection_close_interval",
         "a number of milliseconds from 0 to 4294967295",
         _from_to(0, 2**32 - 1),
-        "couch_replicator/src/couch_replicator_connection.erl",
-        True,
+        "couch_replicator/couch_replicator_connection",
     ),
     **_same(
         "couch_scanner/interval_sec",
         "a number of seconds from 1 to 4294967",
         _from_to(1, 4294967),
-        "couch_scanner/src/couch_scanner_server.erl",
-        True,
+        "couch_scanner/couch_scanner_server",
     ),
     **_same(
         "couch_scanner/db_rate_limit couch_scanner/shard_rate_limit couch_scanner/doc_rate_limit",
         *_number(1),
-        "couch_scanner/src/couch_scanner_rate_limiter.erl",
-        True,
+        "couch_scanner/couch_scanner_rate_limiter",
     ),
     **_same(
         "couch_peruser/cluster_start_period couch_peruser/cluster_quiet_period",
         *_seconds(0),
-        "couch_peruser/src/couch_peruser.erl",
-        True,
+        "couch_peruser/couch_peruser",
     ),
-    **_same("replicator/cluster_start_period", *_seconds(0), "couch_replicator/src/couch_replicator_doc_processor.erl"),
-    **_same("replicator/interval", *_milliseconds_from(1), "couch_replicator/src/couch_replicator_scheduler.erl"),
+    **_same("replicator/cluster_start_period", *_seconds(0), "couch_replicator/couch_replicator_doc_processor"),
+    **_same("replicator/interval", *_milliseconds_from(1), "couch_replicator/couch_replicator_scheduler"),
     **_same(
         "chttpd_auth_cache/max_objects chttpd_auth_cache/max_size chttpd_auth_lockout/max_objects couch_passwords_cache/max_objects",
         *_number(0),
-        "ets_lru/src/ets_lru.erl",
+        "ets_lru/ets_lru",
     ),
     **_same(
         "chttpd_auth_cache/max_lifetime chttpd_auth_lockout/max_lifetime couch_passwords_cache/max_idle",
         *_milliseconds_from(0),
-        "ets_lru/src/ets_lru.erl",
+        "ets_lru/ets_lru",
     ),
-    **_same("smoosh/wait_secs", *_seconds(0), "smoosh/src/smoosh_channel.erl"),
-    **_same("stats/interval", *_seconds(1), "couch_stats/src/couch_stats_util.erl"),
-    **_same("cluster/reconnect_interval_sec", *_seconds(1), "mem3/src/mem3_distribution.erl"),
-    **_same("mem3/shard_write_timeout mem3/writer_idle_timeout", *_milliseconds_from(1), "mem3/src/mem3_shards.erl"),
-    **_same("nouveau/max_sessions nouveau/max_pipeline_size", *_number(1), "nouveau/src/nouveau_index_manager.erl"),
+    **_same("smoosh/wait_secs", *_seconds(0), "smoosh/smoosh_channel"),
+    **_same("stats/interval", *_seconds(1), "couch_stats/couch_stats_util"),
+    **_same("cluster/reconnect_interval_sec", *_seconds(1), "mem3/mem3_distribution"),
+    **_same("mem3/shard_write_timeout mem3/writer_idle_timeout", *_milliseconds_from(1), "mem3/mem3_shards"),
+    **_same("nouveau/max_sessions nouveau/max_pipeline_size", *_number(1), "nouveau/nouveau_index_manager"),
     **_same("ssl/verify_ssl_certificates ssl/fail_if_no_peer_cert", *_one_of("", "true", "false"), _CHTTPD),
     **_same("ssl/secure_renegotiate", *_one_of("", "true", "false", "undefined"), _CHTTPD),
     **_same("ssl/ssl_certificate_max_depth", *_number(0, 255), _CHTTPD),
@@ -355,45 +338,39 @@ FORMS: dict[tuple[str, str], Form] = {
         "nouveau/url",
         "a URL with a host and a port, such as http://127.0.0.1:5987",
         lambda string: bool(_URL.match(string)),
-        "nouveau/src/nouveau_index_manager.erl",
+        "nouveau/nouveau_index_manager",
     ),
     # Of every channel, and of every engine.
-    **_same("smoosh.*/capacity", *_number(1), "smoosh/src/smoosh_utils.erl"),
-    **_same("couchdb_engines/*", *_one_of("couch_bt_engine"), "couch/src/couch_server.erl"),
+    **_same("smoosh.*/capacity", *_number(1), "smoosh/smoosh_utils"),
+    **_same("couchdb_engines/*", *_one_of("couch_bt_engine"), "couch/couch_server"),
     **_same(
         "mem3/shards_db mem3/nodes_db",
         "the name of a database, such as _dbs or _nodes",
         lambda string: begins_database_name(string[string.startswith("_") :]),
-        "mem3/src/mem3_shards.erl",
-        True,
+        "mem3/mem3_shards",
     ),
-    **_same("couchdb/uri_file", WRITABLE, _path_of_file, "chttpd/src/chttpd_sup.erl"),
-    **_same("log/file", WRITABLE, _path_of_file, "couch_log/src/couch_log_writer_file.erl", True),
-    **_same(
-        "uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/src/couch_uuids.erl", True
-    ),
-    **_same(
-        "couchdb/default_security", *_one_of("admin_only", "admin_local", "everyone"), "couch/src/couch_db_updater.erl"
-    ),
+    **_same("couchdb/uri_file", WRITABLE, _path_of_file, "chttpd/chttpd_sup"),
+    **_same("log/file", WRITABLE, _path_of_file, "couch_log/couch_log_writer_file"),
+    **_same("uuids/algorithm", *_one_of("sequential", "random", "utc_random", "utc_id"), "couch/couch_uuids"),
+    **_same("couchdb/default_security", *_one_of("admin_only", "admin_local", "everyone"), "couch/couch_db_updater"),
     **_same(
         "couchdb/file_compression",
         *_one_of("none", "snappy", *(f"deflate_{level}" for level in range(10))),
-        "couch/src/couch_compress.erl",
+        "couch/couch_compress",
     ),
     **_same(
         "chttpd_auth/min_iterations couch_httpd_auth/min_iterations chttpd_auth/max_iterations couch_httpd_auth/max_iterations",
         *_number(1, 1000000000),
-        "couch/src/couch_httpd_auth.erl",
-        True,
+        "couch/couch_httpd_auth",
     ),
     **_same(
         "chttpd_auth/password_scheme couch_httpd_auth/password_scheme",
         *_one_of("pbkdf2", "simple"),
-        "couch/src/couch_passwords.erl",
+        "couch/couch_passwords",
     ),
     **_same(
         "chttpd_auth/pbkdf2_prf couch_httpd_auth/pbkdf2_prf",
         *_one_of("sha", "sha224", "sha256", "sha384", "sha512"),
-        "couch/src/couch_passwords.erl",
+        "couch/couch_passwords",
     ),
 }

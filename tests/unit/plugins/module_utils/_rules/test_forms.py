@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -151,7 +152,7 @@ def test_a_value_that_stops_couchdb_is_refused_with_the_form_it_must_have(name: 
 def test_each_form_names_its_source() -> None:
     for form in FORMS.values():
         assert form.must_be
-        assert form.source.endswith(".erl")
+        assert re.fullmatch(r"[a-z0-9_]+/[a-z0-9_]+", form.source)
 
 
 @pytest.mark.parametrize(
