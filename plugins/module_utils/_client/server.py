@@ -348,28 +348,30 @@ class Server:
                 yield
                 return
             try:
-                self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True)
+                self.request("PUT", path, body=_QUIET, hthdrs=in_memory, repeatable=True, expect=is_text)
                 yield
-            except BaseException:
+            except BaseException as error:
                 # The first error is the one that matters.
-                with contextlib.suppress(errors.CouchDBError):
-                    self._restore_log_level(path, level, in_memory)
+                try:
+                    self._restore_log_level(path, level, in_memory, "")
+                except errors.LogLevelLost as lost:
+                    error.args = (f"{error}; {lost}",)
                 raise
-            self._restore_log_level(path, level, in_memory)
+            self._restore_log_level(path, level, in_memory, "the secret was set; ")
 
-    def _restore_log_level(self, path: Path, level: str | None, in_memory: Headers) -> None:
+    def _restore_log_level(self, path: Path, level: str | None, in_memory: Headers, done: str) -> None:
         """Restore it, and retry if a proxy answers instead: nothing else would restore it until the node restarts."""
         for left in range(_RESTORING, 0, -1):
             try:
                 if level is None:
-                    self.request("DELETE", path, hthdrs=in_memory)
+                    self.request("DELETE", path, hthdrs=in_memory, expect=is_text)
                 else:
-                    self.request("PUT", path, body=level, hthdrs=in_memory, repeatable=True)
+                    self.request("PUT", path, body=level, hthdrs=in_memory, repeatable=True, expect=is_text)
                 return
             except errors.CouchDBError as error:
                 if left > 1 and not isinstance(error, (errors.Unauthorized, errors.Forbidden)):
                     continue
-                message = f"{error} (the secret was set; until its next start {path[1]} logs warnings only)"
+                message = f"{error} ({done}until its next start {path[1]} logs warnings only)"
                 raise error.reworded(message, errors.LogLevelLost) from None
 
     def config_of_nodes(self, names: t.Sequence[str]) -> dict[str, dict[str, dict[str, str]] | None]:
@@ -429,8 +431,8 @@ def _is_membership(body: t.Any) -> bool:
 
 
 def _is_settings(body: t.Any) -> bool:
-    """Whether an answer is an object of sections, each an object of keys."""
-    return is_object(body) and all(is_object(keys) for keys in body.values())
+    """Whether an answer is an object of sections, at least one, each an object of keys."""
+    return is_object(body) and body != {} and all(is_object(keys) for keys in body.values())
 
 
 def _cookie_text(cookie: str | SimpleCookie) -> str:

@@ -51,6 +51,39 @@ def test_the_level_is_restored_when_the_secret_is_refused(wire: Wire) -> None:
     assert levels == ["warning", "info"]
 
 
+def test_a_failure_says_that_the_level_could_not_be_restored(wire: Wire) -> None:
+    wire[f"GET {CONFIG}/log"] = {"level": "info"}
+    wire[f"PUT {LEVEL}"] = InTurn(["", (401, {"error": "unauthorized", "reason": "Name or password is incorrect."})])
+    wire[f"PUT {CONFIG}/chttpd_auth/secret"] = 400, {"error": "bad_request", "reason": "no"}
+    with pytest.raises(errors.BadRequest, match=r"bad_request: no; .*until its next start _local logs warnings only"):
+        client().config("chttpd_auth", "secret", value="c4n4ry")
+    wire[f"PUT {LEVEL}"] = InTurn(["", (401, {"error": "unauthorized", "reason": "Name or password is incorrect."})])
+    wire[f"PUT {CONFIG}/chttpd_auth/secret"] = ""
+    with pytest.raises(errors.LogLevelLost, match=r"the secret was set; until its next start _local logs warnings"):
+        client().config("chttpd_auth", "secret", value="c4n4ry")
+
+
+@pytest.mark.parametrize("answer", [[], {}, 0, None, b""])
+def test_a_secret_is_not_set_unless_the_level_is_lowered(wire: Wire, answer: object) -> None:
+    levels: list[str] = []
+    wire[f"GET {CONFIG}/log"] = {"level": "info"}
+    wire[f"PUT {LEVEL}"] = lambda body: (levels.append(body), (200, answer if body == "warning" else "warning"))[1]
+    with pytest.raises(errors.NotCouchDB, match=f"PUT http://couch.example:5984{LEVEL} answered 200"):
+        client().config("chttpd_auth", "secret", value="c4n4ry")
+    assert levels == ["warning", "info"]
+    assert f"PUT {CONFIG}/chttpd_auth/secret" not in wire.asked
+
+
+@pytest.mark.parametrize(("level", "method"), [("info", "PUT"), (None, "DELETE")])
+def test_a_level_is_restored_once_couchdb_says_so(wire: Wire, level: str | None, method: str) -> None:
+    wire[f"GET {CONFIG}/log"] = {} if level is None else {"level": level}
+    wire[f"PUT {LEVEL}"] = wire[f"DELETE {LEVEL}"] = lambda body: (200, "" if body == "warning" else {"ok": True})
+    wire[f"PUT {CONFIG}/chttpd_auth/secret"] = ""
+    with pytest.raises(errors.LogLevelLost, match=f"{method} .* with other JSON than CouchDB"):
+        client().config("chttpd_auth", "secret", value="c4n4ry")
+    assert wire.asked.count(f"{method} {LEVEL}") == 3 + (method == "PUT")
+
+
 @pytest.mark.parametrize(("section", "key"), [("log", "file"), ("admins", "ann")])
 def test_what_couchdb_may_log_or_masks_itself_takes_one_request(wire: Wire, section: str, key: str) -> None:
     wire[f"PUT {CONFIG}/{section}/{key}"] = ""
@@ -59,7 +92,7 @@ def test_what_couchdb_may_log_or_masks_itself_takes_one_request(wire: Wire, sect
     assert not any("log/level" in request for request in wire.asked)
 
 
-@pytest.mark.parametrize("answer", [b"", None, [], 7, "text", {"log": None}, {"log": "text"}])
+@pytest.mark.parametrize("answer", [b"", None, [], {}, 7, "text", {"log": None}, {"log": "text"}])
 def test_settings_of_another_form_are_no_node_that_is_down(wire: Wire, answer: object) -> None:
     wire["GET /_membership"] = {"all_nodes": ["a@h"], "cluster_nodes": ["a@h"]}
     wire["GET /_node/a@h/_config"] = answer

@@ -20,7 +20,7 @@ def test_check_mode_does_not_report_changes_as_made_if_a_node_is_down(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], check_mode: bool
 ) -> None:
     wire["GET /_membership"] = {"all_nodes": ["n1@h"], "cluster_nodes": ["n1@h", "n2@h"]}
-    wire["GET /_node/n1@h/_config"] = InTurn([{}, {"a": {"b": "c"}}])
+    wire["GET /_node/n1@h/_config"] = InTurn([{"log": {}}, {"a": {"b": "c"}}])
     wire["GET /_node/n2@h/_config"] = 412, {"error": "nodedown", "reason": "n2@h is down"}
     wire["PUT /_node/n1@h/_config/a/b"] = ""
     given: dict[str, t.Any] = {"url": URL, "settings": {"a": {"b": "c"}}, "_ansible_check_mode": check_mode}

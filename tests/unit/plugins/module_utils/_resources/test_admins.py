@@ -442,7 +442,7 @@ def test_check_mode_only_reads(wire: Wire, given: dict[str, t.Any]) -> None:
 
 def test_on_an_admin_party_the_first_admin_is_used_from_then_on(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
-    wire["GET /_config"] = InTurn([{}, {"admins": {"bob": PW}}])
+    wire["GET /_config"] = InTurn([{"log": {}}, {"admins": {"bob": PW}}])
     wire["PUT /_config/admins/bob"] = ""
     desired = RESOURCE.desire({**PARAMS, "password": "pw"})
     module.carry_out(RESOURCE, desired, client(username=None, password=None), check_mode=False)
@@ -539,7 +539,7 @@ def test_one_can_go_when_another_comes() -> None:
 def test_at_an_admin_party_the_first_of_several_goes_first_and_the_rest_as_that(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
     both = {"admins": {"bob": PW, "ann": PW_AGAIN}}
-    wire["GET /_config"] = InTurn([{}, both])
+    wire["GET /_config"] = InTurn([{"log": {}}, both])
     wire["PUT /_config/admins/bob"] = ""
     wire["PUT /_config/admins/ann"] = ""
     admins = [item("bob", password="pw"), item("ann", password="pw")]
@@ -551,7 +551,7 @@ def test_at_an_admin_party_the_first_of_several_goes_first_and_the_rest_as_that(
 
 def test_at_an_admin_party_one_with_a_password_goes_first_whatever_is_absent(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
-    wire["GET /_config"] = InTurn([{}, {"admins": {"bob": PW, "ann": ROOT}}])
+    wire["GET /_config"] = InTurn([{"log": {}}, {"admins": {"bob": PW, "ann": ROOT}}])
     wire["PUT /_config/admins/bob"] = wire["PUT /_config/admins/ann"] = ""
     admins = [item("gone", state="absent"), item("ann", password_hash=ROOT), item("bob", password="pw")]
     desired = RESOURCE.desire({**PARAMS, "name": None, "admins": admins})

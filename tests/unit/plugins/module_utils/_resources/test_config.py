@@ -384,7 +384,7 @@ def test_a_default_that_can_not_be_deleted_is_accepted_and_no_change(wire: Wire)
 
 def test_on_couchdb_1_there_is_one_node(wire: Wire) -> None:
     wire["GET /"] = {"couchdb": "Welcome", "version": "1.7.2"}
-    wire["GET /_config"] = InTurn([{}, {"log": {"level": "info"}}])
+    wire["GET /_config"] = InTurn([{"log": {}}, {"log": {"level": "info"}}])
     wire["PUT /_config/log/level"] = ""
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}})
     outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
@@ -407,7 +407,7 @@ MEMBERS = {"all_nodes": ["n1@h", "n3@h"], "cluster_nodes": ["n1@h", "n2@h", "n3@
 def test_an_unknown_node_is_refused_before_anything_is_written(wire: Wire, answer: t.Any) -> None:
     wire["GET /_membership"] = MEMBERS
     wire["GET /_node/_local"] = {"name": "n1@h"}
-    wire["GET /_node/n1@h/_config"] = {}
+    wire["GET /_node/n1@h/_config"] = {"log": {}}
     wire["GET /_node/x@y/_config"] = answer
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}}, "nodes": ["_local", "x@y"]})
     with pytest.raises(InvalidInput, match="^nodes: no such node: x@y. Use one of n1@h, n2@h, n3@h"):
@@ -445,7 +445,7 @@ def serve(wire: Wire, held: dict[str, dict[str, dict[str, str]] | None]) -> None
 def test_a_member_that_is_down_is_reported_once_the_others_are_done(
     wire: Wire, nodes: list[str], check_mode: bool
 ) -> None:
-    serve(wire, {"n1@h": {}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
+    serve(wire, {"n1@h": {"log": {}}, "n2@h": None, "n3@h": {"log": {"level": "debug"}}})
     desired = RESOURCE.desire({**PARAMS, "settings": {"log": {"level": "info"}, "a": {"b": None}}, "nodes": nodes})
     outcome = module.carry_out(RESOURCE, desired, client(), check_mode=check_mode)
     after = {"log": {"level": "info"}, "a": {"b": None}}
@@ -492,7 +492,7 @@ def test_a_member_that_goes_down_meanwhile_is_reported_once_the_others_are_done(
 
 def test_a_member_that_is_back_soon_misses_nothing(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    held: dict[str, t.Any] = {node: {} for node in ("n1@h", "n2@h", "n3@h")}
+    held: dict[str, t.Any] = {node: {"log": {}} for node in ("n1@h", "n2@h", "n3@h")}
     serve(wire, held)
     write = wire.answers["PUT /_node/n2@h/_config/log/level"]
     tries: list[t.Any] = []
@@ -542,7 +542,7 @@ def test_the_listener_of_the_node_that_answers_moves_last() -> None:
 def test_a_node_that_is_named_twice_changes_once(wire: Wire) -> None:
     wire["GET /_node/_local"] = {"name": "n1"}
     for node in ("n1", "_local"):
-        wire[f"GET /_node/{node}/_config"] = {}
+        wire[f"GET /_node/{node}/_config"] = {"log": {}}
         wire[f"PUT /_node/{node}/_config/chttpd/backlog"] = ""
         wire[f"PUT /_node/{node}/_config/chttpd/server_options"] = ""
     settings = {"chttpd": {"backlog": 512, "server_options": "[]"}}
@@ -578,7 +578,7 @@ def test_a_new_secret_does_not_end_the_session_that_the_task_needs(wire: Wire, h
 
 def test_a_node_is_repaired_whose_list_of_members_fails(wire: Wire) -> None:
     wire["GET /_membership"] = 500, {"error": "unknown_error", "reason": "badarg"}
-    wire["GET /_node/_local/_config"] = InTurn([{"fabric": {"request_timeout": "x"}}, {}])
+    wire["GET /_node/_local/_config"] = InTurn([{"fabric": {"request_timeout": "x"}}, {"log": {}}])
     wire["DELETE /_node/_local/_config/fabric/request_timeout"] = "x"
     desired = resource.desire({**PARAMS, "settings": {"fabric": {"request_timeout": None}}, "nodes": ["_local"]})
     assert len(module.carry_out(RESOURCE, desired, client(), check_mode=False).changes) == 1

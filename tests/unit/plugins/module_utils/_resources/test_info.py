@@ -131,7 +131,7 @@ def test_a_server_without_limits_of_revisions_is_declared(wire: Wire) -> None:
     wire["GET /orders"] = {"db_name": "orders", "doc_count": 0}
     wire["GET /gone"] = {"db_name": "gone", "doc_count": 0}
     wire["GET /orders/_security"] = {}
-    wire["GET /_config"] = {}
+    wire["GET /_config"] = {"log": {}}
     wire["GET /"] = {"express-pouchdb": "Welcome!", "version": "4.2.0", "vendor": {"name": "PouchDB authors"}}
     found = gather(gather_subset=["declaration"])
     assert found["declaration"]["databases"] == [{"name": "orders"}]

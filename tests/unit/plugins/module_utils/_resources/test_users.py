@@ -198,7 +198,7 @@ def test_a_hundred_users_are_read_together_and_written_together(wire: Wire, chec
 
 
 def test_a_user_that_another_client_changed_is_planned_again_alone(wire: Wire) -> None:
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local/_config"] = {"log": {}}
     both = {"ann": {}, "ben": {}}
     newer = {
         "rows": [
@@ -221,7 +221,7 @@ def test_a_user_that_another_client_changed_is_planned_again_alone(wire: Wire) -
 
 
 def test_conflicts_without_end_end(wire: Wire) -> None:
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local/_config"] = {"log": {}}
     wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": {}})
     wire["POST /_users/_bulk_docs"] = 201, [CONFLICT]
     with pytest.raises(module.Interrupted) as stop:
@@ -231,7 +231,7 @@ def test_conflicts_without_end_end(wire: Wire) -> None:
 
 
 def test_without_a_database_of_users_a_real_run_fails_and_check_mode_warns(wire: Wire) -> None:
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local/_config"] = {"log": {}}
     desired = RESOURCE.desire(PARAMS)
     with pytest.raises(NotFound, match="no database _users"):
         module.carry_out(RESOURCE, desired, client(), check_mode=False)
@@ -252,7 +252,7 @@ def test_a_user_is_removed_with_its_conflicting_revisions(wire: Wire) -> None:
     both = {**HELD, "_rev": "2-b", "_conflicts": ["2-a", "1-z"]}
     late = {**HELD, "_rev": "2-y", "_conflicts": []}
     read = "POST /_users/_all_docs?conflicts=true&include_docs=true"
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local/_config"] = {"log": {}}
     # One came by replication meanwhile.
     wire[read] = InTurn([alone(both), alone(late), alone(late), alone(None)])
     wire["POST /_users/_bulk_docs"] = lambda body: (
@@ -268,7 +268,7 @@ def test_a_user_is_removed_with_its_conflicting_revisions(wire: Wire) -> None:
 
 
 def test_a_user_that_reappears_each_time_is_an_error(wire: Wire) -> None:
-    wire["GET /_node/_local/_config"] = {}
+    wire["GET /_node/_local/_config"] = {"log": {}}
     wire["POST /_users/_all_docs?conflicts=true&include_docs=true"] = rows({"ann": HELD})
     wire["POST /_users/_bulk_docs"] = 201, [{"ok": True, "id": "x", "rev": "3-x"}]
     with pytest.raises(module.Interrupted, match="not as desired after 5 attempts. It still lacks: delete user ann"):
