@@ -246,19 +246,29 @@ class Databases(Server):
         https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
         """
         failures: dict[str, str] = {}
+        begun = False
 
         def look() -> str:
+            nonlocal begun
             jobs = [job for job in self._reshard_jobs() if shard_database(job["source"]) == name]
+            begun = begun or bool(jobs)
             for job in jobs:
                 self._advance(job, failures)
             if jobs:
                 return ", ".join(sorted(_state(job) for job in jobs))
             left = rules.unsplit(self._shard_ranges(name), shards)
             if left:
+                self._check_resharding()
+                begun = True
                 self._begin_split(name, left)
             return ", ".join(left)
 
-        lacking = wait_until(look, wait_timeout, f"the shards of {name} to be split", self.progress, stalled=True)
+        try:
+            lacking = wait_until(look, wait_timeout, f"the shards of {name} to be split", self.progress, stalled=True)
+        except errors.Unreachable as error:
+            # Without a job, there were reads only.
+            error.sent = error.sent and begun
+            raise
         if lacking:
             raise errors.ReshardFailed(f"splitting {name} makes no progress for {wait_timeout:g} s: {lacking}")
         return {"ok": True}
@@ -269,12 +279,15 @@ class Databases(Server):
     def _shard_ranges(self, name: str) -> list[str]:
         return list(self.request("GET", (name, "_shards")).body["shards"])
 
-    def _begin_split(self, name: str, ranges: t.Sequence[str]) -> None:
+    def _check_resharding(self) -> None:
+        """Raise ReshardFailed if resharding is stopped on the cluster."""
         state = self.request("GET", ("_reshard", "state")).body
         if state["state"] != "running":
             raise errors.ReshardFailed(
                 f"resharding is {state['state']} on the cluster: {state.get('reason')}. Set it to running with PUT /_reshard/state"
             )
+
+    def _begin_split(self, name: str, ranges: t.Sequence[str]) -> None:
         for range_ in ranges:
             body = {"type": "split", "db": name, "range": range_}
             rows = self.request("POST", ("_reshard", "jobs"), body=body, accept=(500,)).body

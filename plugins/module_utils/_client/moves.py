@@ -18,7 +18,7 @@ from .._rules.shards import Document, Map, shard_map
 from .answers import is_ok
 from .parallel import in_parallel
 from .shards import MARK, MODE, Shards
-from .wait import wait_until
+from .wait import wait_until, within
 
 _REVISIONS = 500
 """How many documents of a copy are compared with one request, where they are compared one by one."""
@@ -27,7 +27,7 @@ _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
 
 _SOON = 2.0
-"""Seconds for which a copy that may be full is looked at, by a task that does not wait."""
+"""Seconds for which a copy that may be full is looked at, by a task that does not wait, and for which a last request is waited for."""
 
 _PUSH_PAUSE = 0.05
 _CLOSE = 0.5
@@ -194,7 +194,8 @@ class Moving(Shards):
 
         def wait(name: str) -> None:
             try:
-                map_ = self._map(name)
+                with within(wait_timeout):
+                    map_ = self._map(name)
             except errors.NodeDown:
                 raise
             except errors.NotFound:
@@ -223,7 +224,8 @@ class Moving(Shards):
             yield pushed
         finally:
             end.set()
-            thread.join()
+            # A request that hangs must not keep the task from its end.
+            thread.join(_SOON)
 
     def settle_map(
         self, database: str, rev: str, number: int, full: t.Sequence[Copy] = (), remove: t.Sequence[Copy] = ()
@@ -357,8 +359,9 @@ class Moving(Shards):
         self, database: str, copies: t.Sequence[Copy], seconds: float, check: bool, *, stalled: bool
     ) -> str:
         """Wait as _await_full() does, and return what is lacking at the end."""
-        map_ = self._map(database)
-        up = self.membership()["all_nodes"]
+        with within(seconds):
+            map_ = self._map(database)
+            up = self.membership()["all_nodes"]
         pushed = float("-inf")
         marks: dict[tuple[Copy, str], _State] = {}
         left = list(copies)

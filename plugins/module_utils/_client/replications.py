@@ -62,11 +62,16 @@ class Replications(Users, Monitoring):
             jobs = self._scheduled("jobs") if self.dialect.has_scheduler else self._replication_tasks()
             return errors.listed(sorted({job["doc_id"] for job in jobs if job.get("doc_id") in stopped}))
 
-        running = wait_until(look, _STOPPING, "the end of replications", self.progress) if stopped else ""
-        if running:
-            raise errors.TimedOut(
-                f"the replications {running} still run {_STOPPING:g} s after their documents were deleted. Run the task again"
-            )
+        try:
+            running = wait_until(look, _STOPPING, "the end of replications", self.progress) if stopped else ""
+            if running:
+                raise errors.TimedOut(
+                    f"the replications {running} still run {_STOPPING:g} s after their documents were deleted. Run the task again"
+                )
+        except errors.Unreachable as error:
+            # The user is not written yet.
+            error.sent = False
+            raise
         return self.endpoint_server(server).Database(database).put_document(document)
 
     def replications(self, hthdrs: Headers = None) -> list[dict[str, t.Any]]:

@@ -18,7 +18,7 @@ from .._rules.restart import Sighting, in_maintenance, proves_restart
 from .answers import is_ok
 from .nodes import Nodes
 from .server import Headers
-from .wait import wait_until
+from .wait import wait_until, within
 
 _CONNECTIONS = 6
 """The number of new connections on which a server is asked which node answers."""
@@ -117,10 +117,12 @@ class Restart:
             return self._run()
 
     def _run(self) -> dict[str, t.Any]:
-        self._mode = self._client.maintenance_mode(self._node)
+        with within(self._wait_timeout):
+            self._mode = self._client.maintenance_mode(self._node)
         try:
             if self._drains:
-                self._client.set_maintenance_mode(self._node, "true")
+                with within(self._wait_timeout):
+                    self._client.set_maintenance_mode(self._node, "true")
                 time.sleep(self._drain_time or 0)
             # Not earlier: the cluster can change while a node drains.
             self._await_sync()
@@ -165,13 +167,15 @@ class Restart:
         return wait_until(ask, seconds, what, self._client.progress)
 
     def _restarted(self) -> dict[str, t.Any]:
-        self._own = self._node in (LOCAL, self._client.local_node())
-        self._before = self._client.sighting(self._node)
+        with within(self._wait_timeout):
+            self._own = self._node in (LOCAL, self._client.local_node())
+            self._before = self._client.sighting(self._node)
         self._refused = False
         self._asked = time.monotonic()
         clock = time.strftime("%H:%M:%S UTC", time.gmtime())
         try:
-            self._client.restart(self._node)
+            with within(self._wait_timeout):
+                self._client.restart(self._node)
         except errors.CouchDBError as error:
             # It may be down before its answer is here, which a proxy reports as a failure of its own.
             if not error.unsure:
@@ -235,7 +239,8 @@ class Restart:
     def _undone(self) -> str:
         """Restore what can be restored after a failure, and return the problem if it could not."""
         try:
-            self._restore()
+            with within(self._wait_timeout):
+                self._restore()
         except errors.CouchDBError as error:
             if not self._drains:
                 return ""

@@ -55,24 +55,24 @@ def wait_until(
     ``look`` says what is lacking; an error that it raises ends the wait. It is called at once, and then after pauses that
     grow with the time. Each of its requests ends at the deadline.
 
-    With ``stalled`` the seconds count from the last change of what is lacking, so a wait that makes progress has no deadline.
+    With ``stalled`` the seconds count from the last change of what is lacking, so each look that sees progress moves the deadline.
     With ``holds`` nothing may be lacking for so many seconds, at three looks.
     """
     begun = time.monotonic()
     changed, last, since = begun, "", None
-    with contextlib.nullcontext() if stalled else within(seconds):
-        while True:
+    while True:
+        with within(changed + seconds - time.monotonic()):
             lacking = look()
-            now = time.monotonic()
-            if progress is not None:
-                progress(what, lacking, now - begun)
-            since = None if lacking else now if since is None else since
-            if since is not None and now - since >= holds:
-                return ""
-            if stalled and lacking != last:
-                changed, last = now, lacking
-            waited = now - changed
-            if waited >= seconds:
-                return lacking or f"nothing, but for less than {holds:g} s"
-            pause = min(_FIRST_PAUSE + waited / 8, _LONGEST_PAUSE) if lacking else holds / 2
-            time.sleep(min(pause, seconds - waited))
+        now = time.monotonic()
+        if progress is not None:
+            progress(what, lacking, now - begun)
+        since = None if lacking else now if since is None else since
+        if since is not None and now - since >= holds:
+            return ""
+        if stalled and lacking != last:
+            changed, last = now, lacking
+        waited = now - changed
+        if waited >= seconds:
+            return lacking or f"nothing, but for less than {holds:g} s"
+        pause = min(_FIRST_PAUSE + waited / 8, _LONGEST_PAUSE) if lacking else holds / 2
+        time.sleep(min(pause, seconds - waited))

@@ -28,6 +28,7 @@ from .._client.answers import STRANGER
 from .._client.connection import REQUESTS_IMPORT_ERROR
 from .._client.parallel import attempt_in_parallel
 from .._client.server import DEFAULT_URL, Server
+from .._client.wait import within
 from .._rules.secrets import MASK, Secrets, is_secret_header, url_secrets
 from .._rules.urls import basic_credentials, in_clear_text, server_url
 from .._rules.values import equal
@@ -380,7 +381,8 @@ def _observed_again(resource: Resource, desired: t.Any, client: Server, plan: Pl
     if plan.afterwards == DONT:
         return plan.predicted, plan
     try:
-        return resource.observe(client, desired), plan
+        with within(plan.limit):
+            return resource.observe(client, desired), plan
     except errors.Unreachable as error:
         message = f"{error}. {plan.unanswered}"
         listens = plan.moved_to and client.listens(*plan.moved_to)

@@ -100,17 +100,18 @@ class Plan:
     """The changes, and ``predicted``: the state that observing the server again would return after them.
 
     ``afterwards`` says whether the server can be read then: C(ASK), C(TRY) if it may have moved, or C(DONT) if the task
-    can't log in any more. ``moved_to`` is the host and the port at which it listens then, None for one that stays; None if
-    unknown. ``unanswered`` is what to do if the server does not answer after the changes. ``shortfall`` is the error for what
-    the plan must leave out; the task ends with it once all else is done. ``unmet`` is the error for what must exist before
-    anything is sent; in check mode it is a warning, as an earlier task may create it. ``again``: plan again after the
-    changes, as the server's own settings affect their result.
+    can't log in any more. Reading it then may take ``limit`` seconds, of a task that waits. ``moved_to`` is the host and the
+    port at which it listens then, None for one that stays; None if unknown. ``unanswered`` is what to do if the server does
+    not answer after the changes. ``shortfall`` is the error for what the plan must leave out; the task ends with it once all
+    else is done. ``unmet`` is the error for what must exist before anything is sent; in check mode it is a warning, as an
+    earlier task may create it. ``again``: plan again after the changes, as the server's own settings affect their result.
     """
 
     changes: tuple[Change, ...] = ()
     predicted: t.Any = None
     warnings: tuple[str, ...] = ()
     afterwards: str = ASK
+    limit: float = float("inf")
     unanswered: str = ""
     moved_to: tuple[str | None, str | None] | None = None
     shortfall: CouchDBError | None = None

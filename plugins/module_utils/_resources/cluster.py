@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._client.moves import Moving
+from .._client.wait import within
 from .._engine.module import Resource
 from .._engine.plan import Change, Plan
 from .._rules import cluster as rules
@@ -216,6 +218,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         tuple(warnings),
         shortfall=blocked or (withheld if desired.wait_timeout else None),
         unmet=_unmet(observed),
+        limit=float("inf") if desired.wait_timeout is None else desired.wait_timeout,
     )
 
 
@@ -229,9 +232,12 @@ def wait(client: Moving, desired: Desired, first: Observed, observed: Observed) 
     try:
         membership = client.await_members(desired.names, desired.urls, desired.wait_timeout, exclusive=exclusive)
     except NotConnected as error:
-        apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
-        shards = client.shards() if apart else {}
-        advice = [rules.advice(name, rules.databases_on(shards, name)) for name in apart]
+        advice: list[str] = []
+        # The time is over: what is not answered at once is not said.
+        with within(0), contextlib.suppress(CouchDBError):
+            apart = [name for name in desired.names if name not in client.membership()["all_nodes"]]
+            shards = client.shards() if apart else {}
+            advice += [rules.advice(name, rules.databases_on(shards, name)) for name in apart]
         raise NotConnected(". ".join([str(error), *advice])) from None
     if desired.in_sync and not blocked:
         client.await_sync(desired.limit)

@@ -182,7 +182,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     )
     storing = [each.label for each in desired.replications if each.stores_login(observed.here)]
     warnings += [rules.login_warning(storing, observed.here)] if storing else []
-    return Plan(tuple(changes), predicted, (*warnings, *_warnings(observed)), unmet=unmet)
+    limit = desired.timeout if any(each.waits for each in desired.replications) else float("inf")
+    return Plan(tuple(changes), predicted, (*warnings, *_warnings(observed)), unmet=unmet, limit=limit)
 
 
 def wait(client: Replications, desired: Desired, first: Observed, observed: Observed) -> Observed:

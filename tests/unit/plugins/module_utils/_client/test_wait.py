@@ -64,6 +64,24 @@ def test_progress_moves_the_deadline_of_a_stalled_wait(clock: Clock) -> None:
     assert clock.now - 1000 == pytest.approx(34, abs=2)
 
 
+def test_a_request_of_a_stalled_wait_may_take_what_is_left_of_it(clock: Clock) -> None:
+    left: list[float] = []
+
+    def look() -> str:
+        left.append(wait.seconds_left())
+        clock.now += 4
+        # Progress is made once, at the third look.
+        return "2 left" if len(left) < 3 else "1 left"
+
+    assert wait.wait_until(look, 10, "it", stalled=True) == "1 left"
+    assert left[0] == 10
+    assert left[1] == pytest.approx(10, abs=0.5)
+    assert left[2] < 6
+    assert left[3] == pytest.approx(10, abs=0.5)
+    assert left[4] < 6
+    assert wait.seconds_left() == float("inf")
+
+
 def test_what_must_hold_is_looked_at_three_times(clock: Clock) -> None:
     answers = iter(["1 left", "", "1 left", "", "", ""])
     assert wait.wait_until(lambda: next(answers), 10, "it", holds=1) == ""
@@ -107,7 +125,8 @@ def silent() -> t.Iterator[str]:
             each.close()
 
 
-def test_the_deadline_holds_for_each_request_of_a_wait(silent: str) -> None:
+@pytest.mark.parametrize("stalled", [False, True])
+def test_the_deadline_holds_for_each_request_of_a_wait(silent: str, stalled: bool) -> None:
     connections = [Connection(silent, Options(timeout=60, retries=3)) for _number in range(3)]
 
     def look() -> str:
@@ -116,5 +135,5 @@ def test_the_deadline_holds_for_each_request_of_a_wait(silent: str) -> None:
         return "an answer"
 
     begun = time.monotonic()
-    assert wait.wait_until(look, 2, "it") == "an answer"
-    assert time.monotonic() - begun < 4
+    assert wait.wait_until(look, 2, "it", stalled=stalled) == "an answer"
+    assert time.monotonic() - begun < 6

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client.shards import Sizes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
@@ -402,6 +403,25 @@ def test_a_member_that_existed_is_not_removed(wire: Wire) -> None:
     ):
         carry_out(members=["a@h", "b@h"], wait_timeout=1)
     assert not wire.written
+
+
+def test_advice_that_does_not_come_at_once_is_left_out(wire: Wire, clock: Clock) -> None:
+    node(wire, "a@h", "a@h", "b@h")
+    wire["GET /_membership"] = membership("a@h", "b@h", connected=["a@h"])
+    wire["POST /_dbs_info"] = databases(2)
+    left: list[float] = []
+
+    def shards(body: t.Any) -> t.Any:
+        if not clock.pauses:
+            return 200, {"rows": []}
+        left.append(wait.seconds_left())
+        raise TimeoutError("late")
+
+    wire["GET /_node/_local/_dbs/_all_docs?include_docs=true&limit=1000"] = shards
+    with pytest.raises((module.Interrupted, errors.NotConnected), match="did not agree on the members within 1 s"):
+        carry_out(members=["a@h", "b@h"], wait_timeout=1)
+    assert left
+    assert max(left) <= 0
 
 
 def test_a_refused_login_at_an_address_is_not_retried(wire: Wire) -> None:

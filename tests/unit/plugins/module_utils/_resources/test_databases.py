@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import databases as resource
@@ -497,3 +498,28 @@ def test_a_split_that_makes_no_progress_says_where_it_is(wire: Wire) -> None:
     message = r"splitting db makes no progress for 0 s: running/initial_copy on a@h \{\"left\": 7\}"
     with pytest.raises(errors.ReshardFailed, match=message):
         client().split_shards("db", 4, wait_timeout=0)
+
+
+@pytest.mark.parametrize("hangs", ["GET /_reshard/jobs", "GET /db/_shards", "GET /_reshard/state"])
+def test_a_split_that_only_read_is_not_unsure(wire: Wire, hangs: str) -> None:
+    left: list[float] = []
+
+    def hang(body: t.Any) -> t.Any:
+        left.append(wait.seconds_left())
+        raise TimeoutError("late")
+
+    wire["GET /_reshard/jobs"] = {"jobs": []}
+    wire["GET /_reshard/state"] = {"state": "running", "reason": None}
+    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    wire[hangs] = hang
+    plan = resource.plan(split(wait_timeout=3), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+    progress, error = module.apply(plan, client())
+    assert isinstance(error, errors.TimedOut)
+    assert left == [pytest.approx(3, abs=0.5)]
+    assert (len(progress.failed), progress.unsure) == (1, [])
+    # Once a job exists, the split may go on.
+    wire["GET /_reshard/jobs"] = InTurn([{"jobs": []}, TimeoutError("late")])
+    wire["GET /_reshard/state"] = {"state": "running", "reason": None}
+    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    wire["POST /_reshard/jobs"] = 201, [{"ok": True}]
+    assert len(module.apply(plan, client())[0].unsure) == 1

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
-from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection, wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import replications as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.replications import Observed
@@ -542,6 +542,22 @@ def test_one_that_does_not_come_fails_at_the_timeout(wire: Wire, clock: Clock) -
     assert wire.asked.count(STATE) < 40
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_is_read_after_a_change_ends_with_the_wait(wire: Wire, clock: Clock, waits: bool) -> None:
+    left: list[float] = []
+
+    def state(body: t.Any) -> t.Any:
+        left.append(wait.seconds_left())
+        return 200, {"state": "completed", "info": {}, "id": "j", "start_time": str(len(left))}
+
+    wire[READS] = InTurn([rows(copy.deepcopy(HELD)), rows({**HELD, "_rev": "2-b", "doc_ids": ["x"]})])
+    wire["POST /_dbs_info"] = [{"key": name, "info": {}} for name in "ab"]
+    wire["PUT /_replicator/r"] = 201, {"ok": True, "id": "r", "rev": "2-b"}
+    wire[STATE] = state
+    carry_out({"doc_ids": ["x"], "wait": waits, "wait_timeout": 3})
+    assert left == [float("inf"), 3 if waits else float("inf")]
+
+
 def test_several_are_waited_for_with_one_request_a_look(wire: Wire, clock: Clock) -> None:
     names = ["r1", "r2", "r3"]
     wire[READS] = rows(*[{**HELD, "_id": name} for name in names])
@@ -664,6 +680,16 @@ def test_a_password_changes_once_the_replications_have_ended(wire: Wire, clock: 
     with pytest.raises(module.Interrupted, match="replications r still run 60 s after their documents were deleted"):
         carry_out(given)
     assert wire.written == ["DELETE /_replicator/r?rev=1-a"]
+
+
+@pytest.mark.parametrize("jobs", [{"total_rows": 1, "jobs": [{"doc_id": "r"}]}, TimeoutError("late")])
+def test_a_password_that_is_not_sent_is_not_unsure(wire: Wire, clock: Clock, jobs: t.Any) -> None:
+    both(wire, far_user("old"), far_document("r", "old"))
+    wire[JOBS] = jobs
+    with pytest.raises(module.Interrupted) as stop:
+        carry_out({"source": far_end("a", "new"), "endpoint_admins": [ADMIN]})
+    result = module.failure(stop.value.error, stop.value.progress)
+    assert (result["changes_failed"], result["changes_unsure"]) == ([f"update user {FAR}repl"], [])
 
 
 def test_a_new_password_starts_replications_without_a_document_anew(wire: Wire) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan import diff
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import restart as resource
@@ -214,6 +215,41 @@ def test_a_single_node_that_does_not_show_its_name_restarts(wire: Wire, clock: C
     Fleet(wire, clock, 1)
     wire["GET /_node/_local"] = 404, {"error": "not_found", "reason": "missing"}
     assert carry_out(nodes=["_local"]).returned["nodes"][0]["name"] == "n1@h"
+
+
+@pytest.mark.parametrize("maintenance_mode", [True, False])
+def test_each_request_of_a_restart_has_a_deadline(fleet: Fleet, maintenance_mode: bool) -> None:
+    left: dict[str, list[float]] = {}
+
+    def timed(line: str, answer: t.Any) -> t.Callable[[t.Any], t.Any]:
+        def reply(body: t.Any) -> t.Any:
+            left.setdefault(line, []).append(wait.seconds_left())
+            return answer(body)
+
+        return reply
+
+    carried = fleet.wire.answers
+    for line in [line for line in carried if "/n2@h/" in line or line == "GET /_node/_local"]:
+        carried[line] = timed(line, carried[line])
+    carry_out(nodes=["n2@h"], wait_timeout=7, maintenance_mode=maintenance_mode, drain_time=1)
+    # What is read before it begins has none.
+    for line in ("GET /_node/_local", "GET /_node/n2@h/_system"):
+        assert left[line].pop(0) == float("inf")
+    assert max(max(each) for each in left.values()) == 7
+    assert len(left) == (5 if maintenance_mode else 4)
+
+
+def test_a_restart_that_fails_is_undone_in_time(fleet: Fleet) -> None:
+    left: list[float] = []
+
+    def mode(body: t.Any) -> t.Any:
+        left.append(wait.seconds_left())
+        return 200, "false"
+
+    fleet.wire["GET /_node/n2@h/_config/couchdb/maintenance_mode"] = mode
+    fleet[2].away = 1e6
+    stopped(nodes=["n2@h"], wait_timeout=7)
+    assert left == [7, 7]
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client import wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client.moves import Moving
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client.shards import Sizes
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
@@ -520,6 +521,24 @@ def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
     )
     assert cluster.modes["d@h"]["maintenance_mode"] == "true"
     assert set(cluster.document["by_range"][RANGE]) == set(NODES), "no copy has left the map"
+
+
+def test_what_a_wait_for_a_copy_reads_first_has_its_deadline(wire: Wire) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    left: list[float] = []
+    answer = cluster.answer
+
+    def timed(line: str, body: t.Any) -> t.Any:
+        left.append(wait.seconds_left())
+        return answer(line, body)
+
+    moving = Moving(URL, config={"username": "admin", "password": "secret", "retries": 0})
+    moving.dialect  # noqa: B018
+    moving._own_node()
+    cluster.answer = timed  # type: ignore[method-assign]
+    assert moving._await_copies("orders", [(RANGE, "b@h")], 5, check=False, stalled=True) == ""
+    assert left
+    assert max(left) <= 5
 
 
 def test_requests_that_find_nothing_to_do(wire: Wire) -> None:
