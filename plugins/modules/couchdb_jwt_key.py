@@ -73,6 +73,7 @@ notes:
   - Requires CouchDB 3.1 or later.
   - The settings in C([jwt_auth]) decide which claims a token needs (C(required_claims), such as V(exp)) and which claim contains the roles
     of the user (C(roles_claim_path)). M(couchpy.couchdb.couchdb_config) sets them.
+  - The key that verifies the token of the task's own login (O(headers)) can't be removed or replaced. Log in otherwise.
   - A token names its algorithm, and CouchDB finds the key by the type that belongs to it and by the key id.
   - To replace a key without rejecting any token, add the new key with another key id, sign with it, and remove the old key once its tokens
     have expired.

@@ -19,7 +19,7 @@ from .. import errors
 from .._rules.dialect import LOCAL, Dialect, Path, of_welcome
 from .._rules.names import check_names, check_type
 from .._rules.secrets import is_secret_setting
-from .._rules.urls import is_loopback, server_url
+from .._rules.urls import is_loopback, server_url, token_key
 from .._rules.values import setting_string
 from .answers import Answer, is_list, is_object, is_text
 from .connection import Connection, Options
@@ -34,6 +34,9 @@ _Server = t.TypeVar("_Server", bound="Server")
 
 IN_MEMORY = {"X-Couch-Persist": "false"}
 """The header that keeps a setting in memory only: the next start of the node forgets it."""
+
+SESSION_SECRETS = (("chttpd_auth", "secret"), ("couch_httpd_auth", "secret"))
+"""The settings whose change ends all sessions."""
 
 _ANY_ADDRESS = ("any", "0.0.0.0", "::")
 _LOOKS = 5
@@ -115,9 +118,15 @@ class Server:
         return self._http.username
 
     @property
-    def has_only_session(self) -> bool:
-        """Whether requests log in with the cookie of a session, and there is no password to log in with once it ends."""
-        return bool(self._http.cookie) and self._http.password is None
+    def login_settings(self) -> dict[tuple[str, str], str]:
+        """The settings whose change ends the login of requests, each with the option that contains it."""
+        headers = {name.lower(): str(value) for name, value in self._http.headers.items()}
+        key = token_key(headers.get("authorization", ""))
+        found = {("jwt_keys", key): "headers"} if key else {}
+        session = self._http.cookie or "AuthSession" in headers.get("cookie", "")
+        if self._http.password is None and (session or "x-auth-couchdb-token" in headers):
+            found.update(dict.fromkeys(SESSION_SECRETS, "cookie" if self._http.cookie else "headers"))
+        return found
 
     def prefer_password(self) -> None:
         """Log in with the name and the password from now on, if there are both, and no cookie."""

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from .._client.server import IN_MEMORY, Server
+from .._client.server import IN_MEMORY, SESSION_SECRETS, Server
 from .._engine.module import Resource
 from .._engine.plan import ASK, TRY, Change, Plan, node_shortfall
 from .._rules.config import (
@@ -45,9 +45,6 @@ _PLACE = ("bind_address", "port")
 _MOVING = LISTENERS - {"prometheus"}
 """The listeners that a client's requests may go to."""
 
-_SESSION_SECRETS = (("chttpd_auth", "secret"), ("couch_httpd_auth", "secret"))
-"""The settings whose change ends all sessions."""
-
 
 @dataclass(frozen=True)
 class Desired:
@@ -62,18 +59,17 @@ class Desired:
 class Observed:
     """All settings of each node: node → section → key → value; None for a node that is down.
 
-    ``own`` is the node that answers, if it is one of them and that matters. ``only_session``: the task can log in with nothing but
-    the session that it was given.
+    ``own`` is the node that answers, if it is one of them and that matters. ``login``: see Server.login_settings.
     """
 
     nodes: dict[str, t.Any]
     own: str | None = None
-    only_session: bool = False
+    login: t.Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def begin(client: Server, desired: Desired) -> None:
     """Log in with the password, if there is one, rather than with a session that the task ends."""
-    if any(name in desired.settings for name in _SESSION_SECRETS):
+    if any(name in desired.settings for name in SESSION_SECRETS):
         client.prefer_password()
 
 
@@ -95,11 +91,9 @@ def desire(params: dict[str, t.Any]) -> Desired:
 def observe(client: Server, desired: Desired) -> Observed:
     """All settings of each node, and which of them answers if the task may move or end its own connection."""
     nodes = client.config_of_nodes(desired.nodes)
-    matters = any(
-        (is_listener(*name) and len(nodes) > 1) or (name in _SESSION_SECRETS and client.has_only_session)
-        for name in desired.settings
-    )
-    return Observed(nodes, client.answering(nodes) if matters else None, client.has_only_session)
+    login = client.login_settings
+    matters = any((is_listener(*name) and len(nodes) > 1) or name in login for name in desired.settings)
+    return Observed(nodes, client.answering(nodes) if matters else None, login)
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
@@ -115,11 +109,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         for (section, key), string in desired.settings.items():
             current = current_settings.get(section, {}).get(key)
             if not same_setting(string, current):
-                if node == observed.own and observed.only_session and (section, key) in _SESSION_SECRETS:
+                if node == observed.own and (section, key) in observed.login:
                     raise InvalidInput(
-                        "cookie",
-                        f"is of a session that a new {section}/{key} ends, before the task is done. Log in with login_user and "
-                        "login_password instead",
+                        observed.login[section, key],
+                        f"a change of {section}/{key} would end this login. Log in with login_user and login_password instead",
                     )
                 changes.append(_change(node, section, key, current, string, desired.persist, node == observed.own))
                 predicted[node].setdefault(section, {})[key] = string

@@ -56,10 +56,14 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observed:
-    """The sections of settings that matter, by node; None for a node that is down."""
+    """The sections of settings that matter, by node; None for a node that is down.
+
+    ``own`` is the node that answers, and the name of its key that verifies the token that the task logs in with; otherwise None.
+    """
 
     nodes: dict[str, dict[str, dict[str, str]] | None]
     dialect: Dialect
+    own: tuple[str, str] | None = None
 
 
 def desire(params: dict[str, t.Any]) -> Desired:
@@ -86,18 +90,23 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def observe(client: Server, desired: Desired) -> Observed:
-    """The keys of each node, and its handlers of authentication."""
+    """The keys of each node, its handlers of authentication, and the key of the task's own login."""
     sections = (rules.SECTION, rules.HANDLERS[0])
     found = client.config_of_nodes(desired.nodes)
     nodes = {
         node: None if settings is None else {name: dict(settings.get(name, {})) for name in sections}
         for node, settings in found.items()
     }
-    return Observed(nodes, client.dialect)
+    key = next((key for section, key in client.login_settings if section == rules.SECTION), None)
+    node = client.answering(nodes) if key and (key in desired.keys or desired.exclusive) else None
+    return Observed(nodes, client.dialect, (node, key) if node and key else None)
 
 
 def plan(desired: Desired, observed: Observed) -> Plan:
-    """Which keys must be written or removed on which node. Raises Unsupported for a type that the version lacks."""
+    """Which keys must be written or removed on which node.
+
+    Raises Unsupported for a type that the version lacks, InvalidInput for a change that would end the task's own login.
+    """
     _check_types(desired, observed.dialect)
     changes: list[Change] = []
     predicted: dict[str, dict[str, dict[str, str]] | None] = {}
@@ -112,6 +121,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             for name, string in wanted.items()
             if string != stored.get(name)
         ]
+        if any(change.path == observed.own for change in changes):
+            name = observed.own[1] if observed.own else ""
+            raise InvalidInput(
+                f"{desired.wheres[name]}kid" if name in desired.wheres else "exclusive",
+                f"the key {name} verifies the token in headers that the task logs in with, and its "
+                f"{'replacement' if wanted[name] else 'removal'} would end that login. Log in with login_user and login_password "
+                "instead, or with a token of another key",
+            )
         section, key = rules.HANDLERS
         handlers = sections[section].get(key)
         after = handlers if desired.handler is None else rules.with_handler(handlers, desired.handler)

@@ -109,7 +109,9 @@ def extra(client: Declarer, desired: dict[str, t.Any]) -> dict[str, Extra]:
         {key for section, key in desired["settings"].settings if section == SECTION} if "settings" in desired else set()
     )
     keys = [setting_key(entry["type"], entry["kid"]) for entry in found.get("jwt_keys", [])]
-    keys = sorted({*keys, *omitted.removable.get("jwt_keys", [])} - declared_keys - set_keys)
+    # Like the admin that the task logs in as.
+    own_keys = {key for section, key in client.login_settings if section == SECTION}
+    keys = sorted({*keys, *omitted.removable.get("jwt_keys", [])} - declared_keys - set_keys - own_keys)
     absent: dict[str, dict[str, None]] = {}
     for section, key in settings:
         absent.setdefault(section, {})[key] = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 import re
 import typing as t
 from urllib.parse import unquote, urlsplit
@@ -99,3 +100,15 @@ def basic_credentials(authorization: str) -> tuple[str, str] | None:
     except ValueError:
         return None
     return (name, password) if colon else None
+
+
+_KEY_TYPES = {"HS": "hmac", "RS": "rsa", "ES": "ec", "Ed": "ed"}
+
+
+def token_key(authorization: str) -> str | None:
+    """The key, such as C(hmac:KID), of the token in a value of the header Authorization; None without one."""
+    try:
+        head = json.loads(base64.urlsafe_b64decode(authorization.split("Bearer ")[1].split(".")[0] + "=="))
+        return f"{_KEY_TYPES[head['alg'][:2]]}:{head.get('kid', '_default')}"
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -574,6 +575,48 @@ def test_a_new_secret_does_not_end_the_session_that_the_task_needs(wire: Wire, h
     # With a password as well, that is used.
     assert len(run().changes) == (held == "old")
     assert "Cookie" not in wire.headers[-1]
+
+
+HEAD = base64.urlsafe_b64encode(b'{"alg": "RS256", "kid": "k"}').decode().rstrip("=")
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("headers", "settings", "refused"),
+    [
+        ({"X-Auth-CouchDB-Token": "0a"}, {"chttpd_auth": {"secret": "new"}}, "chttpd_auth/secret"),
+        ({"x-auth-couchdb-token": "0a"}, {"couch_httpd_auth": {"secret": "new"}}, "couch_httpd_auth/secret"),
+        ({"Cookie": "a=b; AuthSession=YTox"}, {"chttpd_auth": {"secret": "new"}}, "chttpd_auth/secret"),
+        ({"X-Auth-CouchDB-UserName": "ann"}, {"chttpd_auth": {"secret": "new"}}, ""),
+        ({"X-Auth-CouchDB-Token": "0a"}, {"jwt_keys": {"rsa:k": None}}, ""),
+        ({"Authorization": f"Bearer {HEAD}.e30.c2ln"}, {"jwt_keys": {"rsa:k": None}}, "jwt_keys/rsa:k"),
+        ({"Authorization": f"Bearer {HEAD}.e30.c2ln"}, {"jwt_keys": {"rsa:k": "other"}}, "jwt_keys/rsa:k"),
+        ({"Authorization": f"Bearer {HEAD}.e30.c2ln"}, {"jwt_keys": {"rsa:l": "new"}}, ""),
+        ({"Authorization": f"Bearer {HEAD}.e30.c2ln"}, {"chttpd_auth": {"secret": "new"}}, ""),
+    ],
+)
+def test_what_a_login_with_headers_depends_on_stays(
+    wire: Wire, headers: dict[str, str], settings: dict[str, t.Any], refused: str, check_mode: bool
+) -> None:
+    wire["GET /_membership"] = {"all_nodes": ["n1", "n2"], "cluster_nodes": ["n1", "n2"]}
+    wire["GET /_node/_local"] = {"name": "n1"}
+    ((section, ((key, _value),)),) = ((section, tuple(keys.items())) for section, keys in settings.items())
+    for node in ("n1", "n2"):
+        wire[f"GET /_node/{node}/_config"] = {"jwt_keys": {"rsa:k": "PEM"}, "log": {"level": "error"}}
+        wire[f"GET /_node/{node}/_config/log"] = {"level": "error"}
+        wire[f"PUT /_node/{node}/_config/{section}/{key}"] = wire[f"DELETE /_node/{node}/_config/{section}/{key}"] = ""
+    desired = resource.desire({**PARAMS, "settings": settings})
+    login = {"username": None, "password": None, "headers": headers}
+    if refused:
+        with pytest.raises(InvalidInput, match=f"^(headers|cookie): a change of {refused} would end this login"):
+            module.carry_out(RESOURCE, desired, client(**login), check_mode=check_mode)
+        assert wire.written == []
+    else:
+        module.carry_out(RESOURCE, desired, client(**login), check_mode=check_mode)
+        assert len(wire.written) == (0 if check_mode else 2)
+    # Nodes through which nothing else is sent can change.
+    others = resource.desire({**PARAMS, "settings": settings, "nodes": ["n2"]})
+    module.carry_out(RESOURCE, others, client(**login), check_mode=True)
 
 
 def test_a_node_is_repaired_whose_list_of_members_fails(wire: Wire) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import typing as t
 
 import pytest
@@ -160,6 +162,58 @@ def test_an_algorithm_that_no_release_has_is_refused_and_can_be_removed() -> Non
     with pytest.raises(Unsupported, match="has no JWT keys of the type ed; its types are hmac, rsa, ec"):
         resource.plan(resource.desire({**PARAMS, **given}), observed())
     assert changes({**given, "key": None, "state": "absent"}, observed(ed_a="x")) == [("delete", "ed:a", True)]
+
+
+def token(**head: t.Any) -> dict[str, str]:
+    """Headers with a token, which nothing verifies here."""
+    encoded = base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip("=")
+    return {"Authorization": f"Bearer {encoded}.e30.c2ln"}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"kid": "a", "type": "hmac", "state": "absent"}, "^kid: the key hmac:a .* its removal would end that login"),
+        ({**SECRET, "key": "other"}, "^kid: the key hmac:a .* its replacement would end"),
+        (
+            {"jwt_keys": [entry(kid="a", type="hmac", state="absent")]},
+            r"^jwt_keys\[0\].kid: the key hmac:a verifies the token in headers",
+        ),
+        ({"jwt_keys": [], "exclusive": True}, "^exclusive: the key hmac:a .* its removal"),
+        ({"kid": "b", "type": "hmac", "state": "absent"}, ""),
+        (SECRET, ""),
+        ({**SECRET, "exclusive": True}, ""),
+        # The requests go to the other node, which keeps the key.
+        ({"kid": "a", "type": "hmac", "state": "absent", "nodes": ["n2@h"]}, ""),
+    ],
+)
+def test_the_key_of_the_task_s_own_login_stays(
+    wire: Wire, given: dict[str, t.Any], refused: str, check_mode: bool
+) -> None:
+    nodes = ["n1@h", "n2@h"]
+    held = {node: {"hmac:a": STORED, "hmac:b": STORED} for node in nodes}
+    wire["GET /_membership"] = {"all_nodes": nodes, "cluster_nodes": nodes}
+    wire["GET /_node/_local"] = {"name": "n1@h"}
+    for node in nodes:
+        wire[f"GET /_node/{node}/_config"] = lambda body, node=node: (200, {"jwt_keys": dict(held[node])})
+        for name in ("hmac:a", "hmac:b"):
+            wire[f"DELETE /_node/{node}/_config/jwt_keys/{name}"] = lambda body, node=node, name=name: (
+                200,
+                held[node].pop(name),
+            )
+    desired = resource.desire({**PARAMS, **given})
+    login = {"username": None, "password": None, "headers": token(alg="HS256", kid="a")}
+    if refused:
+        with pytest.raises(InvalidInput, match=refused):
+            module.carry_out(RESOURCE, desired, client(**login), check_mode=check_mode)
+        assert wire.written == []
+        # With a password instead, there is no reason to.
+        assert module.carry_out(RESOURCE, desired, client(), check_mode=True).changes
+    else:
+        assert bool(module.carry_out(RESOURCE, desired, client(**login), check_mode=check_mode).changes) == (
+            given is not SECRET
+        )
 
 
 @pytest.mark.parametrize("check_mode", [True, False])

@@ -65,6 +65,9 @@ class Held:
         databases = [{"name": name} for name in ("_users", "orders", "people", "staff")]
         return {"jwt_keys": keys, "databases": databases}, omitted
 
+    def __init__(self, **login_settings: str) -> None:
+        self.login_settings = {("jwt_keys", name): option for name, option in login_settings.items()}
+
     def authsession(self) -> dict[str, t.Any]:
         return {"userCtx": {"name": "admin"}}
 
@@ -107,6 +110,11 @@ def test_the_users_of_a_declaration_are_in_the_database_of_users(wire: Wire) -> 
     client().declaration()
     assert [line for line in wire.asked if "org.couchdb.user" in line and line.startswith("GET /people/_all_docs?")]
     assert not [line for line in wire.asked if "/_users/" in line]
+
+
+def test_the_key_of_the_task_s_own_login_is_not_extra() -> None:
+    found = server.extra(t.cast(server.Declarer, Held(**{"hmac:b": "headers"})), {})["jwt_keys"]
+    assert found.names == ["hmac:a", "hmac:broken", "hmac:c"]
 
 
 def test_what_is_not_given_is_left_to_the_part() -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import urls
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
@@ -54,3 +56,28 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_shown(url: str) -> No
 )
 def test_the_name_and_the_password_of_a_header(authorization: str, found: tuple[str, str] | None) -> None:
     assert urls.basic_credentials(authorization) == found
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        ('{"alg": "HS512", "kid": "a"}', "hmac:a"),
+        ('{"alg": "RS256", "kid": "a b"}', "rsa:a b"),
+        ('{"alg": "ES256"}', "ec:_default"),
+        ('{"alg": "none"}', None),
+        ('{"alg": 7}', None),
+        ('{"kid": "a"}', None),
+        ("[]", None),
+        ('"HS256"', None),
+        ("no JSON", None),
+    ],
+)
+def test_the_key_of_a_token(head: str, found: str | None) -> None:
+    encoded = base64.urlsafe_b64encode(head.encode()).decode().rstrip("=")
+    assert urls.token_key(f"Bearer {encoded}.e30.c2ln") == found
+    assert urls.token_key(f"Basic {encoded}.e30.c2ln") is None
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer !", "Bearer a.b.c", "Bearer é"])
+def test_what_is_not_a_token_has_no_key(authorization: str) -> None:
+    assert urls.token_key(authorization) is None
