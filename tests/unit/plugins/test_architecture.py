@@ -210,7 +210,7 @@ KILOBYTES_OF_A_NEW_MODULE = 200
 KILOBYTES = {
     "couchdb_admin": 185,
     "couchdb_cluster": 325,
-    "couchdb_config": 185,
+    "couchdb_config": 187,
     "couchdb_database": 210,
     "couchdb_document": 260,
     "couchdb_index": 240,
@@ -218,7 +218,7 @@ KILOBYTES = {
     "couchdb_jwt_key": 180,
     "couchdb_replication": 310,
     "couchdb_restart": 180,
-    "couchdb_server": 545,
+    "couchdb_server": 550,
     "couchdb_shards": 310,
     "couchdb_user": 230,
 }
