@@ -3,7 +3,7 @@
 
 """A CouchDB that has no databases, as one that was never set up: ``without_users.py FILE``.
 
-Writes to FILE, as JSON, its process id (``pid``) and its port of 127.0.0.1 (``port``). It welcomes, has no settings,
+Writes to FILE, as JSON, its process id (``pid``) and its port of 127.0.0.1 (``port``). It welcomes, has one setting,
 knows no database, and answers at /requests with the list of the requests so far.
 """
 
@@ -15,6 +15,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WELCOME = {"couchdb": "Welcome", "version": "3.4.3", "vendor": {"name": "The Apache Software Foundation"}}
+SETTINGS = {"log": {"level": "info"}}
 requests: list[str] = []
 
 
@@ -33,7 +34,7 @@ class Bare(BaseHTTPRequestHandler):
         if self.path == "/":
             self.send(200, WELCOME)
         elif self.path.startswith("/_node/"):
-            self.send(200, {})
+            self.send(200, SETTINGS)
         else:
             self.send(404, {"error": "not_found", "reason": "Database does not exist."})
 
