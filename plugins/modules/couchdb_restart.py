@@ -17,7 +17,7 @@ description:
   - Restarts the nodes of a CouchDB one by one, and waits until each is up again. The node's uptime proves it, as a node still answers for a
     moment after the restart was requested.
   - All requests go through the node at O(url), which restarts last if it is among the nodes.
-  - No node is restarted while another member of the cluster is down. The next node waits until the previous one serves requests and the
+  - No node is restarted while another member of the cluster is down or in maintenance mode. The next node waits until the previous one serves requests and the
     cluster is in sync, that is, until every member is connected to every other and no shard waits to be copied between them.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
@@ -63,8 +63,8 @@ options:
     default: 120
   force:
     description:
-      - Whether to restart nodes even if other members of the cluster are down. Databases may then lack the copies that they need for reads
-        and writes. If a node to restart is down itself, the task reports it at the end.
+      - Whether to restart nodes even if other members of the cluster are down or in maintenance mode. Databases may then lack the copies
+        that they need for reads and writes. If a node to restart is down itself, the task reports it at the end.
     type: bool
     default: false
 notes:

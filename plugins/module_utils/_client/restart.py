@@ -64,7 +64,7 @@ class Restarts(Nodes):
         With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) returns 404, so that
         load balancers take it out of service. The mode is only in the node's memory: its restart ends it, even if this
         process has ended. A node that was in maintenance mode before is so afterwards. ``without`` names
-        members that may be down.
+        members that may be down or in maintenance mode.
 
         Returns C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which does not report it), and
         C(seconds_away), from the request until it served again. Raises RestartFailed if the cluster is not in sync, so that
@@ -142,7 +142,7 @@ class Restart:
 
     def _await_sync(self) -> None:
         """Wait until the cluster can do without the node; at most as long as for the node itself."""
-        lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
+        lacking = self._wait(self._needs_it, self._wait_timeout, f"the cluster to do without {self._node}")
         if lacking:
             raise errors.RestartFailed(
                 f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}. "
@@ -226,6 +226,14 @@ class Restart:
         if status == 404 and not in_maintenance(self._mode):
             return seen, f"{self._client.url}_up returned 404 {json.dumps(body)}"
         return seen, ""
+
+    def _needs_it(self) -> str:
+        """Why the cluster can't do without the node; "" if it can. Copies on a node in maintenance mode serve nothing."""
+        mine = self._client.local_node() if self._node == LOCAL else self._node
+        seen = self._client.cluster_seen(retries=0)
+        others = [name for name in sorted(seen.sightings) if name not in (mine, *self._without)]
+        resting = [name for name in others if self._client.maintenance_mode(name) == "true"]
+        return "; ".join([*seen.gaps(self._without), *(f"{name} is in maintenance mode" for name in resting)])
 
     def _cluster_lacks(self) -> str:
         """What the cluster lacks to be in sync; "" if nothing."""

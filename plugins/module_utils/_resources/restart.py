@@ -8,12 +8,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .._client.parallel import in_parallel
 from .._client.restart import Restarts
 from .._engine.module import Resource
 from .._engine.plan import DONT, Change, Plan
 from .._rules.dialect import LOCAL
 from .._rules.restart import Cluster
-from ..errors import InvalidInput, NodeDown
+from ..errors import InvalidInput, NodeDown, NotInSync
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "nodes": {"type": "list", "elements": "str", "default": [LOCAL]},
@@ -27,11 +28,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """The node that answers, the cluster as it sees it, and the names of the nodes, with V(_local) and V(all) resolved."""
+    """The node that answers, the cluster as it sees it, and the names of the nodes, with V(_local) and V(all) resolved.
+
+    C(resting) are the members in maintenance mode, whose copies serve nothing.
+    """
 
     own: str
     cluster: Cluster
     named: list[str]
+    resting: tuple[str, ...] = ()
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -54,9 +59,10 @@ def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
     local = LOCAL in desired["nodes"] or len(cluster.members) == 1
     own = client.answering_node() if local else client.local_node()
     # A login that may read this is a server admin, and may restart.
-    client.maintenance_mode(own)
+    there = sorted({own, *cluster.sightings})
+    resting = tuple(name for name, mode in zip(there, in_parallel(client.maintenance_mode, there)) if mode == "true")
     named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
-    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)))
+    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), resting)
 
 
 def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
@@ -75,8 +81,14 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
         )
     down = [name for name in named if name in cluster.down]
     going = sorted((name for name in named if name not in down), key=lambda name: name == observed.own)
+    resting = [name for name in observed.resting if any(other != name for other in going)]
+    if resting and not desired["force"]:
+        raise NotInSync(
+            f"no node is restarted, as others of the cluster are in maintenance mode: {', '.join(resting)}. End that first, or set "
+            "force: true"
+        )
     return Plan(
-        tuple(_change(desired, cluster, name, stage) for stage, name in enumerate(going)),
+        tuple(_change(desired, observed, name, stage) for stage, name in enumerate(going)),
         observed,
         afterwards=DONT,
         shortfall=NodeDown(f"not restarted, as they are down: {', '.join(down)}") if down else None,
@@ -96,12 +108,12 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
     }
 
 
-def _change(desired: dict[str, t.Any], cluster: Cluster, name: str, stage: int) -> Change:
-    uptime = cluster.sightings[name].uptime
+def _change(desired: dict[str, t.Any], observed: Observed, name: str, stage: int) -> Change:
+    uptime = observed.cluster.sightings[name].uptime
     arguments = {
         "wait_timeout": desired["wait_timeout"],
         "drain_time": desired["drain_time"] if desired["maintenance_mode"] else None,
-        "without": cluster.down,
+        "without": [*observed.cluster.down, *observed.resting],
     }
     return Change(
         action="restart",

@@ -233,7 +233,7 @@ def test_each_request_of_a_restart_has_a_deadline(fleet: Fleet, maintenance_mode
         carried[line] = timed(line, carried[line])
     carry_out(nodes=["n2@h"], wait_timeout=7, maintenance_mode=maintenance_mode, drain_time=1)
     # What is read before it begins has none.
-    for line in ("GET /_node/_local", "GET /_node/n2@h/_system"):
+    for line in ("GET /_node/_local", "GET /_node/n2@h/_system", "GET /_node/n2@h/_config/couchdb/maintenance_mode"):
         assert left[line].pop(0) == float("inf")
     assert max(max(each) for each in left.values()) == 7
     assert len(left) == (5 if maintenance_mode else 4)
@@ -249,7 +249,37 @@ def test_a_restart_that_fails_is_undone_in_time(fleet: Fleet) -> None:
     fleet.wire["GET /_node/n2@h/_config/couchdb/maintenance_mode"] = mode
     fleet[2].away = 1e6
     stopped(nodes=["n2@h"], wait_timeout=7)
-    assert left == [7, 7]
+    assert left == [float("inf"), 7, 7]
+
+
+@pytest.mark.parametrize("named", [["n1@h"], ["all"], ["n2@h", "n3@h"]])
+def test_no_node_restarts_while_another_is_in_maintenance_mode(fleet: Fleet, named: list[str]) -> None:
+    fleet[2].mode = "true"
+    with pytest.raises(errors.NotInSync, match=r"others of the cluster are in maintenance mode: n2@h\. End that first"):
+        carry_out(nodes=named)
+    assert fleet.restarts == []
+    carry_out(nodes=named, force=True)
+    assert fleet.restarts
+
+
+def test_the_node_in_maintenance_mode_itself_restarts(fleet: Fleet) -> None:
+    fleet[2].mode = "true"
+    carry_out(nodes=["n2@h"])
+    assert [name for name, _up in fleet.restarts] == ["n2@h"]
+    fleet[2].mode = "nolb"
+    carry_out(nodes=["n1@h"])
+    assert [name for name, _up in fleet.restarts] == ["n2@h", "n1@h"]
+
+
+def test_a_member_whose_maintenance_ends_is_waited_for(fleet: Fleet) -> None:
+    setting = "GET /_node/n3@h/_config/couchdb/maintenance_mode"
+    # Another task drains it meanwhile.
+    fleet.wire[setting] = InTurn(
+        [(404, {"error": "not_found"}), (200, "true"), (200, "true"), (404, {"error": "not_found"})]
+    )
+    carry_out(nodes=["n2@h"])
+    assert [name for name, _up in fleet.restarts] == ["n2@h"]
+    assert fleet.wire.asked.count(setting) >= 4
 
 
 @pytest.mark.parametrize("number", [1, 2])
