@@ -23,16 +23,19 @@ RANGES = {
 
 
 @st.composite
-def clusters(draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: bool = True) -> Any:
+def clusters(
+    draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: bool = True, operators: bool = True
+) -> Any:
     """Nodes, the shard maps of some databases, and a placement that the members allow.
 
-    Some nodes are down or gone, and some copies are still to be filled, as after a move that was killed.
+    Some nodes are down, gone or in an operator's maintenance mode, and some copies are still to be filled, as after a move that was killed.
     """
     names = [f"node{number}@a" for number in range(1, draw(st.integers(1, most_nodes)) + 1)]
     zone = {name: draw(st.sampled_from(["x", "y"])) if zones else None for name in names}
     down = draw(st.sampled_from([None, None, *names]))
     gone = down is not None and draw(st.booleans())
     marked = draw(st.sampled_from([None, None, *names]))
+    kept = draw(st.sampled_from([None, None, *names])) if operators else None
     members = [
         Member(
             name,
@@ -40,7 +43,7 @@ def clusters(draw: Any, most_nodes: int = 7, most_databases: int = 4, zones: boo
             up=name != down,
             gone=gone and name == down,
             marked=name == marked,
-            mode="true" if name == marked else "false",
+            mode="true" if name in (marked, kept) else "false",
         )
         for name in names
     ]
@@ -80,6 +83,7 @@ class Watcher:
         self.up = {m.name for m in members if m.up and not m.gone}
         self.gone = {m.name for m in members if m.gone}
         self.resting = {m.name for m in members if m.mode == "true" and m.name in self.up}
+        self.kept = {m.name for m in members if m.name in self.resting and not m.marked}
         self.holders = {(n, r): set(h) for n, m in maps.items() for r, h in m.ranges.items()}
         self.full = {
             (n, r): set(h) - set(m.filling.get(r, ())) - self.gone for n, m in maps.items() for r, h in m.ranges.items()
@@ -94,6 +98,8 @@ class Watcher:
     def take(self, step: Step) -> None:
         if step.action == "maintain":
             assert step.node in self.up
+            assert step.node not in self.kept, "another user's maintenance mode would end"
+            assert step.node in self.resting or not self.resting, "two nodes at a time"
             self.resting.add(step.node)
         elif step.action == "serve":
             self.resting.remove(step.node)
@@ -101,7 +107,7 @@ class Watcher:
                 if step.node in nodes:
                     self.full[shard].add(step.node)
         elif step.action == "add":
-            assert self.resting == {step.node}, "a copy is added outside of maintenance mode"
+            assert self.resting - self.kept == {step.node}, "a copy is added outside of maintenance mode"
             assert self.full[step.shard] - {step.node}, "there is nothing to fill the copy from"
             self.holders[step.shard].add(step.node)
             self.full[step.shard].discard(step.node)
@@ -109,7 +115,7 @@ class Watcher:
             assert step.node in self.holders[step.shard]
             self.holders[step.shard].remove(step.node)
             self.full[step.shard].discard(step.node)
-        assert len(self.resting) <= 1
+        assert len(self.resting - self.kept) <= 1
         for shard, full in self.full.items():
             assert self.holders[shard], "a range has no copy"
             self.had[shard] = self.had[shard] or len(full) >= self.numbers[shard]
@@ -137,12 +143,12 @@ def test_each_step_keeps_copies_and_majorities(cluster: Any) -> None:
     for step in moves.steps:
         watcher.take(step)
     if not moves.blocked:
-        assert not watcher.resting
+        assert watcher.resting == watcher.kept
         assert {shard: frozenset(nodes) for shard, nodes in watcher.holders.items()} == target
 
 
 @settings(max_examples=500, deadline=None)
-@given(clusters(), st.data())
+@given(clusters(operators=False), st.data())
 def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data: Any) -> None:
     maps, members, wanted = cluster
     _target, moves = planned(maps, members, wanted)
@@ -168,7 +174,12 @@ def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data:
     }
     after = [
         Member(
-            m.name, m.zone, m.up, "true" if m.name in watcher.resting else "false", m.name in watcher.resting, m.gone
+            m.name,
+            m.zone,
+            m.up,
+            "true" if m.name in watcher.resting else "false",
+            m.name in watcher.resting - watcher.kept,
+            m.gone,
         )
         for m in members
     ]
@@ -176,7 +187,7 @@ def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data:
     assert not again.blocked
     for step in again.steps:
         watcher.take(step)
-    assert not watcher.resting
+    assert watcher.resting == watcher.kept
     assert {shard: frozenset(nodes) for shard, nodes in watcher.holders.items()} == target
     assert all(len(watcher.full[shard]) == number for shard, number in numbers(maps, wanted).items())
 

@@ -62,18 +62,22 @@ class Moving(Shards):
         self._left: dict[str, float] = {}
         self._limits: dict[str, int] = {}
 
-    def enter_maintenance(self, node: str, databases: t.Sequence[str]) -> None:
+    def enter_maintenance(self, node: str, databases: t.Sequence[str], refill: bool = False) -> None:
         """Put a node in maintenance mode for a move, so that its copies take no part in reads and writes.
 
         The mode that it had is kept in its settings, which survives a restart of the node, and the end of this process.
-        C(databases) are those with copies on the node.
+        C(databases) are those with copies on the node. With C(refill), another user may have put it in maintenance mode, which the
+        move ends too. Raises Conflict if one did without it.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
         """
         settings = self.config(MODE[0], node=node)
+        mode = settings.get(MODE[1]) or "false"
         if MARK[1] not in settings:
-            self.config(*MARK, node=node, value=settings.get(MODE[1]) or "false")
-        if settings.get(MODE[1]) != "true":
+            if mode == "true" and not refill:
+                raise errors.Conflict(f"{node} was put in maintenance mode meanwhile", status=409)
+            self.config(*MARK, node=node, value=mode)
+        if mode != "true":
             self._states[node] = self._database_states(databases)
             self.config(*MODE, node=node, value="true")
 

@@ -206,7 +206,7 @@ class _Writer:
         return sorted(name for name, map_ in self.maps.items() if any(node in nodes for nodes in map_.ranges.values()))
 
     def _enter(self, node: str) -> None:
-        arguments = {"node": node, "databases": self._held_by(node)}
+        arguments = {"node": node, "databases": self._held_by(node), "refill": node in self.move.refill}
         self.stage += 1
         self._add("update", "maintenance mode", (node,), None, None, Moving.enter_maintenance, arguments)
         self.stage += 1

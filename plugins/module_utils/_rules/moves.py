@@ -368,11 +368,13 @@ class _Zone:
 class Placement:
     """The current copies, which of them are full, and the steps that are allowed next so that nothing is lost or out of service."""
 
-    def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member]) -> None:
+    def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member], refill: t.Collection[str] = ()) -> None:
         self.members = {member.name: member for member in members}
         self.gone = {member.name for member in members if member.gone}
         self.up = {member.name for member in members if member.up and not member.gone}
         self.resting = {member.name for member in members if member.in_maintenance and member.name in self.up}
+        # Those that a move may not put in service.
+        self.foreign = {name for name in self.resting.difference(refill) if not self.members[name].marked}
         self.holders: dict[Shard, set[str]] = {}
         self.full: dict[Shard, set[str]] = {}
         self.on: dict[str, set[Shard]] = {}
@@ -390,6 +392,8 @@ class Placement:
 
     def may_maintain(self, node: str) -> str:
         """Why a node can't go into maintenance mode now, or nothing if it can."""
+        if node in self.foreign:
+            return f"{node} is in maintenance mode, which another user set. End it first"
         if node in self.resting:
             return ""
         if node not in self.up:
@@ -449,10 +453,10 @@ def moves(
     """The steps from where the copies are to where they should be.
 
     C(maps) are those of all databases, also of those that C(target) leaves where they are: they must stay in service too. C(refill)
-    names nodes whose copies are all to be filled again. After each step, each range that had enough full copies has as many
+    names nodes whose copies are all to be filled again, which ends their maintenance mode. After each step, each range that had enough full copies has as many
     as it should have, each that had a majority of its copies in service still has it, and one node at most is in maintenance mode.
     """
-    state = Placement(maps, members)
+    state = Placement(maps, members, refill)
     filling = {
         (name, range_, node) for name, map_ in maps.items() for range_, nodes in map_.filling.items() for node in nodes
     }

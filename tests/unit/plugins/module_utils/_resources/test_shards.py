@@ -497,6 +497,24 @@ def test_a_map_that_another_client_changed_is_planned_again(wire: Wire, quick: N
     assert cluster.modes == {name: {} for name in NODES}
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["before", "meanwhile"])
+def test_a_node_that_an_operator_keeps_in_maintenance_mode_gets_no_copies(wire: Wire, quick: None, late: bool) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    answer, seen = cluster.answer, []
+
+    def maintained(line: str, body: t.Any) -> t.Any:
+        if line.startswith("GET /_node/d@h/_config/couchdb"):
+            seen.append(line)
+            if len(seen) > late:
+                cluster.modes["d@h"]["maintenance_mode"] = "true"
+        return answer(line, body)
+
+    cluster.answer = maintained  # type: ignore[method-assign]
+    assert str(run(**TO_D).shortfall) == "d@h is in maintenance mode, which another user set. End it first"
+    assert changing(wire) == []
+    assert cluster.modes["d@h"] == {"maintenance_mode": "true"}
+
+
 def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

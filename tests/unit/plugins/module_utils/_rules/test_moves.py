@@ -150,6 +150,18 @@ def test_a_node_that_someone_else_keeps_in_maintenance_mode_is_in_the_way() -> N
     assert moves.blocked == ("b@h is in maintenance mode. End it first, as only one node may be at a time",)
 
 
+def test_a_node_that_someone_else_keeps_in_maintenance_mode_gets_no_copies() -> None:
+    whole = RANGES[1][0]
+    members = [Member("a@h"), Member("b@h"), Member("c@h", mode="true"), Member("d@h")]
+    maps = {"two": Map("two", {whole: ("a@h",)}, 1), "three": Map("three", {whole: ("a@h",)}, 1)}
+    moves = rules.moves(maps, members, {("two", whole): frozenset(["c@h"]), ("three", whole): frozenset(["d@h"])})
+    assert moves.steps == ()
+    assert moves.blocked == (
+        "c@h is in maintenance mode, which another user set. End it first",
+        "c@h is in maintenance mode. End it first, as only one node may be at a time",
+    )
+
+
 def test_copies_of_a_node_that_is_gone_leave_the_map_as_new_ones_are_added() -> None:
     whole = RANGES[1][0]
     members = [Member("a@h"), Member("b@h", up=False, gone=True), Member("c@h")]
