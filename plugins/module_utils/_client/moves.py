@@ -76,7 +76,7 @@ class Moving(Shards):
         if MARK[1] not in settings:
             if mode == "true" and not refill:
                 raise errors.Conflict(f"{node} was put in maintenance mode meanwhile", status=409)
-            self.config(*MARK, node=node, value=mode)
+            self.config(*MARK, node=node, value="false" if mode == "true" else mode)
         if mode != "true":
             self._states[node] = self._database_states(databases)
             self.config(*MODE, node=node, value="true")

@@ -466,8 +466,8 @@ def moves(
             filling.add((*shard, node))
     steps: list[Step] = []
     blocked: list[str] = []
-    # A node that a move put in maintenance mode has to leave it in any case.
-    adds: dict[str, list[Shard]] = {member.name: [] for member in members if member.marked}
+    # A node that a move put in maintenance mode has to leave it in any case, and so has one that is filled again.
+    adds: dict[str, list[Shard]] = {member.name: [] for member in members if member.marked or member.name in refill}
     for shard in sorted(state.holders):
         # Databases that are not placed stay where they are; if a move was interrupted, their copies are filled.
         for node in sorted(target.get(shard, state.holders[shard])):

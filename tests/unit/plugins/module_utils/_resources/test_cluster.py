@@ -607,6 +607,10 @@ def test_a_node_that_came_back_empty_is_filled_while_it_is_in_maintenance_mode()
     ]
     full = observed("a@h", "b@h", "c@h", placed=placed(*ABCD[:3], orders=["a@h", "b@h", "c@h"]))
     assert calls_of(full, **given) == []
+    without = observed("a@h", "b@h", "c@h", placed=placed(*empty, orders=["a@h"]))
+    assert calls_of(without, **given) == [("enter_maintenance", "c@h"), ("leave_maintenance", "c@h")]
+    plan = resource.plan(resource.desire({**PARAMS, **given}), held)
+    assert [change.arguments["refill"] for change in plan.changes if "refill" in change.arguments] == [True]
 
 
 @pytest.mark.parametrize(

@@ -515,6 +515,16 @@ def test_a_node_that_an_operator_keeps_in_maintenance_mode_gets_no_copies(wire: 
     assert cluster.modes["d@h"] == {"maintenance_mode": "true"}
 
 
+def test_the_maintenance_mode_of_a_node_that_is_filled_again_ends(wire: Wire, quick: None) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    cluster.modes["c@h"] = {"maintenance_mode": "true"}
+    moving = Moving(URL, {"username": "admin", "password": "secret", "retries": 0})
+    moving.enter_maintenance("c@h", ["orders"], refill=True)
+    assert cluster.modes["c@h"] == {"maintenance_mode": "true", "couchpy_maintenance_mode": "false"}
+    moving.leave_maintenance("c@h", ["orders"])
+    assert cluster.modes["c@h"] == {}
+
+
 def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
