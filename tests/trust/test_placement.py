@@ -108,11 +108,14 @@ class Watcher:
                     self.full[shard].add(step.node)
         elif step.action == "add":
             assert self.resting - self.kept == {step.node}, "a copy is added outside of maintenance mode"
-            assert self.full[step.shard] - {step.node}, "there is nothing to fill the copy from"
+            assert self.full[step.shard] & self.up - {step.node}, "there is nothing to fill the copy from"
             self.holders[step.shard].add(step.node)
             self.full[step.shard].discard(step.node)
         else:
             assert step.node in self.holders[step.shard]
+            assert self.full[step.shard] - {step.node}, "the last full copy leaves"
+            if step.node in self.full[step.shard]:
+                assert self.full[step.shard] & self.up - {step.node}, "all copies that stay are down"
             self.holders[step.shard].remove(step.node)
             self.full[step.shard].discard(step.node)
         assert len(self.resting - self.kept) <= 1

@@ -395,7 +395,10 @@ class Moving(Shards):
         range_, node = copy
         shard = map_.shard(range_)
         unfilled = map_.filling.get(range_, ())
-        sources = [name for name in map_.ranges[range_] if name != node and name in up and name not in unfilled]
+        others = [name for name in map_.ranges[range_] if name != node and name not in unfilled]
+        sources = [name for name in others if name in up]
+        if node in unfilled and others and not sources:
+            return f"the nodes with full copies are down: {errors.listed(others)}"
         for source in sources:
             if (copy, source) not in marks:
                 marks[copy, source] = self._state(shard, source)

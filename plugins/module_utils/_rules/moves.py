@@ -16,7 +16,7 @@ import sys
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, listed
 from .cluster import ZONE
 from .shards import MARK, Document, Map, Member
 
@@ -412,15 +412,20 @@ class Placement:
                 )
         return ""
 
+    def may_fill(self, shard: Shard, node: str) -> str:
+        """Why a copy can't be filled now, or nothing if it can. A range whose full copies are all lost begins empty."""
+        full = self.full[shard] - {node}
+        if not full or full & self.up:
+            return ""
+        return f"no full copy of {' '.join(shard)} is up. Start {listed(sorted(full))}"
+
     def may_remove(self, shard: Shard, node: str, number: int) -> bool:
         """Whether a copy may leave the map, of a range that should have so many copies."""
         others = self.full[shard] - {node}
-        if self.holders[shard] <= {node}:
-            return False
-        if node in self.full[shard] and len(others) < number:
-            return False
         if node not in self.full[shard]:
             return bool(others)
+        if len(others) < number or not others & self.up:
+            return False
         return self._enough(self.serving(shard, node), self.serving(shard), others)
 
     @staticmethod
@@ -465,14 +470,9 @@ def moves(
             state.full[shard].discard(node)
             filling.add((*shard, node))
     steps: list[Step] = []
-    blocked: list[str] = []
     # A node that a move put in maintenance mode has to leave it in any case, and so has one that is filled again.
     adds: dict[str, list[Shard]] = {member.name: [] for member in members if member.marked or member.name in refill}
-    for shard in sorted(state.holders):
-        # Databases that are not placed stay where they are; if a move was interrupted, their copies are filled.
-        for node in sorted(target.get(shard, state.holders[shard])):
-            if node not in state.holders[shard] or (*shard, node) in filling:
-                adds.setdefault(node, []).append(shard)
+    blocked = _added(adds, state, target, filling)
 
     def remove(shards: t.Iterable[Shard]) -> None:
         for shard in shards:
@@ -504,6 +504,29 @@ def moves(
                 for node in sorted(state.holders[shard] - target[shard])
             ]
     return Moves(tuple(steps), tuple(dict.fromkeys(blocked)))
+
+
+def _added(
+    adds: dict[str, list[Shard]], state: Placement, target: Target, filling: t.Collection[tuple[str, str, str]]
+) -> list[str]:
+    """Add the copies to fill, by node, and return why others can't be filled. A node that would serve one of those is left out."""
+    blocked = []
+    stuck = set()
+    for shard in sorted(state.holders):
+        # Databases that are not placed stay where they are; if a move was interrupted, their copies are filled.
+        for node in sorted(target.get(shard, state.holders[shard])):
+            if node in state.holders[shard] and (*shard, node) not in filling:
+                continue
+            problem = state.may_fill(shard, node)
+            if not problem:
+                adds.setdefault(node, []).append(shard)
+                continue
+            blocked.append(problem)
+            if node in state.holders[shard]:
+                stuck.add(node)
+    for node in stuck:
+        adds.pop(node, None)
+    return blocked
 
 
 def _is_marked(state: Placement, name: str) -> bool:

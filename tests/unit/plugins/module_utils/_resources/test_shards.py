@@ -525,6 +525,17 @@ def test_the_maintenance_mode_of_a_node_that_is_filled_again_ends(wire: Wire, qu
     assert cluster.modes["c@h"] == {}
 
 
+@pytest.mark.parametrize(
+    ("filling", "lacks"), [(["c@h"], ""), (["b@h", "c@h"], f"{RANGE} on c@h: the nodes with full copies are down: a@h")]
+)
+def test_a_copy_without_a_source_that_is_up_is_not_full(wire: Wire, filling: list[str], lacks: str) -> None:
+    cluster = Cluster(wire, NODES[:3])
+    cluster.document[rules.MARK] = {"copies": 3, "filling": {RANGE: filling}}
+    wire["GET /_membership"] = {"all_nodes": ["b@h", "c@h"], "cluster_nodes": NODES}
+    moving = Moving(URL, {"username": "admin", "password": "secret", "retries": 0})
+    assert moving._await_copies("orders", [(RANGE, "c@h")], 0, check=False, stalled=False) == lacks
+
+
 def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,32 @@ def test_a_node_that_someone_else_keeps_in_maintenance_mode_gets_no_copies() -> 
     )
 
 
+@pytest.mark.parametrize("filling", [False, True])
+def test_a_copy_is_not_filled_while_its_only_source_is_down(filling: bool) -> None:
+    whole = RANGES[1][0]
+    members = [Member("a@h"), Member("b@h", up=False), Member("c@h")]
+    maps = {
+        "one": Map("one", {whole: ("b@h", "c@h")}, 1, filling={whole: ("c@h",)})
+        if filling
+        else Map("one", {whole: ("b@h",)}, 1),
+        "two": Map("two", {whole: ("a@h",)}, 1),
+    }
+    moves = rules.moves(maps, members, {(name, whole): frozenset(["c@h"]) for name in maps})
+    assert moves.blocked[0] == "no full copy of one 00000000-ffffffff is up. Start b@h"
+    # A node with a copy that is not full can't serve. Without one, it gets those that can be filled.
+    assert [(step.action, step.database) for step in moves.steps] == (
+        [] if filling else [("maintain", ""), ("add", "two"), ("serve", ""), ("remove", "two")]
+    )
+
+
+def test_the_only_copy_that_is_up_stays_in_the_map() -> None:
+    whole = RANGES[1][0]
+    members = [Member("a@h", mode="true"), Member("b@h", up=False)]
+    moves = rules.moves({"one": Map("one", {whole: ("a@h", "b@h")}, 1)}, members, {("one", whole): frozenset(["b@h"])})
+    assert moves.steps == ()
+    assert "the copy of one 00000000-ffffffff on a@h can't be removed" in moves.blocked[0]
+
+
 def test_copies_of_a_node_that_is_gone_leave_the_map_as_new_ones_are_added() -> None:
     whole = RANGES[1][0]
     members = [Member("a@h"), Member("b@h", up=False, gone=True), Member("c@h")]
