@@ -11,8 +11,8 @@ import typing as t
 from http.cookies import SimpleCookie
 
 from .. import errors
-from .._rules import databases as rules
 from .._rules.names import check_database_name, check_names, shard_database
+from .._rules.splits import Split, split_problem, unsplit
 from .answers import is_list
 from .database import Database as _Database
 from .parallel import in_parallel
@@ -219,8 +219,8 @@ class Databases(Server):
         """The number of revisions that these databases keep, by name, read in parallel: see Database.revs_limit."""
         return dict(zip(names, in_parallel(lambda name: self.Database(name).revs_limit(), names)))
 
-    def unsplit(self, desired: t.Mapping[str, int]) -> dict[str, int]:
-        """The number of shards to split in each database (name → desired number of shards), and of those in an unfinished job.
+    def splits(self, names: t.Sequence[str]) -> dict[str, Split]:
+        """The ranges of these databases by name, and the number of their unfinished resharding jobs.
 
         Takes a request for each, and one more. Raises Unsupported before CouchDB 3.0.
 
@@ -229,19 +229,18 @@ class Databases(Server):
         self.dialect.check_cluster()
         jobs = self._reshard_jobs()
 
-        def count(name: str) -> int:
-            ranges = self._shard_ranges(name)
+        def split(name: str) -> Split:
             busy = [job for job in jobs if shard_database(job["source"]) == name and job["job_state"] != "completed"]
-            return len(rules.unsplit(ranges, desired[name])) or len(busy)
+            return Split(self._shard_ranges(name), len(busy))
 
-        return dict(zip(desired, in_parallel(count, list(desired))))
+        return dict(zip(names, in_parallel(split, names)))
 
     def split_shards(self, name: str, shards: int, wait_timeout: float = 3600) -> dict[str, t.Any]:
         """Split the shards of a database until it has so many, wait until that is done, and remove the jobs.
 
         Running jobs are waited for, stopped ones resumed, and a failed one is retried once. Raises ReshardFailed, with
-        CouchDB's reason, if it fails again, if resharding is stopped on the cluster, and after C(wait_timeout) seconds without
-        progress.
+        CouchDB's reason, if it fails again, if resharding is stopped on the cluster, if its ranges can't become so many, and after
+        C(wait_timeout) seconds without progress.
 
         https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
         """
@@ -256,7 +255,12 @@ class Databases(Server):
                 self._advance(job, failures)
             if jobs:
                 return ", ".join(sorted(_state(job) for job in jobs))
-            left = rules.unsplit(self._shard_ranges(name), shards)
+            ranges = self._shard_ranges(name)
+            left = unsplit(ranges, shards)
+            problem = split_problem(ranges, shards)
+            if problem:
+                # A split is final, so none is begun that would lead to another number.
+                raise errors.ReshardFailed(f"{name} can't be split to {shards} shards. {problem}")
             if left:
                 self._check_resharding()
                 begun = True

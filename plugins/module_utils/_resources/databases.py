@@ -17,6 +17,7 @@ from .._rules import databases as rules
 from .._rules.databases import Wanted
 from .._rules.dialect import Dialect
 from .._rules.security import given_security, merged_security
+from .._rules.splits import Split, unsplit
 from .._rules.values import equal
 
 _DATABASE: dict[str, t.Any] = {
@@ -46,14 +47,14 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 class Observed:
     """The current state: name → database, as report() returns it, the server's dialect and its number of nodes.
 
-    ``unsplit``: name of a database to split → how many of its shards are too large or in a resharding job.
+    ``splits``: name of a database to split → its ranges and resharding jobs.
     ``security`` is the security object that the server gives a new database.
     """
 
     databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
     nodes: int = 1
-    unsplit: t.Mapping[str, int] = field(default_factory=dict)
+    splits: t.Mapping[str, Split] = field(default_factory=dict)
     security: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
@@ -81,13 +82,13 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
         found[name]["revs_limit"] = limit
     # The number of nodes is read only if it matters: for a database to create, or one with another number of copies.
-    splitting = {it.name: it.creation["shards"] for it in there if it.reshard}
+    splitting = [it.name for it in there if it.reshard]
     bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
     nodes = len(client.membership()["cluster_nodes"]) if bounded else 1
     # The server's default is read only if it is compared with a declaration.
     secured = any(not found[it.name]["exists"] and it.security is not None for it in present)
     security = client.new_security() if secured else {}
-    return Observed(found, client.dialect, nodes, client.unsplit(splitting) if splitting else {}, security)
+    return Observed(found, client.dialect, nodes, client.splits(splitting) if splitting else {}, security)
 
 
 def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
@@ -102,9 +103,10 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
             predicted[name] = rules.record(name, None)
             continue
         if current["exists"]:
-            warnings += rules.unchangeable(wanted, current, observed.nodes)
+            found = observed.splits.get(name)
+            warnings += rules.unchangeable(wanted, current, observed.nodes, found)
             database = current
-            if observed.unsplit.get(name):
+            if found and (found.jobs or unsplit(found.ranges, wanted.creation["shards"])):
                 split = _split(wanted, current)
                 changes.append(split)
                 database = {**current, "info": {**current["info"], "cluster": split.after}}

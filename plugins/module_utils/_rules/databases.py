@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from ..errors import InvalidInput
 from .dialect import Dialect
 from .names import check_database_name
-
-RING = 2**32
-"""The number of values of CouchDB's hash of document ids, which the ranges of shards divide."""
+from .splits import Split, new_ranges, split_problem
 
 _AT_CREATION = ("shards", "replicas", "partitioned")
 
@@ -73,26 +71,6 @@ def record(name: str, info: t.Mapping[str, t.Any] | None) -> Record:
     return {"name": name, "exists": info is not None, "info": info, "security": None, "revs_limit": None}
 
 
-def unsplit(ranges: t.Iterable[str], shards: int) -> list[str]:
-    """The ranges that must be split to get so many shards; some several times, if they are larger than twice that."""
-    size = RING // shards
-    return sorted(range_ for range_ in ranges if _size(range_) > size)
-
-
-def _size(range_: str) -> int:
-    first, _dash, last = range_.partition("-")
-    return int(last, 16) - int(first, 16) + 1
-
-
-def split_problem(current: int, shards: int) -> str | None:
-    """Why a database can't be split from some number of shards to another; None if it can."""
-    factor, left = divmod(shards, current)
-    if left or factor < 1 or factor & (factor - 1):
-        numbers = ", ".join(str(current * 2**power) for power in (1, 2, 3))
-        return f"CouchDB can double the number of its shards only, to {numbers} and so on. Set one of these"
-    return None
-
-
 def copies_matter(wanted: Wanted, current: Record) -> bool:
     """Whether the number of nodes decides something: the copies of a new database, or of one with another number."""
     number = _copies(current)
@@ -113,12 +91,17 @@ def created(wanted: Wanted, dialect: Dialect, nodes: int, security: t.Mapping[st
     }
 
 
-def unchangeable(wanted: Wanted, current: Record, nodes: int) -> list[str]:
-    """Raise InvalidInput if a database differs in what can't be changed. Return warnings for what it keeps."""
+def unchangeable(wanted: Wanted, current: Record, nodes: int, split: Split | None = None) -> list[str]:
+    """Raise InvalidInput if a database differs in what can't be changed. Return warnings for what it keeps.
+
+    Without C(split), its ranges are taken to be those of a new one.
+    """
     name, info, given = wanted.name, current["info"], wanted.creation
     current_shards = info.get("cluster", {}).get("q")
-    if given["shards"] is not None and current_shards != given["shards"]:
-        problem = split_problem(current_shards, given["shards"]) if current_shards else "CouchDB 1.x has no shards"
+    if given["shards"] is not None and (split or current_shards != given["shards"]):
+        problem: str | None = "CouchDB 1.x has no shards"
+        if current_shards:
+            problem = split_problem(split.ranges if split else new_ranges(current_shards), given["shards"])
         if problem:
             raise InvalidInput(f"{wanted.where}shards", f"{name} has {current_shards}. {problem}")
         if not wanted.reshard:

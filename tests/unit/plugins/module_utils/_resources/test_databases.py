@@ -16,6 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import databases as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.databases import Observed
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.dialect import Dialect
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.splits import Split
 from ansible_collections.couchpy.couchdb.plugins.module_utils.database import Database
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.wire import InTurn, Wire, client
@@ -414,13 +415,13 @@ def job(number: int, state: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def test_shards_are_split_where_that_is_declared() -> None:
-    plan = resource.plan(split(), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+    plan = resource.plan(split(), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
     (change,) = plan.changes
     assert (change.path, change.before["q"], change.after["q"]) == (("db", "cluster"), 2, 4)
     assert change.arguments == {"name": "db", "shards": 4, "wait_timeout": 3600}
     assert plan.predicted.databases["db"]["info"]["cluster"]["q"] == 4
     whole = held(info={**INFO, "cluster": {"q": 4, "n": 1}})
-    assert resource.plan(split(), Observed({"db": whole}, THREE, unsplit={"db": 0})).changes == ()
+    assert resource.plan(split(), Observed({"db": whole}, THREE, splits={"db": Split(HALVES)})).changes == ()
 
 
 @pytest.mark.parametrize(
@@ -433,12 +434,32 @@ def test_shards_are_split_where_that_is_declared() -> None:
 )
 def test_shards_that_can_not_be_split(options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        resource.plan(split(**options), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+        resource.plan(split(**options), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
 
 
 def test_a_split_needs_a_number() -> None:
     with pytest.raises(InvalidInput, match=r"^reshard: needs shards"):
         resource.desire({**PARAMS, "reshard": True})
+
+
+def test_an_interrupted_split_is_continued() -> None:
+    """Some ranges are split: CouchDB reports a number that is no half of the declared one, and counts overlapping ranges twice."""
+    for ranges in ([*HALVES[:2], WHOLE[1]], [*WHOLE, *HALVES[:2]], [*WHOLE, *HALVES]):
+        database = held(info={**INFO, "cluster": {"q": len(ranges), "n": 2}})
+        plan = resource.plan(split(), Observed({"db": database}, THREE, splits={"db": Split(ranges)}))
+        assert [change.arguments["shards"] for change in plan.changes] == [4]
+    done = held(info={**INFO, "cluster": {"q": 4, "n": 1}})
+    assert len(resource.plan(split(), Observed({"db": done}, THREE, splits={"db": Split(HALVES, 1)})).changes) == 1
+
+
+def test_a_split_that_leads_to_another_number_is_not_begun(wire: Wire) -> None:
+    wire["GET /_reshard/jobs"] = {"jobs": []}
+    wire["GET /db/_shards"] = {"shards": dict.fromkeys([*HALVES[:2], WHOLE[1]])}
+    with pytest.raises(
+        errors.ReshardFailed, match=r"^db can't be split to 3000 shards. CouchDB can double .* to 4, 8, 16 "
+    ):
+        client().split_shards("db", 3000)
+    assert wire.written == []
 
 
 def test_a_split_makes_jobs_waits_and_removes_them(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,7 +533,7 @@ def test_a_split_that_only_read_is_not_unsure(wire: Wire, hangs: str) -> None:
     wire["GET /_reshard/state"] = {"state": "running", "reason": None}
     wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
     wire[hangs] = hang
-    plan = resource.plan(split(wait_timeout=3), Observed({"db": held()}, THREE, unsplit={"db": 2}))
+    plan = resource.plan(split(wait_timeout=3), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
     progress, error = module.apply(plan, client())
     assert isinstance(error, errors.TimedOut)
     assert left == [pytest.approx(3, abs=0.5)]
