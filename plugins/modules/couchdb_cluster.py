@@ -60,6 +60,7 @@ options:
     description:
       - Whether members that leave hand over their shards first. Needs O(exclusive=true).
       - The other members must be enough for the copies of each database.
+      - A member that gets shards of a new database meanwhile hands these over as well. If it can't, it stays a member and the task fails.
     type: bool
     default: false
     version_added: 1.0.0

@@ -127,12 +127,7 @@ class Members(Databases):
 
         answer = self.request("PUT", self.dialect.member(node, name), body={}, hthdrs=hthdrs, expect=is_ok)
         # The list of members follows a moment later. A node that it lacks does not connect.
-        self._await_list(
-            lambda listed: "" if name in listed["cluster_nodes"] else "it is not listed",
-            _SETTLING,
-            f"{name} to become a member",
-            hthdrs,
-        )
+        self._await_member(name, hthdrs)
         if wait_timeout is None or not self._await_list(apart, wait_timeout, f"{name} to connect", hthdrs):
             return t.cast("dict[str, t.Any]", answer.body)
         outcome = "was removed again"
@@ -144,21 +139,33 @@ class Members(Databases):
             outcome = f"could not be removed again ({error})"
         raise errors.NotConnected(f"{name} did not connect within {wait_timeout:g} s and {outcome}. {LOOK_AT}")
 
+    def _await_member(self, name: str, hthdrs: Headers) -> None:
+        self._await_list(
+            lambda listed: "" if name in listed["cluster_nodes"] else "it is not listed",
+            _SETTLING,
+            f"{name} to become a member",
+            hthdrs,
+        )
+
     def _await_list(
         self, look: t.Callable[[dict[str, list[str]]], str], seconds: float, what: str, hthdrs: Headers
     ) -> str:
         """Wait until the list of members lacks nothing, and return what it lacks."""
         return wait_until(lambda: look(self.membership(hthdrs)), seconds, what, self.progress)
 
-    def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None) -> bool:
+    def leave_node(self, name: str, node: str = LOCAL, hthdrs: Headers = None, empty: bool = False) -> bool:
         """Remove a node from the cluster, in the list of ``node``, which spreads. True when it is done.
 
-        Its shards are not moved. It keeps listing the members itself. Raises NotFound if it is not a member.
+        Its shards are not moved. It keeps listing the members itself. Raises NotFound if it is not a member. With ``empty``, a node
+        that has shards, or gets some now, stays, and Conflict is raised.
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#removing-a-node
         """
         path = self.dialect.member(node, name)
-        rev = self.request("GET", path, hthdrs=hthdrs).body["_rev"]
+        member = self.request("GET", path, hthdrs=hthdrs).body
+        rev = member.pop("_rev")
+        if empty:
+            self._check_empty(name, node)
         left = bool(self.request("DELETE", path, query={"rev": rev}, hthdrs=hthdrs, expect=is_ok).body)
         # The list of members follows a moment later; the next request would still find the node in it.
         self._await_list(
@@ -167,7 +174,19 @@ class Members(Databases):
             f"{name} to leave",
             hthdrs,
         )
+        if empty:
+            try:
+                self._check_empty(name, node)
+            except errors.Conflict:
+                self.request("PUT", path, body=member, hthdrs=hthdrs, expect=is_ok)
+                self._await_member(name, hthdrs)
+                raise
         return left
+
+    def _check_empty(self, name: str, node: str) -> None:
+        databases = rules.databases_on(self.shards(node), name)
+        if databases:
+            raise errors.Conflict(f"{name} stays a member: it has new shards of {errors.listed(databases)}")
 
     def await_members(
         self, names: t.Sequence[str], urls: t.Sequence[str] = (), wait_timeout: float = 60, exclusive: bool = False

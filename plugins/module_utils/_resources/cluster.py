@@ -188,7 +188,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
             before={},
             after=None,
             call=Moving.leave_node,
-            arguments={"name": name, "node": own},
+            # What another client has created on it meanwhile is moved as well, by the next plan.
+            arguments={"name": name, "node": own, "empty": not desired.force or name in _emptied(desired, leaving)},
             stage=LEAVE,
         )
         # A node that still has shards after the moves stays.
@@ -324,7 +325,7 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
             raise InvalidInput("replace", f"{old} is up. Stop it for good, or remove it with drain: true")
     if observed.placed is not None:
         _move_refused(desired, observed, observed.placed)
-    moved = leaving if desired.drain else desired.replaced
+    moved = _emptied(desired, leaving)
     for name in leaving if not desired.force else []:
         if name in moved:
             continue
@@ -335,6 +336,11 @@ def _refuse(desired: Desired, observed: Observed, leaving: list[str]) -> None:
                 f"{name} still has shards of {listed(current)}. Set drain: true to move them to other members "
                 "before it leaves, or force: true to lose those that no other member has",
             )
+
+
+def _emptied(desired: Desired, leaving: list[str]) -> t.Collection[str]:
+    """The members whose copies are on others before they leave."""
+    return leaving if desired.drain else desired.replaced
 
 
 def _move_refused(desired: Desired, observed: Observed, placed: placement.Observed) -> None:

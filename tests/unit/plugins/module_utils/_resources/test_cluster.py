@@ -464,11 +464,84 @@ def test_who_leaves_leaves_before_databases_are_created(wire: Wire) -> None:
         return 200, {"ok": True}
 
     wire["DELETE /_node/a@h/_nodes/c@h?rev=1-a"] = leave
+    wire[DBS] = {"rows": []}
     wire["PUT /_users"] = wire["PUT /_replicator"] = 201, {"ok": True}
     outcome = carry_out(members=["a@h", "b@h"], exclusive=True)
     assert wire.written[0] == "DELETE /_node/a@h/_nodes/c@h?rev=1-a"
     assert sorted(wire.written[1:]) == ["PUT /_replicator", "PUT /_users"]
     assert outcome.returned["cluster"] == {"members": ["a@h", "b@h"], "connected": ["a@h", "b@h"], "state": "joined"}
+
+
+DBS = "GET /_node/a@h/_dbs/_all_docs?include_docs=true&limit=1000"
+LEAVE = "DELETE /_node/a@h/_nodes/c@h?rev=1-a"
+
+
+def shard_maps(**nodes: str) -> dict[str, t.Any]:
+    """The shard maps of databases with one copy, by the node that has it."""
+    return {
+        "rows": [
+            {"id": name, "doc": {"_id": name, "_rev": "1-a", "by_range": {WHOLE: [held]}, "by_node": {held: [WHOLE]}}}
+            for name, held in nodes.items()
+        ]
+    }
+
+
+def test_a_node_with_the_copy_of_a_new_database_does_not_leave(wire: Wire) -> None:
+    wire["GET /_node/a@h/_nodes/c@h"] = lambda body: {"_id": "c@h", "_rev": "1-a"}
+    wire[DBS] = shard_maps(old="a@h", late="c@h")
+    with pytest.raises(errors.Conflict, match="^c@h stays a member: it has new shards of late$"):
+        client().leave_node("c@h", "a@h", empty=True)
+    assert wire.written == []
+
+
+def test_a_node_that_gets_a_copy_while_it_leaves_is_a_member_again(wire: Wire) -> None:
+    wire["GET /_node/a@h/_nodes/c@h"] = lambda body: {"_id": "c@h", "_rev": "1-a", "zone": "west"}
+    wire[DBS] = InTurn([shard_maps(old="a@h"), shard_maps(old="a@h", late="c@h")])
+    wire["GET /_membership"] = InTurn([membership("a@h"), membership("a@h", "c@h")])
+    wire[LEAVE] = {"ok": True}
+    wire["PUT /_node/a@h/_nodes/c@h"] = 201, {"ok": True}
+    with pytest.raises(errors.Conflict, match="it has new shards of late"):
+        client().leave_node("c@h", "a@h", empty=True)
+    assert wire.written == [LEAVE, "PUT /_node/a@h/_nodes/c@h"]
+    assert wire.bodies[wire.asked.index(wire.written[1])] == {"_id": "c@h", "zone": "west"}
+    # With another list of members, it would not be planned again.
+    assert wire.asked[-1] == "GET /_membership"
+
+
+def test_a_node_that_gets_copies_again_and_again_stays(wire: Wire) -> None:
+    node(wire, "a@h", "a@h", "b@h", "c@h")
+    wire["POST /_dbs_info"] = databases(2)
+    wire["GET /_node/a@h/_nodes/c@h"] = lambda body: {"_id": "c@h", "_rev": "1-a"}
+    wire[DBS] = shard_maps(late="c@h")
+    with pytest.raises(module.Interrupted, match="^c@h stays a member: it has new shards of late$") as stop:
+        carry_out(members=["a@h", "b@h"], exclusive=True)
+    assert (wire.written, stop.value.progress.done) == ([], [])
+
+
+def test_it_leaves_once_they_are_gone(wire: Wire) -> None:
+    node(wire, "a@h", "a@h", "b@h", "c@h")
+    wire["POST /_dbs_info"] = databases(2)
+    wire["GET /_node/a@h/_nodes/c@h"] = lambda body: {"_id": "c@h", "_rev": "1-a"}
+    wire[DBS] = InTurn([shard_maps(late="c@h"), {"rows": []}])
+
+    def leave(body: t.Any) -> t.Any:
+        wire["GET /_membership"] = membership("a@h", "b@h", connected=MEMBERS)
+        return 200, {"ok": True}
+
+    wire[LEAVE] = leave
+    outcome = carry_out(members=["a@h", "b@h"], exclusive=True)
+    assert (wire.written, outcome.returned["cluster"]["members"]) == ([LEAVE], ["a@h", "b@h"])
+
+
+@pytest.mark.parametrize(
+    ("options", "empty"),
+    [({}, True), ({"drain": True}, True), ({"force": True}, False), ({"drain": True, "force": True}, True)],
+)
+def test_only_a_node_without_shards_leaves_unless_they_may_be_lost(options: dict[str, bool], empty: bool) -> None:
+    there = placed(*ABCD[:3], orders=["a@h", "b@h"]) if options.get("drain") else None
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h"], "exclusive": True, **options})
+    changes = resource.plan(desired, observed("a@h", "b@h", "c@h", placed=there)).changes
+    assert [change.arguments["empty"] for change in changes if change.call == Client.leave_node] == [empty]
 
 
 @pytest.mark.parametrize(
