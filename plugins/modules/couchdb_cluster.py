@@ -67,6 +67,8 @@ options:
   rebalance:
     description:
       - Whether shards move so that each member has its share, as after members joined.
+      - Each zone keeps its number of copies of a database, also with O(drain) and O(replace), as far as its members are enough. This does
+        not apply to a database whose ranges differ in these numbers. M(couchpy.couchdb.couchdb_shards) sets others.
     type: bool
     default: false
     version_added: 1.0.0

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any
 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
@@ -66,13 +67,46 @@ def clusters(
         sizes = {z: sum(1 for name in allowed if zone[name] == z) for z in ("x", "y")}
         placement = {z: draw(st.integers(1, size)) for z, size in sizes.items() if size}
         copies = None
-    wanted = Wanted(allowed, copies, placement, balance=draw(st.booleans()))
+    keep_zones = copies is None and placement is None and draw(st.booleans())
+    wanted = Wanted(allowed, copies, placement, balance=draw(st.booleans()), keep_zones=keep_zones)
     try:
         rules.check_wanted(wanted, members, maps.values())
     except InvalidInput:
         assume(False)
     assume(not rules.lost_ranges(maps.values(), members))
     return maps, members, wanted
+
+
+def zones_of(maps: dict[str, Map], members: list[Member], wanted: Wanted) -> dict[str, Any]:
+    """The number of copies that each zone has, of the databases whose ranges do not differ in that and whose zones have room for it."""
+    zone = {member.name: member.zone for member in members}
+    room = Counter(zone[member.name] for member in members if member.name in wanted.members and not member.gone)
+    found = {}
+    for name, map_ in maps.items():
+        numbers = [Counter(zone[node] for node in nodes) for nodes in map_.ranges.values()]
+        alike = all(number == numbers[0] and sum(number.values()) == map_.copies for number in numbers)
+        if alike and not map_.filling and numbers[0] <= room:
+            found[name] = numbers[0]
+    return found
+
+
+def with_nodes(maps: dict[str, Map], target: Any) -> dict[str, Map]:
+    """The maps once their copies are where they should be."""
+    return {
+        name: Map(name, {range_: tuple(sorted(target[name, range_])) for range_ in map_.ranges}, map_.copies)
+        for name, map_ in maps.items()
+    }
+
+
+@settings(max_examples=2000, deadline=None)
+@given(clusters())
+def test_a_move_by_the_members_keeps_the_numbers_of_copies_in_each_zone(cluster: Any) -> None:
+    maps, members, wanted = cluster
+    wanted = Wanted(wanted.members, balance=wanted.balance, keep_zones=True)
+    assume(all(map_.copies <= len(wanted.members) for map_ in maps.values()))
+    before = zones_of(maps, members, wanted)
+    after = zones_of(with_nodes(maps, rules.place(maps, members, wanted)), members, wanted)
+    assert {name: after.get(name) for name in before} == before
 
 
 class Watcher:
@@ -192,6 +226,9 @@ def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data:
         watcher.take(step)
     assert watcher.resting == watcher.kept
     assert {shard: frozenset(nodes) for shard, nodes in watcher.holders.items()} == target
+    if wanted.keep_zones:
+        before, now = (zones_of(these, members, wanted) for these in (maps, with_nodes(maps, target)))
+        assert {name: now.get(name) for name in before} == before
     assert all(len(watcher.full[shard]) == number for shard, number in numbers(maps, wanted).items())
 
 
@@ -207,7 +244,7 @@ def test_a_placement_has_the_copies_in_their_zones_and_balanced(cluster: Any) ->
         assert len(nodes) == wanted.number(maps[shard[0]])
         if wanted.placement:
             assert {z: sum(1 for node in nodes if zone[node] == z) for z in groups} == wanted.placement
-    if wanted.balance:
+    if wanted.balance and not wanted.keep_zones:
         for group in groups:
             loads = [
                 sum(1 for nodes in target.values() if name in nodes)
@@ -247,10 +284,7 @@ def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
 def test_a_placement_as_desired_stays(cluster: Any) -> None:
     maps, members, wanted = cluster
     target = rules.place(maps, members, wanted)
-    there = {
-        name: Map(name, {range_: tuple(sorted(target[name, range_])) for range_ in map_.ranges}, map_.copies)
-        for name, map_ in maps.items()
-    }
+    there = with_nodes(maps, target)
     fresh = [Member(m.name, m.zone, m.up, gone=m.gone) for m in members]
     assert rules.place(there, fresh, wanted) == target
     assert rules.moves(there, fresh, target) == Moves()

@@ -301,6 +301,7 @@ def _move(
         frozenset(staying),
         balance=desired.rebalance,
         instead={old: new for old, new in desired.replaced.items() if old != new},
+        keep_zones=True,
     )
     move = placement.Move(list(placed.maps), wanted, wait_timeout=desired.limit, refill=tuple(refill))
     return move, replace(placed, members=nodes)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from ..errors import InvalidInput, listed
 from .cluster import ZONE
 from .shards import MARK, Document, Map, Member
+from .zones import Numbers, numbers_to_keep
 
 MAINTAIN, ADD, SERVE, REMOVE = "maintain", "add", "serve", "remove"
 
@@ -36,7 +37,7 @@ class Wanted:
     """The desired placement: on C(members) only, C(copies) of each range, or by C(placement) (zone → copies).
 
     Without C(copies), each database keeps its number. With C(balance), copies also move to spread them evenly. C(instead) has the
-    nodes that replace others, by the name of the other.
+    nodes that replace others, by the name of the other. With C(keep_zones), zones keep their numbers of copies.
     """
 
     members: frozenset[str]
@@ -44,6 +45,7 @@ class Wanted:
     placement: t.Mapping[str, int] | None = None
     balance: bool = True
     instead: t.Mapping[str, str] = field(default_factory=dict)
+    keep_zones: bool = False
 
     def number(self, map_: Map) -> int:
         """How many copies each range of a database should have."""
@@ -213,8 +215,8 @@ def lost_ranges(maps: t.Iterable[Map], members: t.Sequence[Member]) -> list[str]
 def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
     """The desired placement of the copies: as few new copies as possible, balanced within one copy a node.
 
-    The balance is over all these databases, within each zone if there is a placement. If there is a choice, the copies of each
-    database are spread as well. There must be enough members: see check_wanted().
+    The balance is over all these databases, within each zone for those that have a number of copies in each. If there is a choice,
+    the copies of each database are spread as well. There must be enough members: see check_wanted().
     """
     allowed = [member for member in members if member.name in wanted.members and not member.gone]
     current = {
@@ -222,14 +224,18 @@ def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted
         for name, map_ in maps.items()
         for range_, nodes in map_.ranges.items()
     }
-    if wanted.placement is None:
-        needs = {(name, range_): wanted.number(map_) for name, map_ in maps.items() for range_ in map_.ranges}
-        return _Zone(allowed, current, needs, balance=wanted.balance).placed()
-    target: dict[Shard, frozenset[str]] = {shard: frozenset() for shard in current}
-    for zone, number in wanted.placement.items():
+    kept: dict[str, Numbers] = {}
+    if wanted.placement is not None:
+        kept = {name: dict(wanted.placement.items()) for name in maps}
+    elif wanted.keep_zones:
+        kept = numbers_to_keep(maps.values(), members, allowed, wanted.instead)
+    free = {shard: wanted.number(maps[shard[0]]) for shard in current if shard[0] not in kept}
+    target = _Zone(allowed, current, free, balance=wanted.balance).placed()
+    for zone in {zone: None for numbers in kept.values() for zone in numbers}:
         inside = [member for member in allowed if member.zone == zone]
-        placed = _Zone(inside, current, dict.fromkeys(current, number), balance=wanted.balance).placed()
-        target = {shard: nodes | placed[shard] for shard, nodes in target.items()}
+        needs = {shard: kept[shard[0]].get(zone, 0) for shard in current if shard[0] in kept}
+        for shard, nodes in _Zone(inside, current, needs, balance=wanted.balance).placed().items():
+            target[shard] = target.get(shard, frozenset()) | nodes
     return target
 
 
@@ -249,7 +255,7 @@ class _Zone:
         self.needs = needs
         self.balance = balance
         mine = frozenset(self.names)
-        self.current = {shard: nodes & mine for shard, nodes in current.items()}
+        self.current = {shard: current[shard] & mine for shard in needs}
         self.target = {shard: set(nodes) for shard, nodes in self.current.items()}
         self.load = dict.fromkeys(self.names, 0)
         self.spread: dict[tuple[str, str], int] = {}

@@ -17,7 +17,9 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import cluster as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources.cluster import Observed
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.cluster import Placement, Server
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.moves import Wanted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils.client import Client
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
@@ -648,6 +650,22 @@ def test_who_joins_gets_its_share_if_that_is_declared() -> None:
     assert [change.call.__name__ for change in resource.plan(without, observed("a@h", "b@h", "c@h")).changes] == [
         "join_node"
     ]
+
+
+def test_a_rebalance_and_a_placement_do_not_undo_one_another() -> None:
+    zones = {"a@h": "w", "b@h": "w", "c@h": "w", "d@h": "e", "e@h": "e", "f@h": "e"}
+    members = [{"name": name, "zone": zone} for name, zone in zones.items()]
+    databases = {f"db{number}": ["a@h", "b@h", "d@h"] for number in range(4)}
+    there = placed(*(Member(name, zone) for name, zone in zones.items()), **databases)
+    desired = resource.desire({**PARAMS, "members": members, "rebalance": True})
+    moved = resource.plan(desired, observed(*zones, zones=zones, placed=there)).predicted.placed
+    assert moved.maps != there.maps
+    assert {
+        "".join(sorted(zones[node] for node in nodes)) for map_ in moved.maps.values() for nodes in map_.ranges.values()
+    } == {"eww"}
+    by_zone = Wanted(frozenset(zones), placement={"w": 2, "e": 1})
+    target = {(map_.name, WHOLE): frozenset(map_.ranges[WHOLE]) for map_ in moved.maps.values()}
+    assert rules.place(moved.maps, moved.members, by_zone) == target
 
 
 def test_a_node_that_is_gone_is_replaced() -> None:

@@ -42,6 +42,41 @@ def test_a_plan_for_a_thousand_databases_is_quick_and_small() -> None:
     assert set(each) == {1, 2}, "the copies of one database are spread too"
 
 
+ZONED = [Member(f"{zone}{number}@h", zone) for zone in "we" for number in (1, 2, 3)]
+NAMES = frozenset(member.name for member in ZONED)
+
+
+def zones_after(maps: dict[str, Map], allowed: frozenset[str], **options: Any) -> set[str]:
+    """The zones of the copies of each range, such as C(eww), once the members have moved them."""
+    target = rules.place(maps, ZONED, Wanted(allowed, keep_zones=True, **options))
+    return {"".join(sorted(node[0] for node in nodes)) for nodes in target.values()}
+
+
+def test_zones_keep_their_numbers_of_copies() -> None:
+    maps = {f"d{number}": Map(f"d{number}", {RANGES[1][0]: ("w1@h", "w2@h", "e1@h")}, 3) for number in range(4)}
+    target = rules.place(maps, ZONED, Wanted(NAMES, keep_zones=True))
+    assert zones_after(maps, NAMES) == {"eww"}
+    # Within each zone, the copies are spread.
+    loads = {name: sum(1 for nodes in target.values() if name in nodes) for name in NAMES}
+    assert sorted(loads.values()) == [1, 1, 2, 2, 3, 3]
+    assert zones_after(maps, NAMES - {"e1@h"}, balance=False) == {"eww"}
+    assert zones_after(maps, NAMES - {"e1@h", "e2@h", "e3@h"}) == {"www"}
+
+
+def test_an_interrupted_move_keeps_them_too() -> None:
+    """The new copy is in the map, and the one that it replaces still is."""
+    first, second = RANGES[2]
+    ranges = {first: ("w1@h", "w2@h", "e1@h", "e2@h"), second: ("w1@h", "w2@h", "e1@h")}
+    maps = {"d": Map("d", ranges, 3, filling={first: ("e2@h",)})}
+    assert zones_after(maps, NAMES) == {"eww"}
+
+
+def test_ranges_with_other_numbers_in_zones_are_placed_freely() -> None:
+    maps = {"d": Map("d", {RANGES[2][0]: ("w1@h", "w2@h"), RANGES[2][1]: ("w1@h", "e1@h")}, 2)}
+    target = rules.place(maps, ZONED, Wanted(NAMES, keep_zones=True))
+    assert target == rules.place(maps, ZONED, Wanted(NAMES))
+
+
 DOCUMENT = {
     "_id": "orders",
     "_rev": "1-a",
