@@ -81,9 +81,9 @@ def looked_at_closely(client: Moving, observed: Observed, move: Move) -> Observe
     except InvalidInput:
         # The plan says so.
         return observed
-    names = sorted({step.database for step in moves.steps if step.action == ADD})
-    if not names:
+    if not moves.steps:
         return observed
+    names = sorted({step.database for step in moves.steps if step.action == ADD})
     return replace(
         observed,
         sizes=client.copy_sizes(names),
@@ -141,7 +141,17 @@ def _moves(observed: Observed, move: Move) -> Moves:
     own = {name: observed.maps[name] for name in move.databases}
     rules.check_wanted(move.wanted, observed.members, own.values())
     target = rules.place(own, observed.members, move.wanted)
-    return rules.moves(observed.maps, observed.members, target, move.refill)
+    moves = rules.moves(observed.maps, observed.members, target, move.refill)
+    moving = {step.database for step in moves.steps if step.database}
+    moving.update(name for (name, range_), nodes in target.items() if nodes != {*own[name].ranges[range_]})
+    split = sorted(name for name in moving if observed.maps[name].overlaps)
+    if split:
+        raise InvalidInput(
+            "databases",
+            f"{listed(split)}: ranges overlap, as a split has not ended. Finish it with couchdb_database and reshard: true, or "
+            "name other databases",
+        )
+    return moves
 
 
 def changes_of(
@@ -149,14 +159,14 @@ def changes_of(
 ) -> tuple[list[Change], dict[str, Map], CouchDBError | None]:
     """The changes that move copies, the maps as they will be, and the error for what can't be done now.
 
-    Raises InvalidInput for databases that are being resharded.
+    Raises InvalidInput for databases that are being split.
     """
     moves = _moves(observed, move)
     busy = sorted({step.database for step in moves.steps}.intersection(observed.resharding))
     if busy:
         raise InvalidInput(
             "databases",
-            f"{listed(busy)}: a resharding job runs. Wait until it has ended, or remove it with DELETE /_reshard/jobs/ID",
+            f"{listed(busy)}: a resharding job has not ended. Wait for it, or remove it with DELETE /_reshard/jobs/ID",
         )
     writer = _Writer(observed, move, moves.steps, first_stage)
     changes = writer.written()
@@ -208,7 +218,7 @@ class _Writer:
     def _enter(self, node: str) -> None:
         arguments = {"node": node, "databases": self._held_by(node), "refill": node in self.move.refill}
         self.stage += 1
-        self._add("update", "maintenance mode", (node,), None, None, Moving.enter_maintenance, arguments)
+        self._add("maintenance mode", (node,), Moving.enter_maintenance, arguments)
         self.stage += 1
 
     def _leave(self, node: str) -> None:
@@ -219,7 +229,7 @@ class _Writer:
             "wait_timeout": self.move.wait_timeout,
         }
         self.stage += 1
-        self._add("update", "service", (node,), None, None, Moving.leave_maintenance, arguments)
+        self._add("service", (node,), Moving.leave_maintenance, arguments)
         self.stage += 1
 
     def _fill(self, group: list[Step]) -> None:
@@ -227,66 +237,40 @@ class _Writer:
             self.stage += int(place > 0 and place % self.move.max_parallel == 0)
             add = [(step.range, step.node) for step in steps if step.action == ADD]
             remove = [(step.range, step.node) for step in steps if step.action == REMOVE]
-            before = self._shown(name)
-            rev = self.maps[name].rev
-            self._change(name, add, remove)
             self.unsettled.setdefault(name, []).extend(add)
-            arguments = {
-                "database": name,
-                "rev": rev,
-                "number": self.move.wanted.number(self.maps[name]),
-                "add": add,
-                "remove": remove,
-                "wait_timeout": self.move.wait_timeout,
-            }
-            self._add("update", "shards", (name,), before, self._shown(name), Moving.fill_copies, arguments)
+            self._write(name, Moving.fill_copies, remove, add=add, wait_timeout=self.move.wait_timeout)
         self.stage += 1
 
     def _settle(self, group: list[Step]) -> None:
         """Remove copies, and write to the maps which of those before are full."""
         removals = {name: [(step.range, step.node) for step in steps] for name, steps in _by_database(group).items()}
         for name in sorted({*removals, *self.unsettled}):
-            full, remove = self.unsettled.pop(name, []), removals.get(name, [])
-            before = self._shown(name)
-            rev = self.maps[name].rev
-            self._change(name, [], remove)
-            arguments = {
-                "database": name,
-                "rev": rev,
-                "number": self.move.wanted.number(self.maps[name]),
-                "full": full,
-                "remove": remove,
-            }
-            self._add("update", "shards", (name,), before, self._shown(name), Moving.settle_map, arguments)
+            self._write(name, Moving.settle_map, removals.get(name, []), full=self.unsettled.pop(name, []))
         self.stage += 1
 
     def _delete(self, name: str, range_: str, node: str) -> None:
         arguments = {"database": name, "range_": range_, "node": node, "wait_timeout": self.move.wait_timeout}
         path = ("deleted copies", f"{name} {range_}", node)
-        self._add("delete", "copy", path, {}, None, Moving.delete_copy, arguments)
+        self._add("copy", path, Moving.delete_copy, arguments, action="delete", before={})
 
     def _add(
-        self,
-        action: str,
-        what: str,
-        path: tuple[str, ...],
-        before: t.Any,
-        after: t.Any,
-        call: t.Callable[..., t.Any],
-        arguments: dict[str, t.Any],
+        self, what: str, path: tuple[str, ...], call: t.Callable[..., t.Any], arguments: dict[str, t.Any], **more: t.Any
     ) -> None:
-        self.changes.append(
-            Change(
-                action=action,
-                what=what,
-                path=path,
-                before=before,
-                after=after,
-                call=call,
-                arguments=arguments,
-                stage=self.stage,
-            )
-        )
+        fields = {"action": "update", "before": None, "after": None, **more}
+        self.changes.append(Change(what=what, path=path, call=call, arguments=arguments, stage=self.stage, **fields))
+
+    def _write(self, name: str, call: t.Callable[..., t.Any], remove: list[tuple[str, str]], **more: t.Any) -> None:
+        """Write down a change of the map of a database."""
+        map_, before = self.maps[name], self._shown(name)
+        arguments = {
+            "database": name,
+            "rev": map_.rev,
+            "number": self.move.wanted.number(map_),
+            "remove": remove,
+            **more,
+        }
+        self._change(name, more.get("add", []), remove)
+        self._add("shards", (name,), call, arguments, before=before, after=self._shown(name))
 
     def _change(self, name: str, add: t.Iterable[tuple[str, str]], remove: t.Iterable[tuple[str, str]]) -> None:
         map_ = self.maps[name]
@@ -298,9 +282,7 @@ class _Writer:
             if node in ranges[range_]:
                 ranges[range_].remove(node)
         number = self.move.wanted.number(map_)
-        self.maps[name] = replace(
-            map_, copies=number, ranges={range_: tuple(nodes) for range_, nodes in ranges.items()}
-        )
+        self.maps[name] = replace(map_, copies=number, ranges={key: tuple(nodes) for key, nodes in ranges.items()})
 
     def _shown(self, name: str) -> dict[str, list[str]]:
         """The ranges of a database that the plan touches, as the diff shows them."""

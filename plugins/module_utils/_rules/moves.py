@@ -375,12 +375,12 @@ class Placement:
     """The current copies, which of them are full, and the steps that are allowed next so that nothing is lost or out of service."""
 
     def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member], refill: t.Collection[str] = ()) -> None:
-        self.members = {member.name: member for member in members}
+        self.marked = {member.name for member in members if member.marked}
         self.gone = {member.name for member in members if member.gone}
         self.up = {member.name for member in members if member.up and not member.gone}
         self.resting = {member.name for member in members if member.in_maintenance and member.name in self.up}
         # Those that a move may not put in service.
-        self.foreign = {name for name in self.resting.difference(refill) if not self.members[name].marked}
+        self.foreign = self.resting.difference(refill, self.marked)
         self.holders: dict[Shard, set[str]] = {}
         self.full: dict[Shard, set[str]] = {}
         self.on: dict[str, set[Shard]] = {}
@@ -489,7 +489,8 @@ def moves(
                     steps.append(state.take(Step(REMOVE, node, *shard)))
 
     remove(sorted(target))
-    for node in sorted(adds, key=lambda name: (not _is_marked(state, name), len(state.on.get(name, ())), name)):
+    first = state.marked | state.resting
+    for node in sorted(adds, key=lambda name: (name not in first, len(state.on.get(name, ())), name)):
         problem = state.may_maintain(node)
         if problem:
             blocked.append(problem)
@@ -533,7 +534,3 @@ def _added(
     for node in stuck:
         adds.pop(node, None)
     return blocked
-
-
-def _is_marked(state: Placement, name: str) -> bool:
-    return name in state.members and (state.members[name].marked or state.members[name].in_maintenance)

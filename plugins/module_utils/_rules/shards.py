@@ -59,6 +59,12 @@ class Map:
     filling: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     removed: frozenset[tuple[str, str]] = frozenset()
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether a split has left ranges that overlap."""
+        ranges = sorted(range_.split("-") for range_ in self.ranges)
+        return any(before[1] >= after[0] for before, after in zip(ranges, ranges[1:]))
+
     def shard(self, range_: str) -> str:
         """The name of the database on a node that is a copy of this range."""
         return f"shards/{range_}/{self.name}{self.suffix}"
@@ -99,6 +105,9 @@ def sync_gaps(maps: t.Mapping[str, Map], members: t.Sequence[Member], stuck: t.M
     moving = sorted(name for name, map_ in maps.items() if map_.filling)
     if moving:
         found.append(f"copies are not full yet: {listed(moving)}")
+    split = sorted(name for name, map_ in maps.items() if map_.overlaps)
+    if split:
+        found.append(f"ranges overlap, as a split has not ended: {listed(split)}")
     if stuck:
         found.append(
             "resharding jobs have not ended: " + listed([f"{name} ({state})" for name, state in sorted(stuck.items())])

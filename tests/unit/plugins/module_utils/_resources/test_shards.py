@@ -20,7 +20,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import shards as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, sync_gaps
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
@@ -135,8 +135,29 @@ def test_a_member_that_is_down_is_named_and_nothing_begins_that_needs_it() -> No
 
 def test_a_database_that_is_resharded_is_refused() -> None:
     now = _moves.Observed(observed(orders=["a@h"]).maps, MEMBERS, resharding={"orders": "running"})
-    with pytest.raises(InvalidInput, match="orders: a resharding job runs"):
+    with pytest.raises(InvalidInput, match="orders: a resharding job has not ended"):
         resource.plan(resource.desire({**PARAMS, "members": ["d@h"]}), now)
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_no_copy_is_removed_under_a_resharding_job(wire: Wire, state: str) -> None:
+    Cluster(wire, NODES[:3])
+    wire["GET /_reshard/jobs"] = {"jobs": [{"job_state": state, "source": f"shards/{RANGE}/orders.1"}]}
+    with pytest.raises(InvalidInput, match="orders: a resharding job has not ended"):
+        run(copies=2)
+    assert changing(wire) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"state": "placed"}, {"copies": 1}, {"copies": 2}, {"members": ["c@h", "d@h"]}], ids=str
+)
+def test_a_database_that_is_half_split_is_refused(options: dict[str, t.Any]) -> None:
+    halves = {RANGE: ("b@h", "c@h"), "00000000-7fffffff": ("a@h",), "80000000-ffffffff": ("a@h",)}
+    now = _moves.Observed({**observed(more=["a@h"]).maps, "orders": Map("orders", halves, 2)}, MEMBERS)
+    with pytest.raises(InvalidInput, match="databases: orders: ranges overlap, as a split has not ended"):
+        resource.plan(resource.desire({**PARAMS, **options}), now)
+    assert sync_gaps(now.maps, MEMBERS, {}) == ["ranges overlap, as a split has not ended: orders"]
+    assert resource.plan(resource.desire({**PARAMS, "databases": ["more"], "members": ["d@h"]}), now).changes
 
 
 def test_system_databases_move_and_say_so() -> None:
