@@ -41,7 +41,7 @@ options:
     elements: str
   copies:
     description:
-      - The number of copies of each range. By default each database keeps its number.
+      - The number of copies of each range. By default each database keeps its number, the largest of its ranges.
       - O(placement) sets it too. Both must say the same.
     type: int
   placement:

@@ -53,11 +53,14 @@ def clusters(
         copies = draw(st.integers(1, min(3, len(names))))
         ranges, filling = {}, {}
         for range_ in RANGES[draw(st.sampled_from([1, 2, 4]))]:
-            holders = draw(st.permutations(names))[: draw(st.integers(copies, min(copies + 1, len(names))))]
+            holders = draw(st.permutations(names))[: draw(st.integers(max(1, copies - 1), min(copies + 1, len(names))))]
             ranges[range_] = tuple(holders)
             if marked in holders and len(holders) > 1 and draw(st.booleans()):
                 filling[range_] = (marked,)
-        maps[f"db{number}"] = Map(f"db{number}", ranges, copies, filling=filling)
+        most = max(map(len, ranges.values()))
+        # A move that did not end left a mark with the number.
+        keeps = copies if filling or draw(st.booleans()) else most
+        maps[f"db{number}"] = Map(f"db{number}", ranges, keeps, filling=filling)
     leaving = draw(st.sets(st.sampled_from(names), max_size=len(names) - 1))
     allowed = frozenset(names) - leaving - ({down} if gone else set())
     assume(allowed)

@@ -111,7 +111,8 @@ def begun(changes: t.Sequence[Change], observed: Observed) -> tuple[list[Change]
             made += [change for change in node if change.call != Moving.fill_copies and change.path[0] not in marked]
             for change in unfinished:
                 if not _has_copies(change, observed.maps):
-                    made.append(_with(change, wait=False))
+                    arguments = {**change.arguments, "wait": False}
+                    made.append(Change(**{**vars(change), "arguments": arguments}))
             return made, [
                 f"{name}: {observed.unfilled.get(name, 'copies are being filled')}"
                 for name in sorted({change.arguments["database"] for change in unfinished})
@@ -120,11 +121,6 @@ def begun(changes: t.Sequence[Change], observed: Observed) -> tuple[list[Change]
         if now[-1].call == Moving.leave_maintenance:
             made, node = made + node, []
     return made + node, []
-
-
-def _with(change: Change, **arguments: t.Any) -> Change:
-    """A change whose call gets some other arguments."""
-    return Change(**{**vars(change), "arguments": {**change.arguments, **arguments}})
 
 
 def _has_copies(change: Change, maps: t.Mapping[str, Map]) -> bool:
@@ -291,9 +287,7 @@ class _Writer:
 
 def _group(steps: list[Step]) -> tuple[list[Step], list[Step]]:
     """The first steps that go together, and those after them."""
-    if steps[0].action in (MAINTAIN, SERVE):
-        return steps[:1], steps[1:]
-    place = next((place for place, step in enumerate(steps) if step.action in (MAINTAIN, SERVE)), len(steps))
+    place = next((place for place, step in enumerate(steps) if step.action in (MAINTAIN, SERVE)), len(steps)) or 1
     return steps[:place], steps[place:]
 
 

@@ -111,7 +111,7 @@ def changed_map(
 
 
 def settled_map(document: Document, full: t.Collection[tuple[str, str]]) -> Document:
-    """The document of C(_dbs) once these copies, each given as (range, node), are full; without a mark when all are."""
+    """The document of C(_dbs) once these copies, each given as (range, node), are full; without a mark when all are, unless it has the number."""
     changed = copy.deepcopy(document)
     mark = changed.pop(MARK, {})
     filling = {
@@ -120,7 +120,8 @@ def settled_map(document: Document, full: t.Collection[tuple[str, str]]) -> Docu
         for left in [[node for node in nodes if (range_, node) not in full]]
         if left
     }
-    if filling:
+    most = max(map(len, changed["by_range"].values()))
+    if filling or mark.get("copies", most) != most:
         changed[MARK] = {**mark, "filling": filling}
     return changed
 

@@ -47,8 +47,9 @@ class Member:
 class Map:
     """The shard map of one database: C(ranges) is range → nodes with a copy.
 
-    C(copies) is the number of copies that each range should keep. C(filling) are the copies that are not known to be full, by
-    range. C(removed) are copies that a move took out of the map, as (range, node). C(suffix) is the end of the shards' names.
+    C(copies) is the number of copies that each range should keep, the largest of all without a mark. C(filling) are the copies that are
+    not known to be full, by range. C(removed) are copies that a move took out of the map, as (range, node). C(suffix) is the end of the
+    shards' names.
     """
 
     name: str
@@ -84,7 +85,7 @@ def shard_map(document: Document) -> Map:
     return Map(
         name=document["_id"],
         ranges=ranges,
-        copies=mark.get("copies") or min((len(nodes) for nodes in ranges.values()), default=0),
+        copies=mark.get("copies") or max(map(len, ranges.values()), default=0),
         rev=document.get("_rev", ""),
         suffix="".join(chr(code) for code in document.get("shard_suffix") or []),
         filling={name: tuple(nodes) for name, nodes in (mark.get("filling") or {}).items() if name in ranges},

@@ -98,14 +98,40 @@ def test_a_map_document_keeps_its_halves_alike() -> None:
     assert shard_map(added).filling == {whole: ("c@h",)}
     assert shard_map(added).copies == 2
     full = rules.settled_map(added, [(whole, "c@h")])
-    assert MARK not in full
+    assert shard_map(full).filling == {}
+    assert shard_map(full).copies == 2, "one of the three is to leave"
     removed = rules.settled_map(rules.changed_map(full, 2, remove=[(whole, "a@h")]), [])
     assert removed["by_range"] == {whole: ["b@h", "c@h"]}
+    assert MARK not in removed
     assert removed["by_node"] == {"b@h": [whole], "c@h": [whole]}
     map_ = shard_map(removed)
     assert map_.removed == {(whole, "a@h")}
     assert map_.shard(whole) == f"shards/{whole}/orders.1"
     assert DOCUMENT["by_range"] == {whole: ["a@h", "b@h"]}, "the document itself is as it was"
+
+
+def test_no_copy_is_removed_to_make_ranges_alike() -> None:
+    first, second = RANGES[2]
+    document = {**DOCUMENT, "by_range": {first: ["a@h", "b@h", "c@h"], second: ["a@h", "b@h"]}, "by_node": {}}
+    map_ = shard_map(document)
+    assert map_.copies == 3
+    target = rules.place({"orders": map_}, MEMBERS, Wanted(frozenset(["a@h", "b@h", "c@h"])))
+    moves = rules.moves({"orders": map_}, MEMBERS, target)
+    assert [(step.action, step.node, step.range) for step in moves.steps] == [
+        ("maintain", "c@h", ""),
+        ("add", "c@h", second),
+        ("serve", "c@h", ""),
+    ]
+
+
+def test_a_move_that_is_not_at_its_end_keeps_the_number_of_copies() -> None:
+    first, second = RANGES[2]
+    nodes = {"a@h": [first, second], "b@h": [first, second], "c@h": [first, second]}
+    document = {**DOCUMENT, "by_range": {range_: list(nodes) for range_ in RANGES[2]}, "by_node": nodes}
+    half = rules.settled_map(rules.changed_map(document, 2, remove=[(first, "a@h")]), [])
+    assert shard_map(half).copies == 2, "a run without copies carries on"
+    assert shard_map(half).filling == {}
+    assert MARK not in rules.settled_map(rules.changed_map(half, 2, remove=[(second, "a@h")]), [])
 
 
 def test_a_copy_that_came_back_is_not_one_that_was_removed() -> None:
