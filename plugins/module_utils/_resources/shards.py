@@ -47,6 +47,8 @@ def desire(params: dict[str, t.Any]) -> Desired:
     """The options, checked. Raises InvalidInput."""
     for name in params["databases"] or []:
         check_database_name(name, "databases")
+        if name in ("_dbs", "_nodes"):
+            raise InvalidInput("databases", f"{name} is on every node, without a shard map. Remove it from the list")
     for name in params["members"] or []:
         check_node_name(name, "members")
     for option in ("databases", "members"):

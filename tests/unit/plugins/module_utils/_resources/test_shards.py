@@ -97,6 +97,8 @@ def test_nothing_is_to_do() -> None:
         ({"wait_timeout": 0}, "wait_timeout: is 0"),
         ({"databases": []}, "databases: is empty"),
         ({"databases": ["Orders"]}, "databases: "),
+        ({"databases": ["orders", "_dbs"]}, "databases: _dbs is on every node, without a shard map. Remove it"),
+        ({"databases": ["_nodes"]}, "databases: _nodes is on every node"),
         ({"members": []}, "members: is empty"),
         ({"members": ["nobody"]}, "members: "),
         ({"placement": {"x": 1}, "copies": 2}, "placement: places 1 copies and copies is 2"),
