@@ -309,7 +309,9 @@ class Moving(Shards):
         if document["_rev"] != self._revs.get(database, rev):
             raise errors.Conflict(f"the shard map of {database} was changed meanwhile", status=409)
         changed = change(document)
-        nodes = [node for node in self.membership()["all_nodes"] if node != self._own_node()]
+        # A node that has left may still be connected, and gets no maps any more.
+        there = self.membership()
+        nodes = [node for node in there["cluster_nodes"] if node in there["all_nodes"] and node != self._own_node()]
         if changed != document:
             answer = self.request("PUT", self._map_path(database), body=changed, expect=is_ok).body
             self._revs[database] = answer["rev"]

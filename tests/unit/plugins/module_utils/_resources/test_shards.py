@@ -217,6 +217,8 @@ class Cluster:
         }
         #: What each node got of the shard maps, as (node, body).
         self.given: list[tuple[str, t.Any]] = []
+        #: The nodes that left the cluster and are still connected.
+        self.left: list[str] = []
         self.wire = wire
         self.before = ""
         wire.answers = _Answers(self, wire.answers)
@@ -228,7 +230,7 @@ class Cluster:
         if self.before and line.startswith(self.before):
             raise RuntimeError("killed")
         if parts == ["_membership"]:
-            return {"all_nodes": NODES, "cluster_nodes": NODES}
+            return {"all_nodes": [*NODES, *self.left], "cluster_nodes": NODES}
         if parts == ["_reshard", "jobs"]:
             return {"jobs": []}
         if parts == ["_active_tasks"]:
@@ -370,6 +372,12 @@ def test_what_reaches_the_wire(wire: Wire, quick: None) -> None:
     assert set(cluster.copies) == {"a@h", "b@h", "d@h"}
     assert cluster.modes == {name: {} for name in NODES}
     assert not run(**TO_D).changes
+
+
+def test_a_node_that_left_and_is_still_connected_gets_no_maps(wire: Wire, quick: None) -> None:
+    Cluster(wire, NODES[:3]).left.append("left@h")
+    assert run(**TO_D).changes
+    assert not [line for line in wire.asked if "left@h" in unquote(line)]
 
 
 @pytest.mark.parametrize("number", range(10))
