@@ -24,8 +24,8 @@ class Admins(Server):
 
     _following: _Following | None = None
 
-    def follow_password(self, password: str | None) -> None:
-        """Continue with this password if another client changes that of this client's login to it; with None, fail then.
+    def follow_password(self, password: str) -> None:
+        """Continue with this password if another client changes that of this client's login to it.
 
         CouchDB 3.4 and later locks an account after five failed logins. So until the password changes, requests are sent one
         after the other, and with a session, whose end does not count as a failed login. If nobody can log in with a session here,
@@ -51,8 +51,6 @@ class Admins(Server):
                 if self._following is None or not self._has_ended():
                     raise
                 following.refused = error
-                if following.password is None:
-                    raise
                 self._continue_with(following.password)
                 with contextlib.suppress(errors.Unauthorized):
                     answer = super().request(method, path, **options)
@@ -65,14 +63,9 @@ class Admins(Server):
         following.has_session = True
         name, before = t.cast(str, self._http.username), self._http.password
         with contextlib.suppress(errors.NotFound, errors.BadRequest, errors.NotCouchDB, errors.ServerError):
-            status, _headers, body = self.login(name, before or "")
-            if status == 401 and following.password is None:
-                said = str((body if isinstance(body, dict) else {}).get("reason"))
-                message = f"the server refused the login as {name}: {said}"
-                following.refused = errors.Unauthorized(message, status=401, error="unauthorized", reason=said)
-                raise following.refused
+            status, _headers, _body = self.login(name, before or "")
             if status == 401:
-                self._continue_with(t.cast(str, following.password))
+                self._continue_with(following.password)
             elif not self._has_session():
                 self._http.cookie = None
 
@@ -205,9 +198,9 @@ class Admins(Server):
 
 
 class _Following:
-    """A password that may become that of a client's login while it works, None if it is not known."""
+    """A password that may become that of a client's login while it works."""
 
-    def __init__(self, password: str | None, has_session: bool) -> None:
+    def __init__(self, password: str, has_session: bool) -> None:
         self.password = password
         self.has_session = has_session
         self.lock = threading.Lock()

@@ -79,12 +79,9 @@ def desire(params: dict[str, t.Any]) -> Desired:
 
 
 def begin(client: Admins, desired: Desired) -> None:
-    """Let no failed logins lock the own account if another task, such as this one on another host, changes it at the same time.
-
-    If it gets the same password as here, the client goes on with that.
-    """
+    """Let the client survive that another task, such as this one on another host, changes its password to the same one."""
     for name, admin in desired.admins.items():
-        if admin["update_password"] == "always" and client.logs_in_as(name):
+        if admin["password"] and admin["update_password"] == "always" and client.logs_in_as(name):
             client.follow_password(admin["password"])
 
 
