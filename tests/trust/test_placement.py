@@ -108,7 +108,7 @@ def with_nodes(maps: dict[str, Map], target: Any) -> dict[str, Map]:
     }
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000, deadline=None, derandomize=True)
 @given(clusters())
 def test_a_move_by_the_members_keeps_the_numbers_of_copies_in_each_zone(cluster: Any) -> None:
     maps, members, wanted = cluster
@@ -181,7 +181,7 @@ def numbers(maps: dict[str, Map], wanted: Wanted) -> dict[Any, int]:
     return {(name, range_): wanted.number(map_) for name, map_ in maps.items() for range_ in map_.ranges}
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000, deadline=None, derandomize=True)
 @given(clusters())
 def test_each_step_keeps_copies_and_majorities(cluster: Any) -> None:
     maps, members, wanted = cluster
@@ -194,7 +194,7 @@ def test_each_step_keeps_copies_and_majorities(cluster: Any) -> None:
         assert {shard: frozenset(nodes) for shard, nodes in watcher.holders.items()} == target
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(clusters(operators=False, lacking=False), st.data())
 def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data: Any) -> None:
     maps, members, wanted = cluster
@@ -242,7 +242,7 @@ def test_a_plan_that_was_killed_is_resumed_and_ends_the_same(cluster: Any, data:
     assert all(len(watcher.full[shard]) == number for shard, number in numbers(maps, wanted).items())
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(clusters())
 def test_a_placement_has_the_copies_in_their_zones_and_balanced(cluster: Any) -> None:
     maps, members, wanted = cluster
@@ -280,7 +280,7 @@ def fewest(maps: dict[str, Map], wanted: Wanted) -> int:
     return min(made for loads, made in best.items() if not wanted.balance or max(loads) - min(loads) <= 1)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(clusters(most_nodes=5, most_databases=3, zones=False))
 def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
     maps, members, wanted = cluster
@@ -289,10 +289,12 @@ def test_no_placement_makes_fewer_copies(cluster: Any) -> None:
     assert made == fewest(maps, wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(clusters())
 def test_a_placement_as_desired_stays(cluster: Any) -> None:
     maps, members, wanted = cluster
+    # A database whose ranges differed gets zones to keep once they are alike, after which another balance can be the best.
+    assume(not wanted.keep_zones)
     target = rules.place(maps, members, wanted)
     there = with_nodes(maps, target)
     fresh = [Member(m.name, m.zone, m.up, gone=m.gone) for m in members]
