@@ -125,12 +125,12 @@ def wanted(given: t.Mapping[str, t.Any], where: str = "") -> Wanted:
     ddoc, name = given["ddoc"], given["name"]
     if ddoc is not None and ddoc.startswith(DESIGN):
         ddoc = ddoc[len(DESIGN) :]
-    for option, text in (("ddoc", ddoc), ("name", name)):
-        if text == "":
+    for option, string in (("ddoc", ddoc), ("name", name)):
+        if string == "":
             raise InvalidInput(f"{where}{option}", "is empty. Set a name, or remove the option")
-        problem = path_problem(text or "")
+        problem = path_problem(string or "")
         if problem:
-            raise InvalidInput(f"{where}{option}", f"{text!r} {problem}. Use another name")
+            raise InvalidInput(f"{where}{option}", f"{string!r} {problem}. Use another name")
     if name == "_all_docs" and ddoc is None:
         raise InvalidInput(f"{where}name", "_all_docs is CouchDB's own index, which can't be changed or removed")
     kind = given["type"] or JSON
