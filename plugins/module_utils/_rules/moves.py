@@ -14,7 +14,7 @@ import hashlib
 import heapq
 import sys
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidInput, listed
 from .cluster import ZONE
@@ -213,12 +213,32 @@ def lost_ranges(maps: t.Iterable[Map], members: t.Sequence[Member]) -> list[str]
     ]
 
 
+_ROUNDS = 5
+"""How often the copies are placed again, at most, until that changes nothing."""
+
+
 def place(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
     """The desired placement of the copies: as few new copies as possible, balanced within one copy a node.
 
     The balance is over all these databases, within each zone for those that have a number of copies in each. If there is a choice,
     the copies of each database are spread as well. There must be enough members: see check_wanted().
     """
+    target = _placed(maps, members, wanted)
+    # A database whose ranges differed may have a number of copies in each zone once they are alike, which counts from then on.
+    for _attempt in range(_ROUNDS if wanted.keep_zones else 0):
+        there = {
+            name: replace(
+                map_, ranges={range_: tuple(sorted(target[name, range_])) for range_ in map_.ranges}, filling={}
+            )
+            for name, map_ in maps.items()
+        }
+        before, target = target, _placed(there, members, replace(wanted, instead={}))
+        if target == before:
+            break
+    return target
+
+
+def _placed(maps: t.Mapping[str, Map], members: t.Sequence[Member], wanted: Wanted) -> Target:
     allowed = [member for member in members if member.name in wanted.members and not member.gone]
     current = {
         (name, range_): frozenset(wanted.instead.get(node, node) for node in nodes)
