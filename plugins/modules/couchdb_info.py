@@ -86,6 +86,28 @@ options:
     type: bool
     default: false
     version_added: 1.0.0
+  in_maintenance:
+    description:
+      - Names of nodes that may be in maintenance mode while RV(cluster.in_sync) is V(true), such as one that waits until it can serve again.
+        V(_local) is the node that answers.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.0.0
+  wait:
+    description:
+      - Whether to wait until the cluster is in sync, as RV(cluster.in_sync) says. The task fails if it is not in time, and names what is
+        missing.
+      - Needs CouchDB 3.0. Has no effect in check mode.
+    type: bool
+    default: false
+    version_added: 1.0.0
+  wait_timeout:
+    description:
+      - How long to wait until the cluster is in sync, in seconds.
+    type: int
+    default: 60
+    version_added: 1.0.0
   node:
     description:
       - Node whose settings, admins, statistics and system are gathered, such as V(couchdb@10.0.0.1). V(_local) is the node that answers.
@@ -121,6 +143,12 @@ EXAMPLES = r"""
     gather_subset: [cluster]
   register: couch
   failed_when: couch is failed or couch.cluster.health != 'healthy'
+
+- name: Wait until the cluster is in sync
+  couchpy.couchdb.couchdb_info:
+    gather_subset: [cluster]
+    wait: true
+    wait_timeout: 600
 
 - name: Gather the declaration of a server
   couchpy.couchdb.couchdb_info:

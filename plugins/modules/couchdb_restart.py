@@ -17,8 +17,9 @@ description:
   - Restarts the nodes of a CouchDB one by one, and waits until each is up again. The node's uptime proves it, as a node still answers for a
     moment after the restart was requested.
   - All requests go through the node at O(url), which restarts last if it is among the nodes.
-  - No node is restarted while another member of the cluster is down or in maintenance mode. The next node waits until the previous one serves requests and the
-    cluster is in sync, that is, until every member is connected to every other and no shard waits to be copied between them.
+  - No node is restarted while another member of the cluster is down or in maintenance mode. Each node waits until the previous one serves
+    requests and the cluster is in sync, as RV(couchpy.couchdb.couchdb_info#module:cluster.in_sync) says. Then every member is connected to
+    every other, nothing waits to be copied between them, all shards are on members, and no move or split of shards is unfinished.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.attributes
@@ -58,13 +59,14 @@ options:
     default: true
   wait_timeout:
     description:
-      - How many seconds each node may take until it is up again and the cluster is in sync.
+      - How many seconds to wait until the cluster is in sync before a node restarts, and how many the node may take until it is up again and
+        the cluster is in sync.
     type: int
     default: 120
   force:
     description:
-      - Whether to restart nodes even if other members of the cluster are down or in maintenance mode. Databases may then lack the copies
-        that they need for reads and writes. If a node to restart is down itself, the task reports it at the end.
+      - Whether to restart nodes even if other members of the cluster are down or in maintenance mode, or shards are not in sync. Databases
+        may then lack the copies that they need for reads and writes. If a node to restart is down itself, the task reports it at the end.
     type: bool
     default: false
 notes:

@@ -28,4 +28,5 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         assert seconds >= 0
         self.pauses.append(seconds)
-        self.now += seconds
+        # A pause that is too short for the precision of the time would last forever.
+        self.now += max(seconds, 1e-6)

@@ -16,8 +16,8 @@ from .. import errors
 from .._rules.dialect import LOCAL
 from .._rules.restart import Sighting, in_maintenance, proves_restart
 from .answers import is_ok
-from .nodes import Nodes
 from .server import Headers
+from .sync import Sync
 from .wait import wait_until, within
 
 _CONNECTIONS = 6
@@ -26,7 +26,7 @@ _CONNECTIONS = 6
 _REFUSALS = (errors.Unauthorized, errors.Forbidden, errors.Unsupported)
 
 
-class Restarts(Nodes):
+class Restarts(Sync):
     """The part of Client for restarts and maintenance mode."""
 
     def restart(self, node: str = LOCAL, hthdrs: Headers = None) -> bool:
@@ -58,13 +58,14 @@ class Restarts(Nodes):
         wait_timeout: float = 120,
         drain_time: float | None = None,
         without: t.Collection[str] = (),
+        shards: bool = True,
     ) -> dict[str, t.Any]:
         """Restart a node, and wait for a proof that it restarted, and until it serves again and the cluster is in sync.
 
         With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) returns 404, so that
         load balancers take it out of service. The mode is only in the node's memory: its restart ends it, even if this
         process has ended. A node that was in maintenance mode before is so afterwards. ``without`` names
-        members that may be down or in maintenance mode.
+        members that may be down or in maintenance mode. Without ``shards``, only the members must be in sync.
 
         Returns C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which does not report it), and
         C(seconds_away), from the request until it served again. Raises RestartFailed if the cluster is not in sync, so that
@@ -72,7 +73,7 @@ class Restarts(Nodes):
 
         https://docs.couchdb.org/en/stable/api/server/common.html#node-node-name-restart
         """
-        return Restart(self, node, wait_timeout, drain_time, without).run()
+        return Restart(self, node, wait_timeout, drain_time, without, shards).run()
 
     def answering_node(self) -> str:
         """The name of the one node that answers at this URL; C(_local) on CouchDB 1.x.
@@ -98,13 +99,20 @@ class Restart:
     """The restart of one node, from first to last: see Client.restart_and_wait."""
 
     def __init__(
-        self, client: Restarts, node: str, wait_timeout: float, drain_time: float | None, without: t.Collection[str]
+        self,
+        client: Restarts,
+        node: str,
+        wait_timeout: float,
+        drain_time: float | None,
+        without: t.Collection[str],
+        shards: bool,
     ) -> None:
         self._client = client
         self._node = node
         self._wait_timeout = wait_timeout
         self._drain_time = drain_time
         self._without = without
+        self._shards = shards
         self._mode: str | None = None
         self._before = Sighting()
         self._own = False
@@ -142,7 +150,7 @@ class Restart:
 
     def _await_sync(self) -> None:
         """Wait until the cluster can do without the node; at most as long as for the node itself."""
-        lacking = self._wait(self._needs_it, self._wait_timeout, f"the cluster to do without {self._node}")
+        lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
         if lacking:
             raise errors.RestartFailed(
                 f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}. "
@@ -227,17 +235,10 @@ class Restart:
             return seen, f"{self._client.url}_up returned 404 {json.dumps(body)}"
         return seen, ""
 
-    def _needs_it(self) -> str:
-        """Why the cluster can't do without the node; "" if it can. Copies on a node in maintenance mode serve nothing."""
-        mine = self._client.local_node() if self._node == LOCAL else self._node
-        seen = self._client.cluster_seen(retries=0)
-        others = [name for name in sorted(seen.sightings) if name not in (mine, *self._without)]
-        resting = [name for name in others if self._client.maintenance_mode(name) == "true"]
-        return "; ".join([*seen.gaps(self._without), *(f"{name} is in maintenance mode" for name in resting)])
-
     def _cluster_lacks(self) -> str:
-        """What the cluster lacks to be in sync; "" if nothing."""
-        return "; ".join(self._client.cluster_seen(retries=0).gaps(self._without))
+        """What the cluster lacks to be in sync; "" if nothing. The node itself may be in maintenance mode."""
+        mine = self._client.local_node() if self._node == LOCAL else self._node
+        return "; ".join(self._client.sync_gaps(self._without, [mine], self._shards, retries=0))
 
     def _restore(self) -> None:
         """Give the node the maintenance mode that it had before."""

@@ -1,32 +1,24 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shards: the shard maps of all databases, the copies on each node, and whether the cluster is in sync."""
+"""Shards: the members that can have copies, their zones, and the copies on each node."""
 
 from __future__ import annotations
 
-import json
 import typing as t
 from dataclasses import dataclass
 
 from .. import errors
 from .._rules import shards as rules
-from .._rules.names import shard_database
 from .answers import is_ok
 from .cluster import Members
-from .nodes import Nodes
 from .parallel import in_parallel
+from .sync import Sync
 from .wait import wait_until
-
-_PAGE = 1000
-"""The number of shard maps that one request reads."""
 
 MODE = ("couchdb", "maintenance_mode")
 MARK = ("couchdb", "couchpy_maintenance_mode")
 """The setting that says that a move put the node in maintenance mode; its value is the mode that the node had before."""
-
-_SYNC_HOLDS = 1.0
-"""Seconds for which a cluster must be in sync."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +29,8 @@ class Sizes:
     bytes: int
 
 
-class Shards(Members, Nodes):
+class Shards(Sync, Members):
     """The part of Client for the placement of shards."""
-
-    def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
-        super().__init__(*arguments, **options)
-        self._own = ""
-
-    def shard_maps(self) -> dict[str, rules.Map]:
-        """The shard maps of all databases by name, as the node that answers has them. For server admins.
-
-        Takes a request for each thousand databases. Raises Unsupported before CouchDB 3.0.
-
-        https://docs.couchdb.org/en/stable/cluster/sharding.html#updating-cluster-metadata-to-reflect-the-new-target-shard-s
-        """
-        path = self.dialect.shard_map(self._own_node())
-        found: dict[str, rules.Map] = {}
-        after: dict[str, t.Any] = {}
-        while True:
-            query = {"include_docs": True, "limit": _PAGE, **after}
-            rows = self.request("GET", path, query=query).body["rows"]
-            for row in rows:
-                if not row["id"].startswith("_design/"):
-                    found[row["id"]] = rules.shard_map({"_id": row["id"], **row["doc"]})
-            if len(rows) < _PAGE:
-                return found
-            after = {"start_key": json.dumps(rows[-1]["id"]), "skip": 1}
 
     def shard_members(self) -> list[rules.Member]:
         """The members of the cluster with their zones and maintenance modes. Takes two requests, and one for each member.
@@ -136,46 +104,3 @@ class Shards(Members, Nodes):
     def resharding(self) -> dict[str, str]:
         """The databases with a resharding job that has not ended, by name, each with the job's state."""
         return {name: state for name, state in self.reshard_states().items() if state not in ("completed", "failed")}
-
-    def reshard_states(self) -> dict[str, str]:
-        """The databases with a resharding job, by name, each with the state of a job, one that has not ended if there is one.
-
-        https://docs.couchdb.org/en/stable/api/server/common.html#get--_reshard-jobs
-        """
-        jobs = self.request("GET", ("_reshard", "jobs"), accept=(404,)).body.get("jobs", [])
-        ended = ("completed", "failed")
-        jobs.sort(key=lambda job: (job["job_state"] not in ended, job["job_state"] == "failed"))
-        return {shard_database(job["source"]): job["job_state"] for job in jobs}
-
-    def sync_gaps(self) -> list[str]:
-        """What keeps the cluster from being in sync, a sentence each; nothing if it is.
-
-        In sync is a cluster whose members are all up, connected with each other and out of maintenance mode, with no internal
-        replication waiting, no shard on a node that is not a member, no copy that a move has not filled, and no resharding job
-        that is not at its end. Takes two requests for each member, and five and one for each thousand databases.
-        """
-        gaps = self.cluster_seen().gaps()
-        stuck = {name: state for name, state in self.reshard_states().items() if state != "completed"}
-        return [*gaps, *rules.sync_gaps(self.shard_maps(), self.shard_members(), stuck)]
-
-    def await_sync(self, wait_timeout: float = 60) -> None:
-        """Wait until the cluster is in sync, and is so a second later too. Raises NotInSync, saying what is missing.
-
-        CouchDB counts an internal replication only once it has begun, up to a second after a write.
-        """
-
-        def look() -> str:
-            try:
-                return "; ".join(self.sync_gaps())
-            except (errors.Unreachable, errors.ServerError, errors.NodeDown) as error:
-                return str(error)
-
-        lacking = wait_until(look, wait_timeout, "the cluster to be in sync", self.progress, holds=_SYNC_HOLDS)
-        if lacking:
-            raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
-
-    def _own_node(self) -> str:
-        """The node that answered first: all maps are written there, as writes on two nodes would conflict."""
-        if not self._own:
-            self._own = self.local_node()
-        return self._own

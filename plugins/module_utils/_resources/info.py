@@ -18,6 +18,7 @@ from .._rules.certificates import problem as certificate_problem
 from .._rules.cluster import DEGRADED, HEALTHY
 from .._rules.cluster import health as cluster_health
 from .._rules.declaration import chosen, is_pattern
+from .._rules.dialect import LOCAL
 from .._rules.names import check_database_name
 from ..errors import (
     Forbidden,
@@ -45,6 +46,8 @@ class Desired:
     node: str
     users: list[str] | None
     secrets: bool
+    in_maintenance: list[str]
+    wait_timeout: int | None
 
 
 def _databases(client: Reader, desired: Desired) -> list[dict[str, t.Any]]:
@@ -85,16 +88,21 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
         ],
         "health": health.word,
         "problems": health.problems,
-        **_sync(client),
+        **_sync(client, desired),
     }
 
 
-def _sync(client: Reader) -> dict[str, t.Any]:
+def _resting(client: Reader, desired: Desired) -> list[str]:
+    """The nodes that may be in maintenance mode, with V(_local) resolved."""
+    return [client.local_node() if name == LOCAL else name for name in desired.in_maintenance]
+
+
+def _sync(client: Reader, desired: Desired) -> dict[str, t.Any]:
     """Whether the cluster is in sync, and what it lacks; None before CouchDB 3.0, which does not report all of it."""
     if not client.dialect.has_shard_map:
         return {"in_sync": None, "gaps": []}
     try:
-        gaps = client.sync_gaps()
+        gaps = client.sync_gaps(resting=_resting(client, desired))
     except (NotFound, ServerError, Unreachable) as error:
         # A node that is just going down, or starting.
         gaps = [str(error)]
@@ -123,7 +131,7 @@ def _health(client: Reader, desired: Desired) -> dict[str, t.Any]:
     return {
         "status": cluster.word if cluster.word != HEALTHY or not problems else DEGRADED,
         "problems": problems,
-        **_sync(client),
+        **_sync(client, desired),
         "replications": replications,
         "certificate": certificate,
     }
@@ -165,6 +173,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "node": {"type": "str", "default": "_local"},
     "users": {"type": "list", "elements": "str"},
     "include_secrets": {"type": "bool", "default": False},
+    "in_maintenance": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 60},
 }
 
 
@@ -185,7 +196,18 @@ def desire(params: dict[str, t.Any]) -> Desired:
         set(SUBSETS) - (_LARGE - named) if "all" in params["gather_subset"] or not (named or "all" in taken) else named
     )
     left = [name for name in SUBSETS if name in asked and name not in taken and ("all" not in taken or name in named)]
-    return Desired(left, named, params["databases"], params["node"], params["users"], params["include_secrets"])
+    if params["wait_timeout"] < 1:
+        raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
+    return Desired(
+        subsets=left,
+        named=named,
+        databases=params["databases"],
+        node=params["node"],
+        users=params["users"],
+        secrets=params["include_secrets"],
+        in_maintenance=params["in_maintenance"],
+        wait_timeout=params["wait_timeout"] if params["wait"] else None,
+    )
 
 
 def observe(client: Reader, desired: Desired) -> dict[str, t.Any]:
@@ -204,9 +226,20 @@ def _gathered(name: str, client: Reader, desired: Desired) -> t.Any:
     return None
 
 
+def wait(client: Reader, desired: Desired, first: dict[str, t.Any], observed: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The result once the cluster is in sync. Raises NotInSync if it is not in time."""
+    if desired.wait_timeout is None:
+        return observed
+    client.dialect.check_cluster()
+    client.await_sync(desired.wait_timeout, _resting(client, desired))
+    return observe(client, desired)
+
+
 def report(desired: Desired, observed: dict[str, t.Any], changes: list[Change]) -> dict[str, t.Any]:
     """The result: one key a subset, and with the declaration what it leaves out."""
     return {**observed, **(observed.get("declaration") or {})}
 
 
-RESOURCE = Resource(desire, observe, report, client=Reader, confidential="include_secrets", options=ARGUMENT_SPEC)
+RESOURCE = Resource(
+    desire, observe, report, wait=wait, client=Reader, confidential="include_secrets", options=ARGUMENT_SPEC
+)

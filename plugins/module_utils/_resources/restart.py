@@ -14,6 +14,7 @@ from .._engine.module import Resource
 from .._engine.plan import DONT, Change, Plan
 from .._rules.dialect import LOCAL
 from .._rules.restart import Cluster
+from .._rules.shards import RESTS
 from ..errors import InvalidInput, NodeDown, NotInSync
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -60,7 +61,7 @@ def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
     own = client.answering_node() if local else client.local_node()
     # A login that may read this is a server admin, and may restart.
     there = sorted({own, *cluster.sightings})
-    resting = tuple(name for name, mode in zip(there, in_parallel(client.maintenance_mode, there)) if mode == "true")
+    resting = tuple(name for name, mode in zip(there, in_parallel(client.maintenance_mode, there)) if mode == RESTS)
     named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
     return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), resting)
 
@@ -114,6 +115,7 @@ def _change(desired: dict[str, t.Any], observed: Observed, name: str, stage: int
         "wait_timeout": desired["wait_timeout"],
         "drain_time": desired["drain_time"] if desired["maintenance_mode"] else None,
         "without": [*observed.cluster.down, *observed.resting],
+        "shards": not desired["force"],
     }
     return Change(
         action="restart",

@@ -19,6 +19,9 @@ MARK = "couchpy_move"
 C(copies) is the number of copies that each range had, C(filling) lists by range the nodes whose copies are not known to be full.
 """
 
+RESTS = "true"
+"""The value of C(couchdb/maintenance_mode) with which CouchDB leaves the copies of a node out of reads and writes."""
+
 Document = t.Dict[str, t.Any]
 
 
@@ -40,7 +43,7 @@ class Member:
     @property
     def in_maintenance(self) -> bool:
         """Whether CouchDB leaves its copies out of reads and writes."""
-        return self.mode == "true"
+        return self.mode == RESTS
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,19 @@ def shard_map(document: Document) -> Map:
     )
 
 
-def sync_gaps(maps: t.Mapping[str, Map], members: t.Sequence[Member], stuck: t.Mapping[str, str]) -> list[str]:
+def maintenance_gaps(modes: t.Mapping[str, str | None]) -> list[str]:
+    """The members whose copies serve nothing, a sentence each, from their settings C(couchdb/maintenance_mode) by name."""
+    return [f"{name} is in maintenance mode" for name, mode in modes.items() if mode == RESTS]
+
+
+def shard_gaps(maps: t.Mapping[str, Map], members: t.Collection[str], stuck: t.Mapping[str, str]) -> list[str]:
     """What keeps the shards of a cluster from being in sync, a sentence each. C(stuck): database → state of a resharding job."""
-    names = {member.name for member in members}
     found = []
     strange: dict[str, list[str]] = {}
     for name, map_ in maps.items():
-        for node in sorted({node for nodes in map_.ranges.values() for node in nodes}.difference(names)):
+        for node in sorted({node for nodes in map_.ranges.values() for node in nodes}.difference(members)):
             strange.setdefault(node, []).append(name)
     found += [f"{node} is not a member, and has shards of {listed(names)}" for node, names in sorted(strange.items())]
-    found += [f"{member.name} is in maintenance mode" for member in members if member.in_maintenance]
     moving = sorted(name for name, map_ in maps.items() if map_.filling)
     if moving:
         found.append(f"copies are not full yet: {listed(moving)}")

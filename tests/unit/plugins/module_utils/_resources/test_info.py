@@ -12,7 +12,8 @@ import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import info as resource
-from ansible_collections.couchpy.couchdb.tests.unit.wire import WELCOME, Wire, client
+from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
+from ansible_collections.couchpy.couchdb.tests.unit.wire import WELCOME, InTurn, Wire, client
 
 RESOURCE = resource.RESOURCE
 PARAMS: dict[str, t.Any] = {
@@ -21,6 +22,9 @@ PARAMS: dict[str, t.Any] = {
     "node": "_local",
     "users": None,
     "include_secrets": False,
+    "in_maintenance": [],
+    "wait": False,
+    "wait_timeout": 60,
 }
 EVERYTHING = [name for name in resource.SUBSETS if name != "declaration"]
 
@@ -44,8 +48,8 @@ def test_subsets(asked: list[str], gathered: list[str]) -> None:
     assert resource.desire({**PARAMS, "gather_subset": asked}).subsets == gathered
 
 
-def gather(**params: t.Any) -> dict[str, t.Any]:
-    return module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **params}), client(), check_mode=False).returned
+def gather(check_mode: bool = False, **params: t.Any) -> dict[str, t.Any]:
+    return module.carry_out(RESOURCE, RESOURCE.desire({**PARAMS, **params}), client(), check_mode=check_mode).returned
 
 
 def test_the_default_takes_two_requests(wire: Wire) -> None:
@@ -218,7 +222,7 @@ MAP = {"_id": "orders", "by_range": {"00000000-ffffffff": ["a@h", "b@h"]}}
     ("path", "answer", "gap"),
     [
         ("", None, None),
-        ("GET /_node/b@h/_config/couchdb", {"maintenance_mode": "true"}, "b@h is in maintenance mode"),
+        ("GET /_node/b@h/_config/couchdb/maintenance_mode", (200, "true"), "b@h is in maintenance mode"),
         (
             "GET /_node/b@h/_system",
             {"uptime": 9, "distribution": {"a@h": {}}, "internal_replication_jobs": 3},
@@ -253,6 +257,45 @@ def test_a_cluster_is_in_sync_or_says_what_it_lacks(wire: Wire, path: str, answe
     cluster = gather(gather_subset=["cluster"])["cluster"]
     assert cluster["gaps"] == ([] if gap is None else [gap])
     assert cluster["in_sync"] is (gap is None)
+
+
+def in_sync(wire: Wire) -> None:
+    wire.answers.update(SYNC)
+    for node in ("_local", "a@h"):
+        wire[f"GET /_node/{node}/_dbs/_all_docs?include_docs=true&limit=1000"] = {
+            "rows": [{"id": "orders", "doc": MAP}]
+        }
+
+
+def test_a_node_that_may_be_in_maintenance_mode_does_not_count(wire: Wire) -> None:
+    in_sync(wire)
+    for name in ("a@h", "b@h"):
+        wire[f"GET /_node/{name}/_config/couchdb/maintenance_mode"] = 200, "true"
+    wire["GET /_node/_local"] = {"name": "a@h"}
+    gaps = gather(gather_subset=["cluster"], in_maintenance=["_local"])["cluster"]["gaps"]
+    assert gaps == ["b@h is in maintenance mode"]
+    assert gather(gather_subset=["cluster"], in_maintenance=["a@h", "b@h"])["cluster"]["in_sync"]
+
+
+def test_a_task_that_waits_returns_the_state_in_sync(wire: Wire, clock: Clock) -> None:
+    in_sync(wire)
+    behind = {"uptime": 9, "distribution": {"a@h": {}}, "internal_replication_jobs": 3}
+    wire["GET /_node/b@h/_system"] = InTurn([behind, behind, SYNC["GET /_node/b@h/_system"]])
+    assert gather(gather_subset=["cluster"], wait=True)["cluster"]["in_sync"]
+    wire["GET /_node/b@h/_system"] = behind
+    before = clock.now
+    with pytest.raises(errors.NotInSync, match="not in sync after 30 s: b@h has 3 shards to copy to other nodes"):
+        gather(gather_subset=["cluster"], wait=True, wait_timeout=30)
+    assert clock.now - before == pytest.approx(30, abs=6)
+    assert not gather(gather_subset=["cluster"], wait=True, check_mode=True)["cluster"]["in_sync"]
+
+
+def test_nothing_waits_for_less_than_a_second_or_before_couchdb_3(wire: Wire) -> None:
+    with pytest.raises(errors.InvalidInput, match="wait_timeout: is 0. Set 1 or more"):
+        gather(wait=True, wait_timeout=0)
+    wire["GET /"] = {"couchdb": "Welcome", "version": "2.3.1"}
+    with pytest.raises(errors.Unsupported):
+        gather(gather_subset=["server"], wait=True)
 
 
 def test_shards_are_where_the_maps_say_and_members_in_their_zones(wire: Wire) -> None:

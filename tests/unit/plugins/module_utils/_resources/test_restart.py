@@ -49,6 +49,11 @@ class Node:
     modes: list[tuple[str | None, str | None]] = field(default_factory=list)
 
 
+def shards_of(name: str, nodes: list[str], **more: t.Any) -> dict[str, t.Any]:
+    """A shard map of one range."""
+    return {"_id": name, "_rev": "1-a", "by_range": {"00000000-ffffffff": nodes}, **more}
+
+
 class Fleet:
     """A cluster of CouchDB nodes n1@h, n2@h, ... behind the wire, of which the first answers."""
 
@@ -56,14 +61,18 @@ class Fleet:
         self.wire, self.clock = wire, clock
         self.nodes = {f"n{number}@h": Node(f"n{number}@h", clock.now - 100 * number) for number in range(1, size + 1)}
         self.restarts: list[tuple[str, list[str]]] = []
+        self.maps: list[dict[str, t.Any]] = [shards_of("orders", list(self.nodes))]
+        self.jobs: list[dict[str, str]] = []
         wire["GET /"] = self.answering(lambda: (200, {"couchdb": "Welcome", "version": "3.4.3", "uuid": "u"}))
         wire["GET /_membership"] = self.answering(
             lambda: (200, {"all_nodes": self.connected(), "cluster_nodes": list(self.nodes)})
         )
         wire["GET /_node/_local"] = self.answering(lambda: (200, {"name": "n1@h"}))
         wire["GET /_up"] = self.answering(self.up)
+        wire["GET /_reshard/jobs"] = self.answering(lambda: (200, {"jobs": self.jobs}))
         for node in self.nodes.values():
             setting = f"/_node/{node.name}/_config/couchdb/maintenance_mode"
+            wire[f"GET /_node/{node.name}/_dbs/_all_docs?include_docs=true&limit=1000"] = self.of(node, self.read_maps)
             wire[f"GET /_node/{node.name}/_system"] = self.of(node, self.system)
             wire[f"GET {setting}"] = self.of(node, self.read_mode)
             wire[f"PUT {setting}"] = self.of(node, self.write_mode)
@@ -126,6 +135,9 @@ class Fleet:
     def up(self) -> t.Any:
         words = {"true": "maintenance_mode", "nolb": "nolb"}
         return (404, {"status": words[self[1].mode]}) if self[1].mode in words else (200, {"status": "ok"})
+
+    def read_maps(self, node: Node, body: t.Any) -> t.Any:
+        return 200, {"rows": [{"id": map_["_id"], "doc": map_} for map_ in self.maps]}
 
     def read_mode(self, node: Node, body: t.Any) -> t.Any:
         return (
@@ -280,6 +292,37 @@ def test_a_member_whose_maintenance_ends_is_waited_for(fleet: Fleet) -> None:
     carry_out(nodes=["n2@h"])
     assert [name for name, _up in fleet.restarts] == ["n2@h"]
     assert fleet.wire.asked.count(setting) >= 4
+
+
+JOB = {"source": "shards/00000000-ffffffff/orders.1", "job_state": "running"}
+UNFILLED = {"couchpy_move": {"copies": 2, "filling": {"00000000-ffffffff": ["n3@h"]}}}
+
+
+@pytest.mark.parametrize(
+    ("map_", "jobs", "lacking"),
+    [
+        (shards_of("orders", ["n1@h", "n2@h", "n3@h"], **UNFILLED), [], "copies are not full yet: orders"),
+        (shards_of("orders", ["n1@h", "gone@h"]), [], "gone@h is not a member, and has shards of orders"),
+        (shards_of("orders", ["n1@h", "n2@h"]), [JOB], "resharding jobs have not ended: orders (running)"),
+    ],
+)
+def test_no_node_restarts_before_the_shards_are_in_sync(
+    fleet: Fleet, map_: t.Any, jobs: list[dict[str, str]], lacking: str
+) -> None:
+    fleet.maps, fleet.jobs = [map_], jobs
+    with pytest.raises(
+        module.Interrupted, match=re.escape(f"n2@h was not asked to restart, as the cluster is not in sync: {lacking}")
+    ):
+        carry_out(nodes=["n2@h"], wait_timeout=5)
+    assert fleet.restarts == []
+    carry_out(nodes=["n2@h"], force=True)
+    assert [name for name, _up in fleet.restarts] == ["n2@h"]
+
+
+def test_a_split_that_ends_is_waited_for(fleet: Fleet) -> None:
+    fleet.wire["GET /_reshard/jobs"] = InTurn([{"jobs": [JOB]}, {"jobs": [JOB]}, {"jobs": []}])
+    carry_out(nodes=["n2@h"])
+    assert [name for name, _up in fleet.restarts] == ["n2@h"]
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -20,7 +20,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.plan impor
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import _moves
 from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import shards as resource
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, sync_gaps
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, shard_gaps
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
@@ -158,7 +158,8 @@ def test_a_database_that_is_half_split_is_refused(options: dict[str, t.Any]) -> 
     now = _moves.Observed({**observed(more=["a@h"]).maps, "orders": Map("orders", halves, 2)}, MEMBERS)
     with pytest.raises(InvalidInput, match="databases: orders: ranges overlap, as a split has not ended"):
         resource.plan(resource.desire({**PARAMS, **options}), now)
-    assert sync_gaps(now.maps, MEMBERS, {}) == ["ranges overlap, as a split has not ended: orders"]
+    names = [member.name for member in MEMBERS]
+    assert shard_gaps(now.maps, names, {}) == ["ranges overlap, as a split has not ended: orders"]
     assert resource.plan(resource.desire({**PARAMS, "databases": ["more"], "members": ["d@h"]}), now).changes
 
 
