@@ -105,7 +105,7 @@ options:
   wait_timeout:
     description:
       - How long to wait for members to connect and to agree, in seconds. If a node that this run added has not connected by then, it is
-        removed again.
+        removed again, unless a database that was created meanwhile has shards on it.
       - For shards that move it is how long to wait for a copy that makes no progress. The move itself may take longer.
     type: int
     default: 60

@@ -132,7 +132,8 @@ class Members(Databases):
             return t.cast("dict[str, t.Any]", answer.body)
         outcome = "was removed again"
         try:
-            self.leave_node(name, node, hthdrs)
+            # Databases of the meantime may have shards on it.
+            self.leave_node(name, node, hthdrs, empty=True)
         except errors.NotFound:
             pass
         except errors.CouchDBError as error:

@@ -383,6 +383,7 @@ def test_who_does_not_connect_is_removed_again(wire: Wire) -> None:
     wire["PUT /_node/a@h/_nodes/b@h"] = join
     wire["GET /_node/a@h/_nodes/b@h"] = {"_id": "b@h", "_rev": "1-a"}
     wire["DELETE /_node/a@h/_nodes/b@h?rev=1-a"] = {"ok": True}
+    wire[DBS] = {"rows": []}
     with pytest.raises(module.Interrupted) as stop:
         carry_out(members=["a@h", "b@h"], wait_timeout=1)
     assert wire.written == ["PUT /_node/a@h/_nodes/b@h", "DELETE /_node/a@h/_nodes/b@h?rev=1-a"]
@@ -390,6 +391,18 @@ def test_who_does_not_connect_is_removed_again(wire: Wire) -> None:
     assert not failure["changed"]
     assert "b@h did not connect within 1 s and was removed again" in failure["msg"]
     assert "cookie" in failure["msg"]
+
+
+def test_who_does_not_connect_and_got_shards_meanwhile_stays_a_member(wire: Wire) -> None:
+    wire["GET /_membership"] = membership("a@h", "b@h", connected=["a@h"])
+    wire["PUT /_node/a@h/_nodes/b@h"] = 201, {"ok": True}
+    wire["GET /_node/a@h/_nodes/b@h"] = lambda body: {"_id": "b@h", "_rev": "1-a"}
+    wire[DBS] = shard_maps(old="a@h", late="b@h")
+    with pytest.raises(
+        errors.NotConnected, match="could not be removed again .b@h stays a member: it has new shards of late"
+    ):
+        client().join_node("b@h", "a@h", wait_timeout=1)
+    assert wire.written == ["PUT /_node/a@h/_nodes/b@h"]
 
 
 def test_a_member_that_existed_is_not_removed(wire: Wire) -> None:
