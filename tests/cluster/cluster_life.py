@@ -4,13 +4,15 @@
 """Moves shards of a cluster under a steady load, and prints what it cost the cluster's clients.
 
 ``cluster_life.py SCENARIO [options] URL URL URL URL``: the addresses of four nodes, whose admin is COUCHDB_USERNAME with
-COUCHDB_PASSWORD. All four are members but in ``grow``, which begins with three of them and has the fourth join.
+COUCHDB_PASSWORD. All four are members but in ``grow``, which begins with three of them and has the fourth join. ``split``, ``command`` and
+``rest`` take any number of members.
 
 * ``grow``: the fourth node joins and gets its share.
 * ``drain``: the fourth node hands over what it has and leaves.
 * ``replace``: the third node is killed for good, by ``--kill``, and the fourth gets its copies. The fourth begins outside.
 * ``split``: the load's database gets twice as many shards.
 * ``kill``: copies move to and fro, and the task is killed with SIGKILL at each of its changing requests in turn, and run again.
+* ``command``: ``--command`` is run, such as a play that upgrades the nodes.
 * ``rest``: nothing is done, which shows what a cluster does by itself.
 
 The load goes through the nodes that are up, as a balancer would have it: each node's /_up is asked again and again, and a request
@@ -311,6 +313,15 @@ def split(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
     cluster.run("couchdb_database", {"name": load.database, "shards": shards, "reshard": True})
 
 
+def command(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
+    begun = time.monotonic()
+    done = subprocess.run(given.command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(f"{'FAILED' if done.returncode else 'done'} after {time.monotonic() - begun:.1f} s", flush=True)
+    if done.returncode:
+        cluster.failed += 1
+        print(done.stdout, file=sys.stderr)
+
+
 def rest(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
     time.sleep(given.seconds)
 
@@ -345,7 +356,16 @@ def kill(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
         number, there = number + 1, 1 - there
 
 
-SCENARIOS = {"grow": grow, "drain": drain, "replace": replacement, "split": split, "kill": kill, "rest": rest}
+SCENARIOS = {
+    "grow": grow,
+    "drain": drain,
+    "replace": replacement,
+    "split": split,
+    "kill": kill,
+    "command": command,
+    "rest": rest,
+}
+FOR_ANY_NUMBER = ("split", "command", "rest")
 
 
 def prepare(cluster: Cluster, database: str, documents: int) -> None:
@@ -367,15 +387,18 @@ def main() -> int:
     """Put the load on, carry out the scenario, and print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("urls", nargs=4, metavar="URL", help="the address of each node")
+    parser.add_argument("urls", nargs="+", metavar="URL", help="the address of each node")
     parser.add_argument("--workers", type=int, default=10, help="how many clients there are (10)")
     parser.add_argument("--rate", type=float, default=100, help="requests a second, of all clients together (100)")
     parser.add_argument("--documents", type=int, default=20000, help="documents before the load begins (20000)")
     parser.add_argument("--grace", type=float, default=1.0, help="seconds until all copies have a write (1)")
     parser.add_argument("--seconds", type=float, default=20, help="how long rest takes (20)")
     parser.add_argument("--kill", default="false", help="the command that kills the third node, for replace")
+    parser.add_argument("--command", default="true", help="what is run, for command")
     parser.add_argument("--first", type=int, default=1, help="the changing request to begin with, for kill (1)")
     given = parser.parse_args()
+    if given.scenario not in FOR_ANY_NUMBER and len(given.urls) != 4:
+        parser.error(f"{given.scenario} takes the addresses of four nodes")
     username, password = os.environ.get("COUCHDB_USERNAME", ""), os.environ.get("COUCHDB_PASSWORD", "")
     basic = base64.b64encode(f"{username}:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json", "Accept": "application/json"}

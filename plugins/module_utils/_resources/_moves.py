@@ -38,7 +38,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Move:
-    """What is to be moved, and how: the databases by name, where they should be, and the nodes that are gone or to be filled again."""
+    """What is to be moved, and how: the databases by name, where they should be, and the nodes that are gone or to be filled again.
+
+    C(option) is the option of the module that asks for it, which errors name.
+    """
 
     databases: t.Collection[str]
     wanted: Wanted
@@ -46,6 +49,7 @@ class Move:
     wait_timeout: float = 3600
     refill: tuple[str, ...] = ()
     wait: bool = True
+    option: str = "databases"
 
 
 def placed(map_: Map) -> dict[str, t.Any]:
@@ -142,10 +146,10 @@ def _moves(observed: Observed, move: Move) -> Moves:
     moving.update(name for (name, range_), nodes in target.items() if nodes != {*own[name].ranges[range_]})
     split = sorted(name for name in moving if observed.maps[name].overlaps)
     if split:
+        others = ", or name other databases" if move.option == "databases" else ""
         raise InvalidInput(
-            "databases",
-            f"{listed(split)}: ranges overlap, as a split has not ended. Finish it with couchdb_database and reshard: true, or "
-            "name other databases",
+            move.option,
+            f"{listed(split)}: ranges overlap, as a split has not ended. Finish it with couchdb_database and reshard: true{others}",
         )
     return moves
 
@@ -161,7 +165,7 @@ def changes_of(
     busy = sorted({step.database for step in moves.steps}.intersection(observed.resharding))
     if busy:
         raise InvalidInput(
-            "databases",
+            move.option,
             f"{listed(busy)}: a resharding job has not ended. Wait for it, or remove it with DELETE /_reshard/jobs/ID",
         )
     writer = _Writer(observed, move, moves.steps, first_stage)

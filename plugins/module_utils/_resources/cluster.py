@@ -303,7 +303,8 @@ def _move(
         instead={old: new for old, new in desired.replaced.items() if old != new},
         keep_zones=True,
     )
-    move = placement.Move(list(placed.maps), wanted, wait_timeout=desired.limit, refill=tuple(refill))
+    option = "replace" if desired.replaced else "drain" if desired.drain else "rebalance"
+    move = placement.Move(list(placed.maps), wanted, wait_timeout=desired.limit, refill=tuple(refill), option=option)
     return move, replace(placed, members=nodes)
 
 

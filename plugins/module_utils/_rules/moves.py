@@ -198,7 +198,7 @@ def check_wanted(wanted: Wanted, members: t.Sequence[Member], maps: t.Iterable[M
             raise InvalidInput(
                 "members",
                 f"{map_.name} has {map_.copies} copies of each shard, and {len(allowed)} members can have them. Add members, or "
-                f"set copies to {len(allowed)}",
+                f"set copies to {len(allowed)} with couchdb_shards",
             )
 
 

@@ -628,6 +628,26 @@ def test_who_can_not_hand_over_its_shards_stays() -> None:
     assert str(plan.shortfall) == "c@h is down. Start it"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"drain": True, "exclusive": True}, {"rebalance": True, "exclusive": True}, {"replace": {"d@h": "c@h"}}],
+)
+@pytest.mark.parametrize("state", ["resharding", "overlapping"])
+def test_a_refusal_names_an_option_of_the_task(given: dict[str, t.Any], state: str) -> None:
+    members = [*ABCD[:3], Member("d@h", up="replace" not in given)]
+    there = replace(placed(*members, orders=["a@h", "b@h", "d@h"]), resharding={"orders": "running"})
+    if state == "overlapping":
+        ranges = {WHOLE: ("a@h", "b@h", "d@h"), "00000000-7fffffff": ("a@h", "b@h", "d@h")}
+        there = replace(there, maps={"orders": Map("orders", ranges, 3)})
+    connected = [member.name for member in members if member.up]
+    held = observed("a@h", "b@h", "c@h", "d@h", placed=there, connected=connected)
+    desired = resource.desire({**PARAMS, "members": ["a@h", "b@h", "c@h"], **given})
+    with pytest.raises(errors.InvalidInput) as refusal:
+        resource.plan(desired, held)
+    assert refusal.value.option == next(name for name in ("replace", "drain", "rebalance") if name in given)
+    assert "other databases" not in str(refusal.value)
+
+
 def test_moves_of_a_cluster_warn_of_system_databases_and_of_much_data() -> None:
     there = replace(placed(*ABCD, _users=["a@h", "b@h", "d@h"]), sizes={"_users": Sizes(1_000_000, 20_000_000_000)})
     held = observed("a@h", "b@h", "c@h", "d@h", placed=there)
