@@ -69,6 +69,25 @@ options:
         may then lack the copies that they need for reads and writes. If a node to restart is down itself, the task reports it at the end.
     type: bool
     default: false
+  phase:
+    description:
+      - V(all) restarts the nodes. The others are the halves of a restart that another tool does, such as a service manager or a package
+        manager. O(nodes) must name one node.
+      - V(drain) waits until the cluster is in sync, puts the node in maintenance mode, and waits O(drain_time) seconds. Then stop the node. Have
+        it start in maintenance mode, with C(maintenance_mode = true) in a file that it reads, so that it serves no old data.
+      - V(rejoin) waits until the cluster is in sync, has the last writes copied to the node, and ends its maintenance mode.
+      - Both set maintenance mode in the node's memory only.
+    type: str
+    choices: [all, drain, rejoin]
+    default: all
+    version_added: 1.0.0
+  final_mode:
+    description:
+      - Maintenance mode of the node after O(phase=rejoin), such as RV(nodes[].mode_before) that O(phase=drain) returned.
+    type: str
+    choices: ['false', nolb, 'true']
+    default: 'false'
+    version_added: 1.0.0
 notes:
   - CouchDB 2.0 to 2.2 and PouchDB Server cannot be restarted over HTTP. The task fails and says so. CouchDB's call is meant for tests. If a
     service manager can restart CouchDB, prefer it, as it also does what this module cannot, such as starting another version.
@@ -97,6 +116,16 @@ EXAMPLES = r"""
     maintenance_mode: true
     drain_time: 30
 
+- name: Take a node out of service before its host is updated
+  couchpy.couchdb.couchdb_restart:
+    phase: drain
+    drain_time: 30
+
+- name: Put it back into service
+  couchpy.couchdb.couchdb_restart:
+    phase: rejoin
+    wait_timeout: 600
+
 - name: Restart all nodes if a changed setting requires it
   couchpy.couchdb.couchdb_restart:
     nodes: all
@@ -105,7 +134,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: The nodes that restarted, or in check mode would restart, in that order.
+  description: The nodes that restarted, or in check mode would restart, in that order. With O(phase=drain) and O(phase=rejoin) the node.
   type: list
   elements: dict
   returned: success
@@ -130,6 +159,11 @@ nodes:
       type: float
       returned: always
       sample: 2.31
+    mode_before:
+      description: Maintenance mode of the node before the task.
+      type: str
+      returned: with O(phase=drain) or O(phase=rejoin)
+      sample: 'false'
 changes_done:
   description: If a restart fails, the nodes that restarted before it, each as V(restart node NAME).
   type: list

@@ -404,7 +404,7 @@ def main() -> int:
     headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json", "Accept": "application/json"}
     nodes = [Node(url, headers) for url in given.urls]
     cluster = Cluster(nodes, given.urls[0])
-    outside = {"grow": [nodes[3]], "replace": [nodes[3]]}.get(given.scenario, [])
+    outside = nodes[3:] if given.scenario in ("grow", "replace") else []
     database = f"couchpy_load_{secrets.token_hex(4)}"
     prepare(cluster, database, given.documents)
     load = Load([node for node in nodes if node not in outside], database, given.workers, given.rate)

@@ -78,7 +78,7 @@ class Moving(Shards):
                 raise errors.Conflict(f"{node} was put in maintenance mode meanwhile", status=409)
             self.config(*MARK, node=node, value="false" if mode == "true" else mode)
         if mode != "true":
-            self._states[node] = self._database_states(databases)
+            self._states[node] = self.database_states(databases)
             self.config(*MODE, node=node, value="true")
 
     def fill_copies(
@@ -103,7 +103,7 @@ class Moving(Shards):
         """
         self._write_map(database, rev, lambda document: rules.changed_map(document, number, add, remove))
         if not wait:
-            self._push([database])
+            self.push([database])
             return {"copies": []}
         self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
         self._await_full(database, add, wait_timeout)
@@ -159,7 +159,7 @@ class Moving(Shards):
         before, mine = self._states.pop(node, {}), {name for name, _range in filled}
 
         def busy() -> list[str]:
-            now = self._database_states(databases)
+            now = self.database_states(databases)
             return sorted(mine | {name for name, state in now.items() if before.get(name) != state})
 
         if settings.get(MODE[1]) == "true":
@@ -219,7 +219,7 @@ class Moving(Shards):
             while not end.is_set():
                 # What is wrong shows in what is waited for.
                 with contextlib.suppress(errors.CouchDBError):
-                    self._push(pushed)
+                    self.push(pushed)
                 end.wait(_PUSH_PAUSE)
 
         thread = threading.Thread(target=push, daemon=True)
@@ -341,18 +341,6 @@ class Moving(Shards):
             path = (*self.dialect.shard_map(node)[:-1], "_bulk_docs")
             self.request("POST", path, body={"new_edits": False, "docs": [document]}, repeatable=True)
 
-    def _push(self, databases: t.Sequence[str]) -> None:
-        """Start the internal replication between all copies of these databases."""
-
-        def push(name: str) -> None:
-            try:
-                self.request("POST", (name, "_sync_shards"), body={}, expect=is_ok, repeatable=True)
-            except errors.NotFound:
-                # It was deleted in the meantime.
-                return
-
-        in_parallel(push, list(databases))
-
     def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
         """Wait until these copies have everything that the full copies of their ranges had at the start."""
         lacking = self._await_copies(database, copies, wait_timeout, check, stalled=True)
@@ -384,7 +372,7 @@ class Moving(Shards):
                     lacks[copy] = "it does not exist yet"
             left[:] = [copy for copy in left if lacks[copy]]
             if left and time.monotonic() - pushed >= _PUSH_EVERY:
-                self._push([database])
+                self.push([database])
                 pushed = time.monotonic()
             return errors.listed([f"{range_} on {node}: {lacks[range_, node]}" for range_, node in left], "; ")
 
@@ -509,10 +497,6 @@ class Moving(Shards):
                 and shard_database(str(task.get("database"))) == database
             )
         )
-
-    def _database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
-        """What changes with each write to these databases."""
-        return {name: info and info.get("update_seq") for name, info in self.dbs_info(list(names)).items()}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,11 @@ from .wait import wait_until, within
 _CONNECTIONS = 6
 """The number of new connections on which a server is asked which node answers."""
 
+_CLOSE = 0.5
+_PATIENCE = 30.0
+"""Seconds that it takes to copy what was just written before a node goes back into service. If it takes longer, it is repeated, for
+C(_PATIENCE) seconds at most."""
+
 _REFUSALS = (errors.Unauthorized, errors.Forbidden, errors.Unsupported)
 
 
@@ -75,6 +80,57 @@ class Restarts(Sync):
         """
         return Restart(self, node, wait_timeout, drain_time, without, shards).run()
 
+    def drain(
+        self,
+        node: str = LOCAL,
+        wait_timeout: float = 120,
+        drain_time: float = 0,
+        without: t.Collection[str] = (),
+        shards: bool = True,
+    ) -> None:
+        """Take a node out of service, so that another tool can restart it: the first half of restart_and_wait(), with its arguments.
+
+        Raises RestartFailed, and leaves the node in service, if the cluster can't do without it after ``wait_timeout`` seconds.
+        """
+        Restart(self, node, wait_timeout, drain_time, without, shards).drain()
+
+    def rejoin(self, node: str = LOCAL, mode: str = "false", wait_timeout: float = 120) -> None:
+        """Put a node that another tool restarted back into service: end its maintenance mode once the cluster is in sync.
+
+        ``mode`` is the maintenance mode to give it, in its memory only. CouchDB sends no writes to a node in maintenance mode, and copies what
+        it lacks only seconds later. So this is copied right before and after. Raises NotInSync if the cluster is not in sync in time.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        names = self._held_by(node)
+        before = self.database_states(names)
+        self.await_sync(wait_timeout, [node])
+        first = time.monotonic()
+        while True:
+            begun = time.monotonic()
+            states = self.database_states(names)
+            busy = [name for name in names if states.get(name) != before.get(name)]
+            self._push_through(busy, node)
+            now = time.monotonic()
+            if not busy or now - begun < _CLOSE or now - first >= _PATIENCE:
+                break
+        self.set_maintenance_mode(node, mode)
+        self._push_through(busy, node)
+
+    def _held_by(self, node: str) -> list[str]:
+        """The databases with copies on a node, as far as this version shows it."""
+        maps = self.shard_maps() if self.dialect.has_shard_map else {}
+        return sorted(name for name, map_ in maps.items() if any(node in nodes for nodes in map_.ranges.values()))
+
+    def _push_through(self, databases: t.Sequence[str], node: str) -> None:
+        """Have the last writes to these databases copied now, and wait until they are, for a while at most."""
+
+        def look() -> str:
+            return "; ".join(self.sync_gaps(resting=[node], shards=False))
+
+        self.push(databases)
+        wait_until(look, _PATIENCE, f"the last writes to be copied to {node}", self.progress)
+
     def answering_node(self) -> str:
         """The name of the one node that answers at this URL; C(_local) on CouchDB 1.x.
 
@@ -124,17 +180,31 @@ class Restart:
         with _signals_raised():
             return self._run()
 
+    def drain(self) -> None:
+        """Take it out of service. A failure does not leave the node in maintenance mode."""
+        with _signals_raised(), self._undone_on_failure():
+            self._await_sync()
+            self._drain()
+
     def _run(self) -> dict[str, t.Any]:
+        with self._undone_on_failure():
+            self._drain()
+            return self._restarted()
+
+    def _drain(self) -> None:
+        if self._drains:
+            with within(self._wait_timeout):
+                self._client.set_maintenance_mode(self._node, "true")
+            time.sleep(self._drain_time or 0)
+        # Not earlier: the cluster can change while a node drains.
+        self._await_sync()
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self) -> t.Iterator[None]:
         with within(self._wait_timeout):
             self._mode = self._client.maintenance_mode(self._node)
         try:
-            if self._drains:
-                with within(self._wait_timeout):
-                    self._client.set_maintenance_mode(self._node, "true")
-                time.sleep(self._drain_time or 0)
-            # Not earlier: the cluster can change while a node drains.
-            self._await_sync()
-            return self._restarted()
+            yield
         except errors.CouchDBError as error:
             if isinstance(error, _REFUSALS):
                 raise error.reworded(f"{error}{self._undone()}", type(error)) from error

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
 from .. import errors
 from .._rules import shards as rules
 from .._rules.names import shard_database
+from .answers import is_ok
 from .nodes import Nodes
 from .parallel import in_parallel
 from .wait import wait_until
@@ -20,6 +22,9 @@ _PAGE = 1000
 
 _HOLDS = 1.0
 """Seconds for which a cluster must be in sync."""
+
+_KEYS = 100
+"""The most databases in one POST to _dbs_info; CouchDB's own limit, max_db_number_for_dbs_info_req."""
 
 
 class Sync(Nodes):
@@ -102,6 +107,24 @@ class Sync(Nodes):
         lacking = wait_until(look, wait_timeout, "the cluster to be in sync", self.progress, holds=_HOLDS)
         if lacking:
             raise errors.NotInSync(f"the cluster is not in sync after {wait_timeout:g} s: {lacking}")
+
+    def push(self, databases: t.Iterable[str]) -> None:
+        """Start the internal replication between all copies of these databases. Those that are deleted in the meantime are left out.
+
+        https://docs.couchdb.org/en/stable/api/database/shard.html#db-sync-shards
+        """
+
+        def push(name: str) -> None:
+            with contextlib.suppress(errors.NotFound):
+                self.request("POST", (name, "_sync_shards"), body={}, expect=is_ok, repeatable=True)
+
+        in_parallel(push, list(databases))
+
+    def database_states(self, names: t.Sequence[str]) -> dict[str, t.Any]:
+        """What changes with each write to these databases, by name. Takes a request for each hundred."""
+        pages = [names[start : start + _KEYS] for start in range(0, len(names), _KEYS)]
+        answers = in_parallel(lambda page: self.request("POST", ("_dbs_info",), body={"keys": page}).body, pages)
+        return {row["key"]: (row.get("info") or {}).get("update_seq") for rows in answers for row in rows}
 
     def _own_node(self) -> str:
         """The node that answered first: all maps are written there, as writes on two nodes would conflict."""

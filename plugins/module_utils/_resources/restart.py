@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restarts of nodes, one after the other: what couchdb_restart plans and reports."""
+"""Restarts of nodes, one after the other, or half a restart for another tool: what couchdb_restart plans and reports."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._client.parallel import in_parallel
 from .._client.restart import Restarts
@@ -24,20 +24,29 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 120},
     "force": {"type": "bool", "default": False},
+    "phase": {"type": "str", "choices": ["all", "drain", "rejoin"], "default": "all"},
+    "final_mode": {"type": "str", "choices": ["false", "nolb", "true"], "default": "false"},
 }
+
+_WHOLE, _DRAIN, _REJOIN = "all", "drain", "rejoin"
 
 
 @dataclass(frozen=True)
 class Observed:
     """The node that answers, the cluster as it sees it, and the names of the nodes, with V(_local) and V(all) resolved.
 
-    C(resting) are the members in maintenance mode, whose copies serve nothing.
+    C(modes) are the maintenance modes of the members that are up, by name.
     """
 
     own: str
     cluster: Cluster
     named: list[str]
-    resting: tuple[str, ...] = ()
+    modes: t.Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def resting(self) -> list[str]:
+        """The members in maintenance mode, whose copies serve nothing."""
+        return [name for name, mode in self.modes.items() if mode == RESTS]
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -48,6 +57,10 @@ def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
         raise InvalidInput("wait_timeout", f"is {params['wait_timeout']}. Set 1 or more")
     if params["drain_time"] < 0:
         raise InvalidInput("drain_time", f"is {params['drain_time']}. Set 0 or more")
+    if params["phase"] != _WHOLE and not params["wait"]:
+        raise InvalidInput("wait", f"is false. Set it to true with phase: {params['phase']}")
+    if params["phase"] != _REJOIN and params["final_mode"] != "false":
+        raise InvalidInput("final_mode", f"has no effect without phase: {_REJOIN}. Remove it, or set the phase")
     if params["maintenance_mode"] and not params["wait"]:
         raise InvalidInput("wait", "is false. Set it to true with maintenance_mode, which is ended after the restart")
     return params
@@ -55,19 +68,19 @@ def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
     """The nodes and their uptimes."""
-    client.check_restart(desired["maintenance_mode"])
+    client.check_restart(desired["maintenance_mode"] or desired["phase"] != _WHOLE)
     cluster = client.cluster_seen()
     local = LOCAL in desired["nodes"] or len(cluster.members) == 1
     own = client.answering_node() if local else client.local_node()
     # A login that may read this is a server admin, and may restart.
     there = sorted({own, *cluster.sightings})
-    resting = tuple(name for name, mode in zip(there, in_parallel(client.maintenance_mode, there)) if mode == RESTS)
+    modes = dict(zip(there, in_parallel(client.maintenance_mode, there)))
     named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
-    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), resting)
+    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), modes)
 
 
 def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
-    """A stage for each node; the one that answers is the last."""
+    """A stage for each node; the one that answers is the last. Half a restart is one change, which waits for what a whole one refuses."""
     cluster, named = observed.cluster, observed.named
     unknown = [name for name in named if name not in cluster.members]
     if unknown:
@@ -76,6 +89,8 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
         raise InvalidInput(
             "wait", "is false. Set it to true for more than one node: each must be up again before the next restarts"
         )
+    if desired["phase"] != _WHOLE:
+        return Plan(_half(desired, observed), observed, afterwards=DONT)
     if cluster.down and not desired["force"]:
         raise NodeDown(
             f"no node is restarted, as others of the cluster are down: {', '.join(cluster.down)}. Start them first, or set force: true"
@@ -99,6 +114,11 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
 def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
     """The result of each restart; None for values that are unknown in check mode or without waiting."""
     unknown = {"uptime_after": None, "seconds_away": None}
+    if desired["phase"] != _WHOLE:
+        (name,) = observed.named
+        seen = observed.cluster.sightings.get(name)
+        mode = observed.modes.get(name) or "false"
+        return {"nodes": [{"name": name, "uptime_before": seen and seen.uptime, **unknown, "mode_before": mode}]}
     return {
         "nodes": [
             change.result
@@ -107,6 +127,38 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
             for change in changes
         ]
     }
+
+
+def wait(client: Restarts, desired: dict[str, t.Any], first: Observed, observed: Observed) -> Observed:
+    """For half a restart that has nothing to change: wait until the cluster is in sync, as one that has does."""
+    if desired["phase"] != _WHOLE and not _half(desired, first):
+        client.await_sync(desired["wait_timeout"], first.named)
+    return observed
+
+
+def _half(desired: dict[str, t.Any], observed: Observed) -> tuple[Change, ...]:
+    """The change of the maintenance mode of a node, or none."""
+    if len(observed.named) != 1:
+        raise InvalidInput("nodes", f"names {len(observed.named)} nodes. Name one with phase: {desired['phase']}")
+    (name,) = observed.named
+    before = observed.modes.get(name) or "false"
+    drains = desired["phase"] == _DRAIN
+    after = ("true" if before == "false" else before) if drains else desired["final_mode"]
+    if before == after:
+        return ()
+    arguments = {"node": name, "wait_timeout": desired["wait_timeout"]}
+    without = [each for each in (*observed.cluster.down, *observed.resting) if each != name] if desired["force"] else []
+    draining = {"drain_time": desired["drain_time"], "without": without, "shards": not desired["force"]}
+    change = Change(
+        action="update",
+        what="maintenance mode",
+        path=(name, "maintenance_mode"),
+        before=before,
+        after=after,
+        call=Restarts.drain if drains else Restarts.rejoin,
+        arguments={**arguments, **(draining if drains else {"mode": after})},
+    )
+    return (change,)
 
 
 def _change(desired: dict[str, t.Any], observed: Observed, name: str, stage: int) -> Change:
@@ -129,4 +181,4 @@ def _change(desired: dict[str, t.Any], observed: Observed, name: str, stage: int
     )
 
 
-RESOURCE = Resource(desire, observe, report, plan, client=Restarts, options=ARGUMENT_SPEC)
+RESOURCE = Resource(desire, observe, report, plan, wait, client=Restarts, options=ARGUMENT_SPEC)

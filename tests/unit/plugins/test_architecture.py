@@ -217,7 +217,7 @@ KILOBYTES = {
     "couchdb_info": 432,
     "couchdb_jwt_key": 180,
     "couchdb_replication": 310,
-    "couchdb_restart": 188,
+    "couchdb_restart": 196,
     "couchdb_server": 550,
     "couchdb_shards": 315,
     "couchdb_user": 230,

@@ -189,4 +189,4 @@ def test_each_request_of_the_role_goes_where_the_others_go() -> None:
         for task in tasks_of(path)
         if any(key.startswith("couchpy.couchdb.") or key == "ansible.builtin.uri" for key in task)
     }
-    assert talking == {"ask.yml", "cluster.yml", "mode.yml", "parts.yml", "remove-none.yml", "sync.yml"}
+    assert talking == {"ask.yml", "cluster.yml", "drain.yml", "parts.yml", "remove-none.yml", "undrain.yml"}

@@ -28,6 +28,8 @@ PARAMS: dict[str, t.Any] = {
     "wait": True,
     "wait_timeout": 120,
     "force": False,
+    "phase": "all",
+    "final_mode": "false",
 }
 BADRPC = "{badrpc,\n    {'EXIT',\n        {noproc,\n            {gen_server,call,[mem3_sync,get_backlog]}}}}"
 
@@ -292,6 +294,70 @@ def test_a_member_whose_maintenance_ends_is_waited_for(fleet: Fleet) -> None:
     carry_out(nodes=["n2@h"])
     assert [name for name, _up in fleet.restarts] == ["n2@h"]
     assert fleet.wire.asked.count(setting) >= 4
+
+
+STATES = "POST /_dbs_info"
+
+
+def test_a_node_is_taken_out_of_service_for_another_tool(fleet: Fleet) -> None:
+    (row,) = carry_out(nodes=["n2@h"], phase="drain", drain_time=7).returned["nodes"]
+    assert row == {
+        "name": "n2@h",
+        "uptime_before": 200,
+        "uptime_after": None,
+        "seconds_away": None,
+        "mode_before": "false",
+    }
+    assert fleet[2].modes == [("true", "false")]
+    assert 7 in fleet.clock.pauses
+    assert fleet.restarts == []
+    assert not carry_out(nodes=["n2@h"], phase="drain").changes
+
+
+def test_a_node_that_is_needed_stays_in_service(fleet: Fleet) -> None:
+    fleet[3].backlog = 2
+    with pytest.raises(module.Interrupted, match="n3@h has 2 shards to copy to other nodes"):
+        carry_out(nodes=["n2@h"], phase="drain", wait_timeout=5)
+    assert fleet[2].modes == []
+    # One that is in maintenance mode already waits all the same.
+    fleet[2].mode = "true"
+    with pytest.raises(errors.NotInSync, match="n3@h has 2 shards"):
+        carry_out(nodes=["n2@h"], phase="drain", wait_timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("final", "written"), [("false", [("false", "false")]), ("nolb", [("nolb", "false")]), ("true", [])]
+)
+def test_a_node_serves_again_once_it_has_the_last_writes(
+    fleet: Fleet, final: str, written: list[tuple[str, str]]
+) -> None:
+    fleet[2].mode, seqs = "true", iter(range(100))
+    pushed = "POST /orders/_sync_shards"
+    fleet.wire[STATES] = lambda body: (200, [{"key": "orders", "info": {"update_seq": f"{next(seqs)}-a"}}])
+    fleet.wire[pushed] = {"ok": True}
+    (row,) = carry_out(nodes=["n2@h"], phase="rejoin", final_mode=final).returned["nodes"]
+    assert row["mode_before"] == "true"
+    assert fleet[2].modes == written
+    if written:
+        asked = fleet.wire.asked
+        ended = asked.index("PUT /_node/n2@h/_config/couchdb/maintenance_mode")
+        assert pushed in asked[:ended]
+        assert pushed in asked[ended:]
+
+
+def test_databases_that_are_not_written_to_are_not_pushed(fleet: Fleet) -> None:
+    fleet[2].mode = "true"
+    fleet.wire[STATES] = [{"key": "orders", "info": {"update_seq": "1-a"}}]
+    carry_out(nodes=["n2@h"], phase="rejoin")
+    assert fleet.wire.written == ["PUT /_node/n2@h/_config/couchdb/maintenance_mode"]
+
+
+def test_a_node_that_is_not_in_sync_does_not_serve_again(fleet: Fleet) -> None:
+    fleet[2].mode, fleet[2].backlog = "true", 3
+    fleet.wire[STATES] = [{"key": "orders", "info": {"update_seq": "1-a"}}]
+    with pytest.raises(module.Interrupted, match="n2@h has 3 shards to copy"):
+        carry_out(nodes=["n2@h"], phase="rejoin", wait_timeout=5)
+    assert fleet.wire.written == []
 
 
 JOB = {"source": "shards/00000000-ffffffff/orders.1", "job_state": "running"}
@@ -571,6 +637,10 @@ def test_behind_a_balancer_nodes_restart_by_their_names(fleet: Fleet) -> None:
     ("given", "named"),
     [
         ({"nodes": []}, "nodes"),
+        ({"phase": "drain"}, "nodes"),
+        ({"phase": "rejoin", "nodes": ["n1@h", "n2@h"]}, "nodes"),
+        ({"phase": "drain", "nodes": ["n1@h"], "wait": False}, "wait"),
+        ({"final_mode": "nolb"}, "final_mode"),
         ({"nodes": ["n9@h"]}, "nodes"),
         ({"nodes": ["n1@h", "n9@h"], "force": True}, "nodes"),
         ({"nodes": ["_all"]}, "nodes"),
