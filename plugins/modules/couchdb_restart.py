@@ -38,8 +38,10 @@ options:
     description:
       - Whether to put each node in maintenance mode before it restarts. Its C(/_up) then answers 404, so that load balancers that check it
         send the node no more requests, and the node gets O(drain_time) to finish its current requests.
-      - Maintenance mode is set in the node's memory only, so that the restart ends it even if the task was interrupted. If the node is not
-        restarted after all, it is reset.
+      - The node starts in maintenance mode as well, and serves again once the cluster is in sync and it has the last writes. Without this
+        option, reads can lack the writes that it missed for some seconds.
+      - If the task fails, maintenance mode is reset. If it is killed, the node stays in it until the task runs again, or another one with
+        O(phase=rejoin).
       - A node that was in maintenance mode before the task is in it again afterwards, with or without this option.
       - CouchDB 1.x has no maintenance mode.
     type: bool
@@ -76,7 +78,7 @@ options:
       - V(drain) waits until the cluster is in sync, puts the node in maintenance mode, and waits O(drain_time) seconds. Then stop the node. Have
         it start in maintenance mode, with C(maintenance_mode = true) in a file that it reads, so that it serves no old data.
       - V(rejoin) waits until the cluster is in sync, has the last writes copied to the node, and ends its maintenance mode.
-      - Both set maintenance mode in the node's memory only.
+      - Both set maintenance mode in the node's memory only. V(rejoin) also ends one that a killed task left in the node's files.
     type: str
     choices: [all, drain, rejoin]
     default: all

@@ -17,7 +17,7 @@ from .._rules.names import shard_database
 from .._rules.shards import Document, Map, shard_map
 from .answers import is_ok
 from .parallel import in_parallel
-from .shards import MARK, MODE, Shards
+from .shards import Shards
 from .wait import wait_until, within
 
 _REVISIONS = 500
@@ -71,15 +71,14 @@ class Moving(Shards):
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
         """
-        settings = self.config(MODE[0], node=node)
-        mode = settings.get(MODE[1]) or "false"
-        if MARK[1] not in settings:
+        mode, mark = self.maintenance(node)
+        if mark is None:
             if mode == "true" and not refill:
                 raise errors.Conflict(f"{node} was put in maintenance mode meanwhile", status=409)
-            self.config(*MARK, node=node, value="false" if mode == "true" else mode)
+            self.mark(node, "false" if mode == "true" else mode)
         if mode != "true":
             self._states[node] = self.database_states(databases)
-            self.config(*MODE, node=node, value="true")
+            self.hold(node)
 
     def fill_copies(
         self,
@@ -153,8 +152,8 @@ class Moving(Shards):
         C(databases) are those with copies on the node, C(filled) the copies that were filled, as (database, range). Writes of the
         meantime are copied to it right before and after. Raises NotInSync if that doesn't end in time.
         """
-        settings = self.config(MODE[0], node=node)
-        if MARK[1] not in settings:
+        mode, mark = self.maintenance(node)
+        if mark is None:
             return
         before, mine = self._states.pop(node, {}), {name for name, _range in filled}
 
@@ -162,7 +161,7 @@ class Moving(Shards):
             now = self.database_states(databases)
             return sorted(mine | {name for name, state in now.items() if before.get(name) != state})
 
-        if settings.get(MODE[1]) == "true":
+        if mode == "true":
             # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
             # until it has been copied, so it is copied without a pause meanwhile.
             with self._pushing(busy()) as pushed:
@@ -175,23 +174,14 @@ class Moving(Shards):
                     best = min(best, took)
                     if took < _CLOSE or tried >= 2 * _PATIENCE or (tried >= _PATIENCE and took <= best * _NEAR):
                         break
-                self._set_mode(node, settings[MARK[1]])
+                self.release(node, mark)
                 self._await_current(node, pushed, wait_timeout)
         else:
             self._await_current(node, busy(), wait_timeout)
         for name in sorted(mine):
             if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
                 self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
-        self.config(*MARK, node=node, delete=True)
-
-    def _set_mode(self, node: str, mode: str) -> None:
-        """Give a node the maintenance mode that it had before a move."""
-        if mode == "false":
-            self.config(*MODE, node=node, delete=True)
-            # From CouchDB 3.4 on, what its files hold shows through.
-            if self.config(MODE[0], node=node).get(MODE[1], "false") != "true":
-                return
-        self.config(*MODE, node=node, value=mode)
+        self.unmark(node)
 
     def _await_current(self, node: str, databases: t.Sequence[str], wait_timeout: float) -> None:
         """Wait until the copies of a node hold all that was written to these databases when this began."""

@@ -14,7 +14,9 @@ from .._rules.restart import Sighting
 from .parallel import in_parallel
 from .server import IN_MEMORY, Server
 
-_MAINTENANCE = ("couchdb", "maintenance_mode")
+MODE = ("couchdb", "maintenance_mode")
+MARK = ("couchdb", "couchpy_maintenance_mode")
+"""The setting that says that a task put the node in maintenance mode; its value is the mode that the node had before."""
 
 
 class Nodes(Server):
@@ -53,7 +55,7 @@ class Nodes(Server):
         if not self.dialect.clustered:
             return None
         try:
-            return t.cast(str, self.config(*_MAINTENANCE, node=node))
+            return t.cast(str, self.config(*MODE, node=node))
         except errors.NodeDown:
             raise
         except errors.NotFound:
@@ -69,4 +71,35 @@ class Nodes(Server):
         if not self.dialect.clustered:
             raise self.dialect.lacks("maintenance mode")
         change: dict[str, t.Any] = {"delete": True} if mode is None else {"value": mode}
-        self.config(*_MAINTENANCE, node=node, hthdrs=IN_MEMORY, **change)
+        self.config(*MODE, node=node, hthdrs=IN_MEMORY, **change)
+
+    def maintenance(self, node: str = LOCAL) -> tuple[str, str | None]:
+        """The maintenance mode of a node, and if a task put it there, the mode that it had before.
+
+        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        """
+        if not self.dialect.clustered:
+            return "false", None
+        settings = self.config(MODE[0], node=node)
+        return settings.get(MODE[1]) or "false", settings.get(MARK[1])
+
+    def mark(self, node: str, before: str) -> None:
+        """Write to a node's files that a task puts it in maintenance mode, and the mode that it had before, for the task that ends it."""
+        self.config(*MARK, node=node, value=before)
+
+    def unmark(self, node: str) -> None:
+        """Remove the mark of a node that is in service again."""
+        self.config(*MARK, node=node, delete=True)
+
+    def hold(self, node: str) -> None:
+        """Put a node in maintenance mode, in its files, so that it also starts in it."""
+        self.config(*MODE, node=node, value="true")
+
+    def release(self, node: str, mode: str) -> None:
+        """Give a node the maintenance mode that it had before hold(), in its files."""
+        if mode == "false":
+            self.config(*MODE, node=node, delete=True)
+            # From CouchDB 3.4 on, what its files hold shows through.
+            if self.config(MODE[0], node=node).get(MODE[1], "false") != "true":
+                return
+        self.config(*MODE, node=node, value=mode)

@@ -15,6 +15,7 @@ import typing as t
 from .. import errors
 from .._rules.dialect import LOCAL
 from .._rules.restart import Sighting, in_maintenance, proves_restart
+from .._rules.shards import RESTS
 from .answers import is_ok
 from .server import Headers
 from .sync import Sync
@@ -68,9 +69,9 @@ class Restarts(Sync):
         """Restart a node, and wait for a proof that it restarted, and until it serves again and the cluster is in sync.
 
         With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) returns 404, so that
-        load balancers take it out of service. The mode is only in the node's memory: its restart ends it, even if this
-        process has ended. A node that was in maintenance mode before is so afterwards. ``without`` names
-        members that may be down or in maintenance mode. Without ``shards``, only the members must be in sync.
+        load balancers take it out of service. It stays so, in its files, until it has the last writes. If this process ends before
+        that, the node is marked, and rejoin() ends its maintenance mode. A node that was in maintenance mode before is so afterwards.
+        ``without`` names members that may be down or in maintenance mode. Without ``shards``, only the members must be in sync.
 
         Returns C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which does not report it), and
         C(seconds_away), from the request until it served again. Raises RestartFailed if the cluster is not in sync, so that
@@ -95,38 +96,58 @@ class Restarts(Sync):
         Restart(self, node, wait_timeout, drain_time, without, shards).drain()
 
     def rejoin(self, node: str = LOCAL, mode: str = "false", wait_timeout: float = 120) -> None:
-        """Put a node that another tool restarted back into service: end its maintenance mode once the cluster is in sync.
+        """Put a node that restarted back into service: end its maintenance mode once the cluster is in sync.
 
-        ``mode`` is the maintenance mode to give it, in its memory only. CouchDB sends no writes to a node in maintenance mode, and copies what
-        it lacks only seconds later. So this is copied right before and after. Raises NotInSync if the cluster is not in sync in time.
+        ``mode`` is the maintenance mode to give it, in its memory only. One that a task has marked gets the mode that it had before.
+        CouchDB sends no writes to a node in maintenance mode, and copies what it lacks only seconds later. So this is copied right
+        before and after. Raises NotInSync if the cluster is not in sync in time.
 
         https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
         """
-        names = self._held_by(node)
-        before = self.database_states(names)
+        before = self.states_on(node)
         self.await_sync(wait_timeout, [node])
+        self.serve(node, mode, before)
+
+    def serve(self, node: str, mode: str, before: t.Mapping[str, t.Any], without: t.Collection[str] = ()) -> None:
+        """Put a node into service, with the last writes to the databases whose states are no longer as ``before``."""
         first = time.monotonic()
         while True:
             begun = time.monotonic()
-            states = self.database_states(names)
-            busy = [name for name in names if states.get(name) != before.get(name)]
-            self._push_through(busy, node)
+            busy = self.written_since(before)
+            self._push_through(busy, node, without)
             now = time.monotonic()
             if not busy or now - begun < _CLOSE or now - first >= _PATIENCE:
                 break
-        self.set_maintenance_mode(node, mode)
-        self._push_through(busy, node)
+        self.end_maintenance(node, mode)
+        self._push_through(busy, node, without)
 
-    def _held_by(self, node: str) -> list[str]:
-        """The databases with copies on a node, as far as this version shows it."""
+    def end_maintenance(self, node: str, mode: str) -> None:
+        """Give a node this maintenance mode, in its memory only; one that a task has marked the mode that it had before."""
+        now, mark = self.maintenance(node)
+        if mark is None:
+            self.set_maintenance_mode(node, mode)
+            return
+        if now == RESTS:
+            self.release(node, mark)
+        self.unmark(node)
+
+    def written_since(self, before: t.Mapping[str, t.Any]) -> list[str]:
+        """The databases whose states are no longer as ``before``."""
+        states = self.database_states(list(before))
+        return [name for name in before if states.get(name) != before[name]]
+
+    def states_on(self, node: str) -> dict[str, t.Any]:
+        """The states of the databases with copies on a node, by name, as far as this version shows where these are."""
         maps = self.shard_maps() if self.dialect.has_shard_map else {}
-        return sorted(name for name, map_ in maps.items() if any(node in nodes for nodes in map_.ranges.values()))
+        return self.database_states(
+            sorted(name for name, map_ in maps.items() if any(node in nodes for nodes in map_.ranges.values()))
+        )
 
-    def _push_through(self, databases: t.Sequence[str], node: str) -> None:
+    def _push_through(self, databases: t.Sequence[str], node: str, without: t.Collection[str]) -> None:
         """Have the last writes to these databases copied now, and wait until they are, for a while at most."""
 
         def look() -> str:
-            return "; ".join(self.sync_gaps(resting=[node], shards=False))
+            return "; ".join(self.sync_gaps(without, [node], shards=False))
 
         self.push(databases)
         wait_until(look, _PATIENCE, f"the last writes to be copied to {node}", self.progress)
@@ -170,6 +191,8 @@ class Restart:
         self._without = without
         self._shards = shards
         self._mode: str | None = None
+        self._held = False
+        self._states: dict[str, t.Any] = {}
         self._before = Sighting()
         self._own = False
         self._refused = False
@@ -188,13 +211,18 @@ class Restart:
 
     def _run(self) -> dict[str, t.Any]:
         with self._undone_on_failure():
-            self._drain()
+            self._drain(kept=True)
             return self._restarted()
 
-    def _drain(self) -> None:
+    def _drain(self, *, kept: bool = False) -> None:
         if self._drains:
             with within(self._wait_timeout):
-                self._client.set_maintenance_mode(self._node, "true")
+                if kept:
+                    self._held = True
+                    self._client.mark(self._node, self._mode or "false")
+                    self._client.hold(self._node)
+                else:
+                    self._client.set_maintenance_mode(self._node, "true")
             time.sleep(self._drain_time or 0)
         # Not earlier: the cluster can change while a node drains.
         self._await_sync()
@@ -248,6 +276,7 @@ class Restart:
         with within(self._wait_timeout):
             self._own = self._node in (LOCAL, self._client.local_node())
             self._before = self._client.sighting(self._node)
+            self._states = self._client.states_on(self._node)
         self._refused = False
         self._asked = time.monotonic()
         clock = time.strftime("%H:%M:%S UTC", time.gmtime())
@@ -271,10 +300,16 @@ class Restart:
                     uptime_after=seen.uptime,
                     seconds_away=round(self._waited, 2),
                 )
+                # CouchDB itself begins seconds later.
+                self._client.push(self._client.written_since(self._states))
             return self._cluster_lacks()
 
         lacking = self._wait(look, self._wait_timeout - self._waited, f"{self._node} to restart")
         if not lacking:
+            if self._held:
+                with within(self._wait_timeout):
+                    self._client.serve(self._node, "false", self._states, self._without)
+                result["seconds_away"] = round(self._waited, 2)
             return result
         missing = "is up, and the cluster is not in sync" if result else "is not up"
         raise errors.RestartFailed(
@@ -295,13 +330,13 @@ class Restart:
         if not proves_restart(self._before, seen, waited, self._refused):
             uptime = "" if seen.uptime is None else f", with an uptime of {seen.uptime} s"
             return seen, f"{self._node} has not restarted yet{uptime}"
-        if self._drains or in_maintenance(self._mode):
+        if in_maintenance(self._mode):
             # Before it listens, if possible.
             self._restore()
         if not seen.listens:
             return seen, f"{self._node} has started, and does not listen yet"
         status, body = self._client.up(retries=0) if self._own else (200, None)
-        if status == 404 and not in_maintenance(self._mode):
+        if status == 404 and not (self._held or in_maintenance(self._mode)):
             return seen, f"{self._client.url}_up returned 404 {json.dumps(body)}"
         return seen, ""
 
@@ -312,7 +347,9 @@ class Restart:
 
     def _restore(self) -> None:
         """Give the node the maintenance mode that it had before."""
-        if self._client.maintenance_mode(self._node) != self._mode:
+        if self._held:
+            self._client.end_maintenance(self._node, "false")
+        elif self._client.maintenance_mode(self._node) != self._mode:
             self._client.set_maintenance_mode(self._node, self._mode)
 
     def _undone(self) -> str:
@@ -324,8 +361,8 @@ class Restart:
             if not self._drains:
                 return ""
             return (
-                f". It was put in maintenance mode, in memory only, which could not be undone ({error}). Its next "
-                "start ends it, or set couchdb/maintenance_mode to false"
+                f". It was put in maintenance mode, which could not be undone ({error}). Run the task again, or end it with "
+                "couchdb_restart and phase: rejoin"
             )
         return ""
 

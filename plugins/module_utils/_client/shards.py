@@ -16,10 +16,6 @@ from .parallel import in_parallel
 from .sync import Sync
 from .wait import wait_until
 
-MODE = ("couchdb", "maintenance_mode")
-MARK = ("couchdb", "couchpy_maintenance_mode")
-"""The setting that says that a move put the node in maintenance mode; its value is the mode that the node had before."""
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -44,11 +40,10 @@ class Shards(Sync, Members):
             if name not in membership["all_nodes"]:
                 return rules.Member(name, zones.get(name), up=False)
             try:
-                settings = self.config(MODE[0], node=name)
+                mode, mark = self.maintenance(name)
             except errors.NodeDown:
                 return rules.Member(name, zones.get(name), up=False)
-            mode = settings.get(MODE[1], "false")
-            return rules.Member(name, zones.get(name), mode=mode, marked=MARK[1] in settings)
+            return rules.Member(name, zones.get(name), mode=mode, marked=mark is not None)
 
         return in_parallel(ask, membership["cluster_nodes"])
 

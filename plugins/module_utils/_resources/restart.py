@@ -35,18 +35,20 @@ _WHOLE, _DRAIN, _REJOIN = "all", "drain", "rejoin"
 class Observed:
     """The node that answers, the cluster as it sees it, and the names of the nodes, with V(_local) and V(all) resolved.
 
-    C(modes) are the maintenance modes of the members that are up, by name.
+    C(modes) are the maintenance modes of the members that are up, by name, C(marked) those that a task put there, which ended before it
+    ended that.
     """
 
     own: str
     cluster: Cluster
     named: list[str]
-    modes: t.Mapping[str, str | None] = field(default_factory=dict)
+    modes: t.Mapping[str, str] = field(default_factory=dict)
+    marked: t.Collection[str] = ()
 
     @property
     def resting(self) -> list[str]:
         """The members in maintenance mode, whose copies serve nothing."""
-        return [name for name, mode in self.modes.items() if mode == RESTS]
+        return [name for name, mode in self.modes.items() if mode == RESTS and name not in self.marked]
 
 
 def desire(params: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -74,9 +76,11 @@ def observe(client: Restarts, desired: dict[str, t.Any]) -> Observed:
     own = client.answering_node() if local else client.local_node()
     # A login that may read this is a server admin, and may restart.
     there = sorted({own, *cluster.sightings})
-    modes = dict(zip(there, in_parallel(client.maintenance_mode, there)))
+    found = dict(zip(there, in_parallel(client.maintenance, there)))
+    modes = {name: mode for name, (mode, _mark) in found.items()}
+    marked = [name for name, (_mode, mark) in found.items() if mark is not None]
     named = cluster.members if "all" in desired["nodes"] else desired["nodes"]
-    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), modes)
+    return Observed(own, cluster, list(dict.fromkeys(own if name == LOCAL else name for name in named)), modes, marked)
 
 
 def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
@@ -103,8 +107,9 @@ def plan(desired: dict[str, t.Any], observed: Observed) -> Plan:
             f"no node is restarted, as others of the cluster are in maintenance mode: {', '.join(resting)}. End that first, or set "
             "force: true"
         )
+    left = [_serving(desired, observed, name, "false") for name in observed.marked]
     return Plan(
-        tuple(_change(desired, observed, name, stage) for stage, name in enumerate(going)),
+        (*left, *(_change(desired, observed, name, stage) for stage, name in enumerate(going, start=1))),
         observed,
         afterwards=DONT,
         shortfall=NodeDown(f"not restarted, as they are down: {', '.join(down)}") if down else None,
@@ -117,7 +122,7 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
     if desired["phase"] != _WHOLE:
         (name,) = observed.named
         seen = observed.cluster.sightings.get(name)
-        mode = observed.modes.get(name) or "false"
+        mode = observed.modes.get(name, "false")
         return {"nodes": [{"name": name, "uptime_before": seen and seen.uptime, **unknown, "mode_before": mode}]}
     return {
         "nodes": [
@@ -125,6 +130,7 @@ def report(desired: dict[str, t.Any], observed: Observed, changes: list[Change])
             if isinstance(change.result, dict)
             else {"name": change.path[0], "uptime_before": change.before["uptime"], **unknown}
             for change in changes
+            if change.what == "node"
         ]
     }
 
@@ -141,24 +147,37 @@ def _half(desired: dict[str, t.Any], observed: Observed) -> tuple[Change, ...]:
     if len(observed.named) != 1:
         raise InvalidInput("nodes", f"names {len(observed.named)} nodes. Name one with phase: {desired['phase']}")
     (name,) = observed.named
-    before = observed.modes.get(name) or "false"
-    drains = desired["phase"] == _DRAIN
-    after = ("true" if before == "false" else before) if drains else desired["final_mode"]
-    if before == after:
+    before = observed.modes.get(name, "false")
+    if desired["phase"] == _REJOIN:
+        return () if before == desired["final_mode"] else (_serving(desired, observed, name, desired["final_mode"]),)
+    if before != "false":
         return ()
-    arguments = {"node": name, "wait_timeout": desired["wait_timeout"]}
-    without = [each for each in (*observed.cluster.down, *observed.resting) if each != name] if desired["force"] else []
-    draining = {"drain_time": desired["drain_time"], "without": without, "shards": not desired["force"]}
-    change = Change(
+    without = [*observed.cluster.down, *observed.resting] if desired["force"] else []
+    arguments = {"drain_time": desired["drain_time"], "without": without, "shards": not desired["force"]}
+    return (_moded(desired, name, before, RESTS, Restarts.drain, arguments),)
+
+
+def _serving(desired: dict[str, t.Any], observed: Observed, name: str, mode: str) -> Change:
+    return _moded(desired, name, observed.modes.get(name, "false"), mode, Restarts.rejoin, {"mode": mode})
+
+
+def _moded(
+    desired: dict[str, t.Any],
+    name: str,
+    before: str,
+    after: str,
+    call: t.Callable[..., t.Any],
+    arguments: dict[str, t.Any],
+) -> Change:
+    return Change(
         action="update",
         what="maintenance mode",
         path=(name, "maintenance_mode"),
         before=before,
         after=after,
-        call=Restarts.drain if drains else Restarts.rejoin,
-        arguments={**arguments, **(draining if drains else {"mode": after})},
+        call=call,
+        arguments={"node": name, "wait_timeout": desired["wait_timeout"], **arguments},
     )
-    return (change,)
 
 
 def _change(desired: dict[str, t.Any], observed: Observed, name: str, stage: int) -> Change:

@@ -47,6 +47,7 @@ class Node:
     backlog: int = 0
     mode: str | None = None
     kept: str | None = None
+    mark: str | None = None
     is_up: bool = True
     modes: list[tuple[str | None, str | None]] = field(default_factory=list)
 
@@ -71,9 +72,13 @@ class Fleet:
         )
         wire["GET /_node/_local"] = self.answering(lambda: (200, {"name": "n1@h"}))
         wire["GET /_up"] = self.answering(self.up)
+        wire["POST /_dbs_info"] = self.answering(lambda: (200, [{"key": "orders", "info": {"update_seq": "1-a"}}]))
         wire["GET /_reshard/jobs"] = self.answering(lambda: (200, {"jobs": self.jobs}))
         for node in self.nodes.values():
-            setting = f"/_node/{node.name}/_config/couchdb/maintenance_mode"
+            section = f"/_node/{node.name}/_config/couchdb"
+            setting, mark = f"{section}/maintenance_mode", f"{section}/couchpy_maintenance_mode"
+            wire[f"GET {section}"] = self.of(node, self.read_section)
+            wire[f"PUT {mark}"] = wire[f"DELETE {mark}"] = self.of(node, self.write_mark)
             wire[f"GET /_node/{node.name}/_dbs/_all_docs?include_docs=true&limit=1000"] = self.of(node, self.read_maps)
             wire[f"GET /_node/{node.name}/_system"] = self.of(node, self.system)
             wire[f"GET {setting}"] = self.of(node, self.read_mode)
@@ -146,9 +151,20 @@ class Fleet:
             (404, {"error": "not_found", "reason": "unknown_config_value"}) if node.mode is None else (200, node.mode)
         )
 
+    def read_section(self, node: Node, body: t.Any) -> t.Any:
+        settings = {"maintenance_mode": node.mode, "couchpy_maintenance_mode": node.mark}
+        return 200, {key: value for key, value in settings.items() if value is not None}
+
     def write_mode(self, node: Node, body: t.Any) -> t.Any:
         old, node.mode = node.mode, body
-        node.modes.append((body, self.wire.headers[-1].get("X-Couch-Persist")))
+        persist = self.wire.headers[-1].get("X-Couch-Persist")
+        if persist is None:
+            node.kept = body
+        node.modes.append((body, persist))
+        return 200, old or ""
+
+    def write_mark(self, node: Node, body: t.Any) -> t.Any:
+        old, node.mark = node.mark, body
         return 200, old or ""
 
     def restart(self, node: Node, body: t.Any) -> t.Any:
@@ -247,10 +263,10 @@ def test_each_request_of_a_restart_has_a_deadline(fleet: Fleet, maintenance_mode
         carried[line] = timed(line, carried[line])
     carry_out(nodes=["n2@h"], wait_timeout=7, maintenance_mode=maintenance_mode, drain_time=1)
     # What is read before it begins has none.
-    for line in ("GET /_node/_local", "GET /_node/n2@h/_system", "GET /_node/n2@h/_config/couchdb/maintenance_mode"):
+    for line in ("GET /_node/_local", "GET /_node/n2@h/_system", "GET /_node/n2@h/_config/couchdb"):
         assert left[line].pop(0) == float("inf")
-    assert max(max(each) for each in left.values()) == 7
-    assert len(left) == (5 if maintenance_mode else 4)
+    assert max(max(each) for each in left.values() if each) == 7
+    assert len(left) == (9 if maintenance_mode else 5)
 
 
 def test_a_restart_that_fails_is_undone_in_time(fleet: Fleet) -> None:
@@ -263,7 +279,7 @@ def test_a_restart_that_fails_is_undone_in_time(fleet: Fleet) -> None:
     fleet.wire["GET /_node/n2@h/_config/couchdb/maintenance_mode"] = mode
     fleet[2].away = 1e6
     stopped(nodes=["n2@h"], wait_timeout=7)
-    assert left == [float("inf"), 7, 7]
+    assert left == [7, 7]
 
 
 @pytest.mark.parametrize("named", [["n1@h"], ["all"], ["n2@h", "n3@h"]])
@@ -472,10 +488,45 @@ def test_an_answer_that_is_lost_is_waited_for_all_the_same(fleet: Fleet, instead
 def test_a_node_is_out_of_service_before_it_restarts(fleet: Fleet) -> None:
     asked = fleet.clock.now
     carry_out(nodes=["n2@h"], maintenance_mode=True, drain_time=25)
-    assert fleet[2].modes == [("true", "false")]
+    # It starts in maintenance mode too, which ends when it has the last writes.
+    assert fleet[2].modes == [("true", None), (None, None)]
     assert fleet[2].asked is not None
     assert 25 <= fleet[2].asked - asked < 26
-    assert fleet[2].mode is None
+    assert (fleet[2].mode, fleet[2].kept, fleet[2].mark) == (None, None, None)
+
+
+def test_a_node_that_restarts_serves_again_once_it_has_the_last_writes(fleet: Fleet) -> None:
+    seqs, pushed = iter(range(100)), "POST /orders/_sync_shards"
+    fleet.wire["POST /_dbs_info"] = lambda body: (200, [{"key": "orders", "info": {"update_seq": f"{next(seqs)}-a"}}])
+    fleet.wire[pushed] = {"ok": True}
+    carry_out(nodes=["n2@h"], maintenance_mode=True)
+    asked = fleet.wire.asked
+    ended = asked.index("DELETE /_node/n2@h/_config/couchdb/maintenance_mode")
+    assert asked.index(pushed) > asked.index("POST /_node/n2@h/_restart")
+    assert asked[:ended].count(pushed) == 2, "as soon as it is up, and right before it serves"
+    assert pushed in asked[ended:]
+
+
+def test_a_node_that_a_killed_task_left_serves_before_others_restart(fleet: Fleet) -> None:
+    fleet[2].mode = fleet[2].kept = "true"
+    fleet[2].mark = "false"
+    outcome = carry_out(nodes=["n3@h"])
+    assert [row["name"] for row in outcome.returned["nodes"]] == ["n3@h"]
+    assert [str(change) for change in outcome.changes] == [
+        "update maintenance mode n2@h/maintenance_mode",
+        "restart node n3@h",
+    ]
+    assert (fleet[2].mode, fleet[2].kept, fleet[2].mark) == (None, None, None)
+    asked = fleet.wire.asked
+    ended = asked.index("DELETE /_node/n2@h/_config/couchdb/maintenance_mode")
+    assert ended < asked.index("POST /_node/n3@h/_restart")
+
+
+def test_a_killed_task_can_be_ended_by_hand(fleet: Fleet) -> None:
+    fleet[2].mode = fleet[2].kept = "true"
+    fleet[2].mark = "nolb"
+    carry_out(nodes=["n2@h"], phase="rejoin")
+    assert (fleet[2].mode, fleet[2].kept, fleet[2].mark) == ("nolb", "nolb", None)
 
 
 @pytest.mark.parametrize("maintenance_mode", [True, False])
@@ -498,7 +549,7 @@ def test_a_maintenance_that_is_kept_in_files_is_left_alone(fleet: Fleet) -> None
     assert fleet[2].mode == "true"
 
 
-@pytest.mark.parametrize(("mode", "undone"), [(None, [(None, "false")]), ("false", [("false", "false")])])
+@pytest.mark.parametrize("mode", [None, "false"])
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -508,7 +559,7 @@ def test_a_maintenance_that_is_kept_in_files_is_left_alone(fleet: Fleet) -> None
     ],
 )
 def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
-    fleet: Fleet, answer: t.Any, kind: type[Exception], mode: str | None, undone: list[t.Any]
+    fleet: Fleet, answer: t.Any, kind: type[Exception], mode: str | None
 ) -> None:
     fleet[2].mode = mode
     fleet.wire["POST /_node/n2@h/_restart"] = answer
@@ -517,8 +568,8 @@ def test_a_restart_that_is_refused_leaves_nobody_out_of_service(
     assert stop.value.error.__class__ is kind
     assert stop.value.error.status == answer[0]
     assert answer[1]["reason"] in str(stop.value.error)
-    assert fleet[2].modes == [("true", "false"), *undone]
-    assert fleet[2].mode == mode
+    assert fleet[2].modes == [("true", None), (None, None)]
+    assert (fleet[2].mode, fleet[2].kept, fleet[2].mark) == (None, None, None)
     assert fleet.wire.asked.count("POST /_node/n2@h/_restart") == 1
 
 
@@ -530,7 +581,8 @@ def test_who_ends_the_process_leaves_nobody_out_of_service(
     monkeypatch.setattr(fleet.clock.module, "sleep", lambda seconds: signal.raise_signal(number))
     with pytest.raises(SystemExit):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
-    assert fleet[2].modes == [("true", "false"), (None, "false")]
+    assert fleet[2].modes == [("true", None), (None, None)]
+    assert fleet[2].mark is None
     assert signal.getsignal(number) == handler
 
 
@@ -541,14 +593,16 @@ def test_who_interrupts_the_task_leaves_nobody_out_of_service(fleet: Fleet, monk
     monkeypatch.setattr(fleet.clock.module, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry_out(nodes=["n2@h"], maintenance_mode=True)
-    assert fleet[2].modes == [("true", "false"), (None, "false")]
+    assert fleet[2].modes == [("true", None), (None, None)]
+    assert fleet[2].mark is None
     assert not fleet.restarts
 
 
 def test_what_can_not_be_undone_is_reported(fleet: Fleet) -> None:
     fleet[2].away = 1e6
     result = stopped(nodes=["n2@h"], maintenance_mode=True, wait_timeout=5)
-    assert "in maintenance mode, in memory only, which could not be undone" in result["msg"]
+    assert "was put in maintenance mode, which could not be undone" in result["msg"]
+    assert "end it with couchdb_restart and phase: rejoin" in result["msg"]
 
 
 def test_a_cluster_that_is_not_in_sync_any_more_keeps_the_next_from_going(fleet: Fleet) -> None:
@@ -662,7 +716,7 @@ def test_bad_input_names_the_option(fleet: Fleet, given: dict[str, t.Any], named
 def test_a_login_that_may_not_restart_is_refused_before_anything(fleet: Fleet, status: int, check_mode: bool) -> None:
     """Others than admins may see how long a node has been up, too."""
     refusal = status, {"error": "unauthorized", "reason": "You are not a server admin."}
-    fleet.wire["GET /_node/n1@h/_config/couchdb/maintenance_mode"] = refusal
+    fleet.wire["GET /_node/n1@h/_config/couchdb"] = refusal
     with pytest.raises((errors.Unauthorized, errors.Forbidden), match="You are not a server admin"):
         carry_out(check_mode=check_mode, nodes=["n2@h"])
     assert fleet.wire.written == []
