@@ -438,10 +438,30 @@ def test_restart_and_wait_in_maintenance_mode(connect: Connect, server: Server, 
         assert "POST /_restart" not in wire.asked()
         return
     couch.restart_and_wait(drain_time=0)
-    setting = "/_node/_local/_config/couchdb/maintenance_mode"
-    assert wire.asked("PUT", "POST", "DELETE") == [f"PUT {setting}", "POST /_node/_local/_restart"]
-    assert couch.maintenance_mode() is None
+    section = "/_node/_local/_config/couchdb"
+    mode, mark = f"{section}/maintenance_mode", f"{section}/couchpy_maintenance_mode"
+    asked = [
+        line for line in wire.asked("PUT", "POST", "DELETE") if line.split("/")[-1] not in ("_dbs_info", "_sync_shards")
+    ]
+    restart = "POST /_node/_local/_restart"
+    assert asked == [f"PUT {mark}", f"PUT {mode}", restart, f"DELETE {mode}", f"DELETE {mark}"]
+    assert couch.maintenance() == ("false", None)
     assert couch.up()[0] == 200
+
+
+def test_the_halves_of_a_restart(couch: Client, server: Server) -> None:
+    if not server.clustered:
+        with pytest.raises(errors.Unsupported, match="maintenance mode"):
+            couch.drain()
+        return
+    couch.drain()
+    assert couch.maintenance() == ("true", None)
+    couch.rejoin()
+    assert couch.maintenance() == ("false", None)
+    couch.mark("_local", "false")
+    couch.hold("_local")
+    couch.rejoin(mode="true")
+    assert couch.maintenance() == ("false", None)
 
 
 def test_maintenance_mode(couch: Client, server: Server) -> None:

@@ -84,7 +84,12 @@ class Nodes(Server):
         return settings.get(MODE[1]) or "false", settings.get(MARK[1])
 
     def mark(self, node: str, before: str) -> None:
-        """Write to a node's files that a task puts it in maintenance mode, and the mode that it had before, for the task that ends it."""
+        """Write to a node's files that a task puts it in maintenance mode, and the mode that it had before, for the task that ends it.
+
+        Raises Unsupported on CouchDB 1.x.
+        """
+        if not self.dialect.clustered:
+            raise self.dialect.lacks("maintenance mode")
         self.config(*MARK, node=node, value=before)
 
     def unmark(self, node: str) -> None:

@@ -139,8 +139,9 @@ class Restarts(Sync):
     def states_on(self, node: str) -> dict[str, t.Any]:
         """The states of the databases with copies on a node, by name, as far as this version shows where these are."""
         maps = self.shard_maps() if self.dialect.has_shard_map else {}
+        own = self.local_node() if node == LOCAL else node
         return self.database_states(
-            sorted(name for name, map_ in maps.items() if any(node in nodes for nodes in map_.ranges.values()))
+            sorted(name for name, map_ in maps.items() if any(own in nodes for nodes in map_.ranges.values()))
         )
 
     def _push_through(self, databases: t.Sequence[str], node: str, without: t.Collection[str]) -> None:
@@ -342,8 +343,7 @@ class Restart:
 
     def _cluster_lacks(self) -> str:
         """What the cluster lacks to be in sync; "" if nothing. The node itself may be in maintenance mode."""
-        mine = self._client.local_node() if self._node == LOCAL else self._node
-        return "; ".join(self._client.sync_gaps(self._without, [mine], self._shards, retries=0))
+        return "; ".join(self._client.sync_gaps(self._without, [self._node], self._shards, retries=0))
 
     def _restore(self) -> None:
         """Give the node the maintenance mode that it had before."""

@@ -11,6 +11,7 @@ import typing as t
 
 from .. import errors
 from .._rules import shards as rules
+from .._rules.dialect import LOCAL
 from .._rules.names import shard_database
 from .answers import is_ok
 from .nodes import Nodes
@@ -77,7 +78,8 @@ class Sync(Nodes):
         Takes two requests for each member, and three and one for each thousand databases.
         """
         seen = self.cluster_seen(**limits)
-        asked = [name for name in seen.members if name in seen.sightings and name not in {*without, *resting}]
+        excused = {*without, *(self._own_node() if name == LOCAL else name for name in resting)}
+        asked = [name for name in seen.members if name in seen.sightings and name not in excused]
         found = [*seen.gaps(without), *rules.maintenance_gaps(dict(zip(asked, in_parallel(self._mode, asked))))]
         if not shards or not self.dialect.has_shard_map:
             return found

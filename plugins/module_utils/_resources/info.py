@@ -18,7 +18,6 @@ from .._rules.certificates import problem as certificate_problem
 from .._rules.cluster import DEGRADED, HEALTHY
 from .._rules.cluster import health as cluster_health
 from .._rules.declaration import chosen, is_pattern
-from .._rules.dialect import LOCAL
 from .._rules.names import check_database_name
 from ..errors import (
     Forbidden,
@@ -92,17 +91,12 @@ def _cluster(client: Reader, desired: Desired) -> dict[str, t.Any]:
     }
 
 
-def _resting(client: Reader, desired: Desired) -> list[str]:
-    """The nodes that may be in maintenance mode, with V(_local) resolved."""
-    return [client.local_node() if name == LOCAL else name for name in desired.in_maintenance]
-
-
 def _sync(client: Reader, desired: Desired) -> dict[str, t.Any]:
     """Whether the cluster is in sync, and what it lacks; None before CouchDB 3.0, which does not report all of it."""
     if not client.dialect.has_shard_map:
         return {"in_sync": None, "gaps": []}
     try:
-        gaps = client.sync_gaps(resting=_resting(client, desired))
+        gaps = client.sync_gaps(resting=desired.in_maintenance)
     except (NotFound, ServerError, Unreachable) as error:
         # A node that is just going down, or starting.
         gaps = [str(error)]
@@ -231,7 +225,7 @@ def wait(client: Reader, desired: Desired, first: dict[str, t.Any], observed: di
     if desired.wait_timeout is None:
         return observed
     client.dialect.check_cluster()
-    client.await_sync(desired.wait_timeout, _resting(client, desired))
+    client.await_sync(desired.wait_timeout, desired.in_maintenance)
     return observe(client, desired)
 
 
