@@ -38,10 +38,10 @@ options:
     description:
       - Whether to put each node in maintenance mode before it restarts. Its C(/_up) then answers 404, so that load balancers that check it
         send the node no more requests, and the node gets O(drain_time) to finish its current requests.
-      - The node starts in maintenance mode as well, and serves again once the cluster is in sync and it has the last writes. Without this
-        option, reads can lack the writes that it missed for some seconds.
-      - If the task fails, maintenance mode is reset. If it is killed, the node stays in it until the task runs again, or another one with
-        O(phase=rejoin).
+      - In a cluster, the node starts in maintenance mode as well, and serves again once the cluster is in sync and it has the last writes.
+        Without this option, reads can lack the writes that it missed for some seconds.
+      - If the task fails, maintenance mode is reset. If it is killed, a node of a cluster stays in it until the task runs again, or another
+        one with O(phase=rejoin). The restart of a single node ends it.
       - A node that was in maintenance mode before the task is in it again afterwards, with or without this option.
       - CouchDB 1.x has no maintenance mode.
     type: bool

@@ -69,8 +69,8 @@ class Restarts(Sync):
         """Restart a node, and wait for a proof that it restarted, and until it serves again and the cluster is in sync.
 
         With ``drain_time`` the node is in maintenance mode for so many seconds first: its C(_up) returns 404, so that
-        load balancers take it out of service. It stays so, in its files, until it has the last writes. If this process ends before
-        that, the node is marked, and rejoin() ends its maintenance mode. A node that was in maintenance mode before is so afterwards.
+        load balancers take it out of service. In a cluster it stays so, in its files, until it has the last writes. If this process ends
+        before that, the node is marked, and rejoin() ends its maintenance mode. A node that was in maintenance mode before is so afterwards.
         ``without`` names members that may be down or in maintenance mode. Without ``shards``, only the members must be in sync.
 
         Returns C(name), C(uptime_before) and C(uptime_after) in seconds (None on CouchDB 1.x, which does not report it), and
@@ -208,14 +208,17 @@ class Restart:
         """Take it out of service. A failure does not leave the node in maintenance mode."""
         with _signals_raised(), self._undone_on_failure():
             self._await_sync()
-            self._drain()
+            self._drain(kept=False)
 
     def _run(self) -> dict[str, t.Any]:
         with self._undone_on_failure():
-            self._drain(kept=True)
+            # Nothing serves instead of a node that is alone.
+            with within(self._wait_timeout):
+                kept = self._drains and len(self._client.cluster_seen().members) > 1
+            self._drain(kept=kept)
             return self._restarted()
 
-    def _drain(self, *, kept: bool = False) -> None:
+    def _drain(self, *, kept: bool) -> None:
         if self._drains:
             with within(self._wait_timeout):
                 if kept:
@@ -331,7 +334,7 @@ class Restart:
         if not proves_restart(self._before, seen, waited, self._refused):
             uptime = "" if seen.uptime is None else f", with an uptime of {seen.uptime} s"
             return seen, f"{self._node} has not restarted yet{uptime}"
-        if in_maintenance(self._mode):
+        if not self._held and (self._drains or in_maintenance(self._mode)):
             # Before it listens, if possible.
             self._restore()
         if not seen.listens:

@@ -495,6 +495,13 @@ def test_a_node_is_out_of_service_before_it_restarts(fleet: Fleet) -> None:
     assert (fleet[2].mode, fleet[2].kept, fleet[2].mark) == (None, None, None)
 
 
+def test_a_node_that_is_alone_has_its_maintenance_ended_by_the_restart(wire: Wire, clock: Clock) -> None:
+    alone = Fleet(wire, clock, 1)
+    carry_out(nodes=["_local"], maintenance_mode=True)
+    assert alone[1].modes == [("true", "false")]
+    assert (alone[1].mode, alone[1].kept, alone[1].mark) == (None, None, None)
+
+
 def test_a_node_that_restarts_serves_again_once_it_has_the_last_writes(fleet: Fleet) -> None:
     seqs, pushed = iter(range(100)), "POST /orders/_sync_shards"
     fleet.wire["POST /_dbs_info"] = lambda body: (200, [{"key": "orders", "info": {"update_seq": f"{next(seqs)}-a"}}])
