@@ -315,7 +315,9 @@ def split(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
 
 def command(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
     begun = time.monotonic()
-    done = subprocess.run(given.command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        given.command, shell=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     print(f"{'FAILED' if done.returncode else 'done'} after {time.monotonic() - begun:.1f} s", flush=True)
     if done.returncode:
         cluster.failed += 1
