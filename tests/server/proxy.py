@@ -139,6 +139,8 @@ class Proxy:
         self.slowness = 1.0
         #: Seconds by which each answer is delayed, as from a distant server.
         self.distance = 0.0
+        #: Where answers wait for each other, by the method and path of their requests.
+        self.meetings: dict[str, threading.Barrier] = {}
 
     @property
     def url(self) -> str:
@@ -312,6 +314,8 @@ class Handler(BaseHTTPRequestHandler):
             self._tunnel()
         else:
             answer = ask()
+            if meeting := self.proxy.meetings.get(f"{self.command} {self.path}"):
+                meeting.wait(TIMEOUT)
             time.sleep(self.proxy.distance)
             self.send(answer)
         with contextlib.suppress(OSError, ValueError):

@@ -14,9 +14,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import modules
+import proxy
 import pytest
 import tree
 from cases import CASES, Case
@@ -59,14 +61,20 @@ def test_ten_runs_at_once_end_as_declared(case: Case, couch: Couch, whole: bool)
 
 
 @pytest.mark.timeout(300)
-def test_six_runs_at_once_change_the_password_that_they_log_in_with(couch: Couch) -> None:
-    """CouchDB 3.4 and later locks an account after five failed logins."""
+def test_six_runs_at_once_change_the_password_that_they_log_in_with(
+    couch: Couch, between: proxy.Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CouchDB 3.4 and later locks an account after five failed logins.
+
+    All six log in before one goes on: a run that comes too late has to fail once to see that the password is another.
+    """
     name, passwords = f"{PREFIX}_own", [f"own password {number}" for number in range(4)]
     assert not modules.run(
         "couchdb_admin", {**couch.login, "url": couch.url, "name": name, "password": passwords[0]}
     ).failed
     for before, after in itertools.pairwise(passwords):
-        options = {"url": couch.url, "login_user": name, "login_password": before, "name": name, "password": after}
+        options = {"url": between.url, "login_user": name, "login_password": before, "name": name, "password": after}
+        monkeypatch.setitem(between.meetings, "POST /_session", threading.Barrier(6))
         with modules.processes(6, "couchdb_admin", options) as started:
             for process in started:
                 modules.begin(process)
