@@ -1495,6 +1495,12 @@ class TestDialect1:
         eventually(lambda: ask(old, "GET", "/_replicator/rep").json.get("_replication_state") == "completed")
         assert ask(old, "GET", "/arrival/a").status == 200
 
+    def test_a_replication_that_cannot_start_is_never_triggered(self, old: str) -> None:
+        """CouchDB 1.7.1 opens both databases first, so that the error is the first that it writes."""
+        ask(old, "PUT", "/_replicator/nowhere", {"source": "nosuch", "target": "nosuch", "continuous": True})
+        eventually(lambda: ask(old, "GET", "/_replicator/nowhere").json.get("_replication_state") == "error")
+        assert ask(old, "GET", "/_replicator/nowhere").json["_rev"].startswith("2-")
+
     def test_restart(self) -> None:
         with embedded.server(dialect="1") as running:
             url = running.url

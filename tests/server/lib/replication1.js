@@ -268,8 +268,9 @@ class Documents {
         return await this._note(id, entry, { _replication_id: plan.base });
       }
       entry.job = new Job(this._replications, plan);
-      await this._note(id, entry, { _replication_id: plan.base, ...stateOf('triggered') });
+      // As CouchDB 1.7.1 does: a replication is triggered once both databases are open.
       await entry.job.open();
+      await this._note(id, entry, { _replication_id: plan.base, ...stateOf('triggered') });
       const done = await entry.job.run();
       if (this._entries.get(id) !== entry) return undefined;
       entry.job = null;
