@@ -32,12 +32,13 @@ from ._client.indexes import Indexes
 from ._client.moves import Moving
 from ._client.restart import Restarts
 from ._client.server import DEFAULT_URL
+from ._client.splits import Splitting
 from .database import Database as _Database
 
 __all__ = ["DEFAULT_URL", "Client"]
 
 
-class Client(Documents, Indexes, Declaration, Health, Moving, Restarts):
+class Client(Documents, Indexes, Declaration, Health, Splitting, Moving, Restarts):
     """A CouchDB server.
 
     ``url``: its URL, http or https, with a path if a proxy adds one. Without it the

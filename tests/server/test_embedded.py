@@ -751,6 +751,14 @@ class TestShards:
         suffix = "".join(map(chr, ask(url, "GET", f"/_node/_local/_dbs/{database}").json["shard_suffix"]))
         return f"/_node/node{node}@127.0.0.1/shards%2F00000000-ffffffff%2F{database}{suffix}"
 
+    @staticmethod
+    def checkpoint(source: str, target: str) -> str:
+        def key(uuid: str) -> str:
+            term = b"\x83m" + len(uuid).to_bytes(4, "big") + uuid.encode()
+            return base64.urlsafe_b64encode(hashlib.md5(term).digest()).decode().rstrip("=")
+
+        return f"_local/shard-sync-{key(source)}-{key(target)}"
+
     def test_internal_replication_fills_a_new_copy(self, joined: embedded.Server) -> None:
         url, third = joined.url, "node3@127.0.0.1"
         ask(url, "PUT", "/filled?q=1&n=2")
@@ -771,15 +779,31 @@ class TestShards:
         names = ask(url, "GET", f"/_node/{missing}/_all_dbs").json
         assert any(name.startswith("shards/00000000-ffffffff/filled.") for name in names)
         source, target = (ask(url, "GET", self.copy(url, "filled", int(node[4]))).json for node in (held[0], missing))
-
-        def key(uuid: str) -> str:
-            term = b"\x83m" + len(uuid).to_bytes(4, "big") + uuid.encode()
-            return base64.urlsafe_b64encode(hashlib.md5(term).digest()).decode().rstrip("=")
-
-        checkpoint = f"_local/shard-sync-{key(source['uuid'])}-{key(target['uuid'])}"
+        checkpoint = self.checkpoint(source["uuid"], target["uuid"])
         assert ask(url, "GET", f"{path}/{checkpoint}").json["seq"] == source["update_seq"]
         changes = ask(url, "GET", f"{path}/_changes?since={source['update_seq'] - 1}").json
         assert [row["id"] for row in changes["results"]] == ["3999"]
+
+    def test_checkpoints_between_ranges_that_overlap(self, joined: embedded.Server) -> None:
+        """As on CouchDB 3.5.0 where the copy of one node is split: both halves are as far as the whole copy of another node."""
+        url = joined.url
+        ask(url, "PUT", "/halved?q=1&n=3")
+        docs = [{"_id": f"d{number}"} for number in range(60)]
+        assert ask(url, "POST", "/halved/_bulk_docs", {"docs": docs}).status == 201
+        job = {"type": "split", "db": "halved", "node": "node1@127.0.0.1"}
+        assert len(ask(url, "POST", "/_reshard/jobs", job).json) == 1
+        eventually(lambda: len(ask(url, "GET", "/halved/_shards").json["shards"]) == 3)
+        whole = self.copy(url, "halved", 2)
+        source = ask(url, "GET", whole).json
+        found = 0
+        for half in ("00000000-7fffffff", "80000000-ffffffff"):
+            path = self.copy(url, "halved", 1).replace("00000000-ffffffff", half)
+            target = ask(url, "GET", path).json
+            checkpoint = self.checkpoint(source["uuid"], target["uuid"])
+            for copy in (path, whole):
+                assert ask(url, "GET", f"{copy}/{checkpoint}").json["seq"] == source["update_seq"]
+            found += target["doc_count"]
+        assert found == 60
 
     def test_a_job_can_be_stopped_and_resumed(self, joined: embedded.Server) -> None:
         url = joined.url

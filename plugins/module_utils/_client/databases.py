@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Databases: all databases of a server, requests for many of them, and the split of shards."""
+"""Databases: all databases of a server, and requests for many of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import typing as t
 from http.cookies import SimpleCookie
 
 from .. import errors
-from .._rules.names import check_database_name, check_names, shard_database
-from .._rules.splits import Split, split_problem, unsplit
+from .._rules.names import check_database_name, check_names
 from .answers import is_list
 from .database import Database as _Database
 from .parallel import in_parallel
 from .server import Headers, Server
-from .wait import wait_until
 
 _DBS_INFO_KEYS = 100
 """The most databases in one POST to _dbs_info; CouchDB's own limit, max_db_number_for_dbs_info_req."""
@@ -219,104 +217,6 @@ class Databases(Server):
         """The number of revisions that these databases keep, by name, read in parallel: see Database.revs_limit."""
         return dict(zip(names, in_parallel(lambda name: self.Database(name).revs_limit(), names)))
 
-    def splits(self, names: t.Sequence[str]) -> dict[str, Split]:
-        """The ranges of these databases by name, and the number of their unfinished resharding jobs.
-
-        Takes a request for each, and one more. Raises Unsupported before CouchDB 3.0.
-
-        https://docs.couchdb.org/en/stable/api/server/common.html#get--_reshard-jobs
-        """
-        self.dialect.check_cluster()
-        jobs = self._reshard_jobs()
-
-        def split(name: str) -> Split:
-            busy = [job for job in jobs if shard_database(job["source"]) == name and job["job_state"] != "completed"]
-            return Split(self._shard_ranges(name), len(busy))
-
-        return dict(zip(names, in_parallel(split, names)))
-
-    def split_shards(self, name: str, shards: int, wait_timeout: float = 3600) -> dict[str, t.Any]:
-        """Split the shards of a database until it has so many, wait until that is done, and remove the jobs.
-
-        Running jobs are waited for, stopped ones resumed, and a failed one is retried once. Raises ReshardFailed, with
-        CouchDB's reason, if it fails again, if resharding is stopped on the cluster, if its ranges can't become so many, and after
-        C(wait_timeout) seconds without progress.
-
-        https://docs.couchdb.org/en/stable/cluster/sharding.html#splitting-shards
-        """
-        failures: dict[str, str] = {}
-        begun = False
-
-        def look() -> str:
-            nonlocal begun
-            jobs = [job for job in self._reshard_jobs() if shard_database(job["source"]) == name]
-            begun = begun or bool(jobs)
-            for job in jobs:
-                self._advance(job, failures)
-            if jobs:
-                return ", ".join(sorted(_state(job) for job in jobs))
-            ranges = self._shard_ranges(name)
-            left = unsplit(ranges, shards)
-            problem = split_problem(ranges, shards)
-            if problem:
-                # A split is final, so none is begun that would lead to another number.
-                raise errors.ReshardFailed(f"{name} can't be split to {shards} shards. {problem}")
-            if left:
-                self._check_resharding()
-                begun = True
-                self._begin_split(name, left)
-            return ", ".join(left)
-
-        try:
-            lacking = wait_until(look, wait_timeout, f"the shards of {name} to be split", self.progress, stalled=True)
-        except errors.Unreachable as error:
-            # Without a job, there were reads only.
-            error.sent = error.sent and begun
-            raise
-        if lacking:
-            raise errors.ReshardFailed(f"splitting {name} makes no progress for {wait_timeout:g} s: {lacking}")
-        return {"ok": True}
-
-    def _reshard_jobs(self) -> list[dict[str, t.Any]]:
-        return t.cast("list[dict[str, t.Any]]", self.request("GET", ("_reshard", "jobs")).body["jobs"])
-
-    def _shard_ranges(self, name: str) -> list[str]:
-        return list(self.request("GET", (name, "_shards")).body["shards"])
-
-    def _check_resharding(self) -> None:
-        """Raise ReshardFailed if resharding is stopped on the cluster."""
-        state = self.request("GET", ("_reshard", "state")).body
-        if state["state"] != "running":
-            raise errors.ReshardFailed(
-                f"resharding is {state['state']} on the cluster: {state.get('reason')}. Set it to running with PUT /_reshard/state"
-            )
-
-    def _begin_split(self, name: str, ranges: t.Sequence[str]) -> None:
-        for range_ in ranges:
-            body = {"type": "split", "db": name, "range": range_}
-            rows = self.request("POST", ("_reshard", "jobs"), body=body, accept=(500,)).body
-            refused = [row for row in rows if "error" in row] if isinstance(rows, list) else [rows]
-            if refused:
-                raise errors.ReshardFailed(
-                    f"CouchDB refuses to split {name} {range_} on {refused[0].get('node')}: {refused[0].get('error')}"
-                )
-
-    def _advance(self, job: dict[str, t.Any], failures: dict[str, str]) -> None:
-        """Handle a job of a split: remove a finished one, resume a stopped one."""
-        path = ("_reshard", "jobs", job["id"])
-        state = job["job_state"]
-        if state == "completed":
-            self.request("DELETE", path, accept=(404,))
-        elif state == "stopped":
-            self.request("PUT", (*path, "state"), body={"state": "running"}, accept=(404,))
-        elif state == "failed":
-            reason = str((job.get("state_info") or {}).get("reason"))
-            place = f"{job['source']} on {job['node']}"
-            if place in failures:
-                raise errors.ReshardFailed(f"splitting {place} failed twice: {reason}")
-            failures[place] = reason
-            self.request("DELETE", path, accept=(404,))
-
     def commit(self, hthdrs: Headers = None) -> list[dict[str, str]]:
         """Write every changed document of every open Database, in bulk.
 
@@ -352,9 +252,3 @@ def _info_of(row: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
             reason=row.get("reason"),
         )
     return name, info
-
-
-def _state(job: t.Mapping[str, t.Any]) -> str:
-    """How far a job of a split is."""
-    info = f" {json.dumps(job['state_info'], sort_keys=True)}" if job.get("state_info") else ""
-    return f"{job['job_state']}/{job.get('split_state')} on {job['node']}{info}"

@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import replace
 
 from .. import errors
 from .._rules import moves as rules
 from .._rules.names import shard_database
-from .._rules.shards import Document, Map, shard_map
+from .._rules.shards import Document, Map, Member
 from .answers import is_ok
+from .maintenance import Copy, Maintenance, Marks
 from .parallel import in_parallel
 from .shards import Shards
-from .wait import wait_until, within
+from .wait import wait_until
 
 _REVISIONS = 500
 """How many documents of a copy are compared with one request, where they are compared one by one."""
@@ -27,14 +27,7 @@ _PUSH_EVERY = 5.0
 """Seconds until the internal replication of a database is started again, if a copy is not full by then."""
 
 _SOON = 2.0
-"""Seconds for which a copy that may be full is looked at, by a task that does not wait, and for which a last request is waited for."""
-
-_PUSH_PAUSE = 0.05
-_CLOSE = 0.5
-_PATIENCE = 30.0
-_NEAR = 1.2
-"""Seconds that it takes to copy what was just written before a node leaves maintenance mode. If it takes longer, it is repeated. After
-C(_PATIENCE) seconds, it is enough if it takes no more than so many times what it took at best, and after twice that time anything is."""
+"""Seconds for which a copy that may be full is looked at, by a task that does not wait."""
 
 _INDEX_HOLDS = 1.0
 """Seconds for which a node must run no indexer until its indexes count as built."""
@@ -45,40 +38,25 @@ _LINGER = 10.0
 _PURGED_INFOS_LIMIT = 1000
 """The value of C(_purged_infos_limit) of a new copy."""
 
-Copy = t.Tuple[str, str]
-"""A copy of a shard: its range, and the node that has it."""
 
-
-class Moving(Shards):
+class Moving(Shards, Maintenance):
     """The part of Client that moves copies of shards."""
 
     def __init__(self, *arguments: t.Any, **options: t.Any) -> None:
         super().__init__(*arguments, **options)
         #: database → the revision of its map that this client wrote.
         self._revs: dict[str, str] = {}
-        #: node → database → what identifies its state when the node went into maintenance mode.
-        self._states: dict[str, dict[str, t.Any]] = {}
         #: database → when a copy left its map.
         self._left: dict[str, float] = {}
         self._limits: dict[str, int] = {}
 
-    def enter_maintenance(self, node: str, databases: t.Sequence[str], refill: bool = False) -> None:
-        """Put a node in maintenance mode for a move, so that its copies take no part in reads and writes.
+    def shard_members(self) -> list[Member]:
+        """The members of the cluster with their zones and maintenance modes. Takes two requests, and one for each member.
 
-        The mode that it had is kept in its settings, which survives a restart of the node, and the end of this process.
-        C(databases) are those with copies on the node. With C(refill), another user may have put it in maintenance mode, which the
-        move ends too. Raises Conflict if one did without it.
-
-        https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/maintenance_mode
+        https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
         """
-        mode, mark = self.maintenance(node)
-        if mark is None:
-            if mode == "true" and not refill:
-                raise errors.Conflict(f"{node} was put in maintenance mode meanwhile", status=409)
-            self.mark(node, "false" if mode == "true" else mode)
-        if mode != "true":
-            self._states[node] = self.database_states(databases)
-            self.hold(node)
+        zones = self.zones()
+        return [replace(member, zone=zones.get(member.name)) for member in self.members_seen()]
 
     def fill_copies(
         self,
@@ -105,7 +83,7 @@ class Moving(Shards):
             self.push([database])
             return {"copies": []}
         self._limits.setdefault(database, self.request("GET", (database, "_purged_infos_limit")).body)
-        self._await_full(database, add, wait_timeout)
+        self._await_full(database, add, wait_timeout, self._lack_or_differ)
         self._await_indexes(database, sorted({node for _range, node in add}), wait_timeout)
         return {"copies": in_parallel(lambda copy: self._held(database, *copy), list(add))}
 
@@ -131,7 +109,7 @@ class Moving(Shards):
             if down:
                 return f"{errors.listed(down)} is down"
             try:
-                lacking = self._await_copies(name, moving[name], _SOON, check=False, stalled=False)
+                lacking = self._await_copies(name, moving[name], _SOON, self._lack, stalled=False)
             except (errors.NodeDown, errors.NotFound) as error:
                 return str(error)
             building = self._building(name, {node for _range, node in moving[name]})
@@ -140,86 +118,10 @@ class Moving(Shards):
         names = sorted(moving)
         return {name: lacking for name, lacking in zip(names, in_parallel(look, names)) if lacking}
 
-    def leave_maintenance(
-        self,
-        node: str,
-        databases: t.Sequence[str],
-        filled: t.Sequence[tuple[str, str]] = (),
-        wait_timeout: float = 3600,
-    ) -> None:
-        """End the maintenance mode that a move put a node in, with its copies as current as can be.
-
-        C(databases) are those with copies on the node, C(filled) the copies that were filled, as (database, range). Writes of the
-        meantime are copied to it right before and after. Raises NotInSync if that doesn't end in time.
-        """
-        mode, mark = self.maintenance(node)
-        if mark is None:
-            return
-        before, mine = self._states.pop(node, {}), {name for name, _range in filled}
-
-        def busy() -> list[str]:
-            now = self.database_states(databases)
-            return sorted(mine | {name for name, state in now.items() if before.get(name) != state})
-
-        if mode == "true":
-            # CouchDB sends no writes to a node in maintenance mode. What it lacks when that ends is missing from reads
-            # until it has been copied, so it is copied without a pause meanwhile.
-            with self._pushing(busy()) as pushed:
-                first, best = time.monotonic(), float("inf")
-                while True:
-                    pushed[:] = busy()
-                    begun = time.monotonic()
-                    self._await_current(node, pushed, wait_timeout)
-                    took, tried = time.monotonic() - begun, begun - first
-                    best = min(best, took)
-                    if took < _CLOSE or tried >= 2 * _PATIENCE or (tried >= _PATIENCE and took <= best * _NEAR):
-                        break
-                self.release(node, mark)
-                self._await_current(node, pushed, wait_timeout)
-        else:
-            self._await_current(node, busy(), wait_timeout)
-        for name in sorted(mine):
+    def _in_service(self, databases: t.Sequence[str]) -> None:
+        for name in databases:
             if self._limits.get(name, _PURGED_INFOS_LIMIT) != _PURGED_INFOS_LIMIT:
                 self.request("PUT", (name, "_purged_infos_limit"), body=self._limits[name])
-        self.unmark(node)
-
-    def _await_current(self, node: str, databases: t.Sequence[str], wait_timeout: float) -> None:
-        """Wait until the copies of a node hold all that was written to these databases when this began."""
-
-        def wait(name: str) -> None:
-            try:
-                with within(wait_timeout):
-                    map_ = self._map(name)
-            except errors.NodeDown:
-                raise
-            except errors.NotFound:
-                # It was deleted in the meantime.
-                return
-            copies = [(range_, node) for range_, nodes in map_.ranges.items() if node in nodes]
-            self._await_full(name, copies, wait_timeout, check=False)
-
-        in_parallel(wait, list(databases))
-
-    @contextlib.contextmanager
-    def _pushing(self, databases: t.Sequence[str]) -> t.Iterator[list[str]]:
-        """Start the internal replication of databases again and again meanwhile. Gives the list of them, which may change."""
-        pushed, end = list(databases), threading.Event()
-
-        def push() -> None:
-            while not end.is_set():
-                # What is wrong shows in what is waited for.
-                with contextlib.suppress(errors.CouchDBError):
-                    self.push(pushed)
-                end.wait(_PUSH_PAUSE)
-
-        thread = threading.Thread(target=push, daemon=True)
-        thread.start()
-        try:
-            yield pushed
-        finally:
-            end.set()
-            # A request that hangs must not keep the task from its end.
-            thread.join(_SOON)
 
     def settle_map(
         self, database: str, rev: str, number: int, full: t.Sequence[Copy] = (), remove: t.Sequence[Copy] = ()
@@ -282,12 +184,6 @@ class Moving(Shards):
 
     # What they are made of
 
-    def _map_path(self, database: str, node: str = "") -> tuple[str, ...]:
-        return (*self.dialect.shard_map(node or self._own_node())[:-1], database)
-
-    def _map(self, database: str) -> Map:
-        return shard_map(self.request("GET", self._map_path(database)).body)
-
     def _write_map(self, database: str, rev: str, change: t.Callable[[Document], Document]) -> None:
         """Change the map of a database, if it is still the one that was planned for, and wait until each node has it.
 
@@ -331,94 +227,32 @@ class Moving(Shards):
             path = (*self.dialect.shard_map(node)[:-1], "_bulk_docs")
             self.request("POST", path, body={"new_edits": False, "docs": [document]}, repeatable=True)
 
-    def _await_full(self, database: str, copies: t.Sequence[Copy], wait_timeout: float, check: bool = True) -> None:
-        """Wait until these copies have everything that the full copies of their ranges had at the start."""
-        lacking = self._await_copies(database, copies, wait_timeout, check, stalled=True)
+    def _lack_or_differ(self, map_: Map, copy: Copy, up: t.Collection[str], marks: Marks) -> str:
+        """What a copy lacks as for _lack(), and of documents; gives one that lacks nothing what CouchDB doesn't copy, or later."""
+        lacking = self._lack(map_, copy, up, marks)
         if lacking:
-            raise errors.NotInSync(
-                f"copies of {database} are not full after {wait_timeout:g} s without progress: {lacking}"
-            )
-
-    def _await_copies(
-        self, database: str, copies: t.Sequence[Copy], seconds: float, check: bool, *, stalled: bool
-    ) -> str:
-        """Wait as _await_full() does, and return what is lacking at the end."""
-        with within(seconds):
-            map_ = self._map(database)
-            up = self.membership()["all_nodes"]
-        pushed = float("-inf")
-        marks: dict[tuple[Copy, str], _State] = {}
-        left = list(copies)
-
-        def look() -> str:
-            nonlocal pushed
-            lacks = {}
-            for copy in left:
-                try:
-                    lacks[copy] = self._lack(map_, copy, up, marks, check)
-                except errors.NodeDown:
-                    raise
-                except errors.NotFound:
-                    lacks[copy] = "it does not exist yet"
-            left[:] = [copy for copy in left if lacks[copy]]
-            if left and time.monotonic() - pushed >= _PUSH_EVERY:
-                self.push([database])
-                pushed = time.monotonic()
-            return errors.listed([f"{range_} on {node}: {lacks[range_, node]}" for range_, node in left], "; ")
-
-        return wait_until(look, seconds, f"the copies of {database} to be full", self.progress, stalled=stalled)
-
-    def _lack(
-        self, map_: Map, copy: Copy, up: t.Collection[str], marks: dict[tuple[Copy, str], _State], check: bool
-    ) -> str:
-        """What a copy lacks of the content that the other full copies of its range had when they were first read; "" if it is full."""
+            return lacking
         range_, node = copy
         shard = map_.shard(range_)
-        unfilled = map_.filling.get(range_, ())
-        others = [name for name in map_.ranges[range_] if name != node and name not in unfilled]
-        sources = [name for name in others if name in up]
-        if node in unfilled and others and not sources:
-            return f"the nodes with full copies are down: {errors.listed(others)}"
-        for source in sources:
-            if (copy, source) not in marks:
-                marks[copy, source] = self._state(shard, source)
+        sources = [source for each, source in marks if each == copy and source[0] == range_]
         info = self.request("GET", ("_node", node, shard)).body
         documents = info["doc_count"] + info["doc_del_count"]
         for source in sources:
             state = marks[copy, source]
-            checkpoint = self._checkpoint(shard, state.uuid, node, info["uuid"])
-            if checkpoint < state.seq:
-                return f"it has {documents} documents, and change {checkpoint} of {state.seq} of {source}"
-            if check and documents < state.documents:
+            if documents < state.documents:
                 # Counted again: documents may have been purged.
-                marks[copy, source] = self._state(shard, source)
-                return f"it has {documents} of {state.documents} documents of {source}"
-        if check:
-            for source in sources[:1]:
-                self._match_settings(shard, source, node)
-            for source in sources:
-                self._copy_local_documents(shard, source, node)
+                marks[copy, source] = self._state(shard, source[1])
+                return f"it has {documents} of {state.documents} documents of {source[1]}"
+        for _range, source_node in sources[:1]:
+            self._match_settings(shard, source_node, node)
+        for _range, source_node in sources:
+            self._copy_local_documents(shard, source_node, node)
         return ""
 
     def _held(self, database: str, range_: str, node: str) -> dict[str, t.Any]:
         """How much a copy holds."""
         info = self.request("GET", ("_node", node, self._map(database).shard(range_))).body
         return {"range": range_, "node": node, "documents": info["doc_count"], "bytes": info["sizes"]["file"]}
-
-    def _state(self, shard: str, node: str) -> _State:
-        """How far a copy is now: its UUID, documents, and the number of its last change of a document."""
-        info = self.request("GET", ("_node", node, shard)).body
-        # The number of the database itself is higher, as changes of its settings count too.
-        rows = self.request("GET", ("_node", node, shard, "_changes"), query={"descending": True, "limit": 1}).body[
-            "results"
-        ]
-        return _State(info["uuid"], info["doc_count"] + info["doc_del_count"], rows[0]["seq"] if rows else 0)
-
-    def _checkpoint(self, shard: str, source: str, node: str, target: str) -> int:
-        """Up to which change of the source, a copy's UUID, the internal replication has brought its copy on a node."""
-        path = ("_node", node, shard, "_local", rules.checkpoint_id(source, target))
-        answer = self.request("GET", path, accept=(404,))
-        return int(answer.body["seq"]) if answer.status == 200 else 0
 
     def _match_settings(self, shard: str, source: str, node: str) -> None:
         """Give a copy the settings of another that the internal replication doesn't bring, or brings later."""
@@ -487,13 +321,6 @@ class Moving(Shards):
                 and shard_database(str(task.get("database"))) == database
             )
         )
-
-
-@dataclass(frozen=True)
-class _State:
-    uuid: str
-    documents: int
-    seq: int
 
 
 def _number(document: t.Mapping[str, t.Any]) -> int:

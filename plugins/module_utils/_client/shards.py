@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shards: the members that can have copies, their zones, and the copies on each node."""
+"""Shards: the zones of the members, and the copies on each node."""
 
 from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
 
-from .. import errors
 from .._rules import shards as rules
 from .answers import is_ok
 from .cluster import Members
@@ -27,25 +26,6 @@ class Sizes:
 
 class Shards(Sync, Members):
     """The part of Client for the placement of shards."""
-
-    def shard_members(self) -> list[rules.Member]:
-        """The members of the cluster with their zones and maintenance modes. Takes two requests, and one for each member.
-
-        https://docs.couchdb.org/en/stable/cluster/sharding.html#specifying-database-placement
-        """
-        membership = self.membership()
-        zones = self.zones()
-
-        def ask(name: str) -> rules.Member:
-            if name not in membership["all_nodes"]:
-                return rules.Member(name, zones.get(name), up=False)
-            try:
-                mode, mark = self.maintenance(name)
-            except errors.NodeDown:
-                return rules.Member(name, zones.get(name), up=False)
-            return rules.Member(name, zones.get(name), mode=mode, marked=mark is not None)
-
-        return in_parallel(ask, membership["cluster_nodes"])
 
     def zones(self) -> dict[str, str]:
         """The zones of the members that have one, by name.

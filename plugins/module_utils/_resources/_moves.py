@@ -225,7 +225,7 @@ class _Writer:
         arguments = {
             "node": node,
             "databases": self._held_by(node),
-            "filled": [(name, range_) for name, copies in self.unsettled.items() for range_, _node in copies],
+            "changed": sorted(self.unsettled),
             "wait_timeout": self.move.wait_timeout,
         }
         self.stage += 1

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._client.database import Database
-from .._client.databases import Databases
+from .._client.splits import Splitting
 from .._engine.entries import add_once, entries
 from .._engine.module import Resource
 from .._engine.plan import Change, Method, Plan
@@ -17,7 +17,8 @@ from .._rules import databases as rules
 from .._rules.databases import Wanted
 from .._rules.dialect import Dialect
 from .._rules.security import given_security, merged_security
-from .._rules.splits import Split, unsplit
+from .._rules.shards import RESTS, Map, Member
+from .._rules.splits import Split, turns
 from .._rules.values import equal
 
 _DATABASE: dict[str, t.Any] = {
@@ -47,14 +48,16 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 class Observed:
     """The current state: name → database, as report() returns it, the server's dialect and its number of nodes.
 
-    ``splits``: name of a database to split → its ranges and resharding jobs.
-    ``security`` is the security object that the server gives a new database.
+    ``splits``: name of a database to split → its ranges and resharding jobs. ``maps`` and ``members`` are those of the cluster if
+    there is something to split, and more than one node has it. ``security`` is the security object that the server gives a new database.
     """
 
     databases: dict[str, dict[str, t.Any]]
     dialect: Dialect
     nodes: int = 1
     splits: t.Mapping[str, Split] = field(default_factory=dict)
+    maps: t.Mapping[str, Map] = field(default_factory=dict)
+    members: t.Sequence[Member] = ()
     security: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
@@ -69,7 +72,7 @@ def desire(params: dict[str, t.Any]) -> dict[str, Wanted]:
     return desired
 
 
-def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
+def observe(client: Splitting, desired: dict[str, Wanted]) -> Observed:
     """The current databases. Security and limits are read only if they are declared."""
     present = [wanted for wanted in desired.values() if wanted.present]
     for wanted in present:
@@ -82,13 +85,15 @@ def observe(client: Databases, desired: dict[str, Wanted]) -> Observed:
     for name, limit in client.revs_limits([it.name for it in there if it.revs_limit is not None]).items():
         found[name]["revs_limit"] = limit
     # The number of nodes is read only if it matters: for a database to create, or one with another number of copies.
-    splitting = [it.name for it in there if it.reshard]
+    shards = {it.name: it.creation["shards"] for it in there if it.reshard}
     bounded = any(rules.copies_matter(wanted, found[wanted.name]) for wanted in present)
     nodes = len(client.membership()["cluster_nodes"]) if bounded else 1
     # The server's default is read only if it is compared with a declaration.
     secured = any(not found[it.name]["exists"] and it.security is not None for it in present)
     security = client.new_security() if secured else {}
-    return Observed(found, client.dialect, nodes, client.splits(splitting) if splitting else {}, security)
+    splits = client.splits(list(shards)) if shards else {}
+    maps, members = client.split_service(splits.values(), shards.values()) if splits else ({}, [])
+    return Observed(found, client.dialect, nodes, splits, maps, members, security)
 
 
 def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
@@ -96,6 +101,7 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
     changes: list[Change] = []
     warnings: list[str] = []
     predicted: dict[str, dict[str, t.Any]] = {}
+    splits: dict[str, int] = {}
     for name, wanted in desired.items():
         current = observed.databases[name]
         if not wanted.present:
@@ -106,10 +112,10 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
             found = observed.splits.get(name)
             warnings += rules.unchangeable(wanted, current, observed.nodes, found)
             database = current
-            if found and (found.jobs or unsplit(found.ranges, wanted.creation["shards"])):
-                split = _split(wanted, current)
-                changes.append(split)
-                database = {**current, "info": {**current["info"], "cluster": split.after}}
+            if found:
+                splits[name] = wanted.creation["shards"]
+                cluster = {**current["info"]["cluster"], "q": splits[name]}
+                database = {**current, "info": {**current["info"], "cluster": cluster}}
         else:
             database = rules.created(wanted, observed.dialect, observed.nodes, observed.security)
             changes.append(_creation(wanted, database))
@@ -131,9 +137,11 @@ def plan(desired: dict[str, Wanted], observed: Observed) -> Plan:
                 )
                 adjusted[what] = value
         predicted[name] = adjusted
+    split, left_serving = _splits(desired, observed, splits)
     # Another node of the cluster may give a new database another security object than the node that was read.
     again = any(change.action == "create" for change in changes)
-    return Plan(tuple(changes), replace(observed, databases=predicted), tuple(warnings), again=again)
+    changes += split
+    return Plan(tuple(changes), replace(observed, databases=predicted), (*warnings, *left_serving), again=again)
 
 
 def report(desired: dict[str, Wanted], observed: Observed, changes: list[Change]) -> dict[str, t.Any]:
@@ -155,20 +163,51 @@ def _deletion(current: rules.Record) -> Change:
     )
 
 
-def _split(wanted: Wanted, current: rules.Record) -> Change:
-    """The change that splits the shards of a database."""
-    before = current["info"]["cluster"]
-    return Change(
-        action="update",
-        what="shards",
-        path=(wanted.name, "cluster"),
-        before=before,
-        after={**before, "q": wanted.creation["shards"]},
-        call=Databases.split_shards,
-        arguments={"name": wanted.name, "shards": wanted.creation["shards"], "wait_timeout": wanted.wait_timeout},
-        # After the others: a limit can't be set while a shard is split.
-        stage=2,
-    )
+def _splits(
+    desired: dict[str, Wanted], observed: Observed, shards: t.Mapping[str, int]
+) -> tuple[list[Change], list[str]]:
+    """The changes that split databases, and warnings for those that must be split in service."""
+    found = turns({name: observed.splits[name] for name in shards}, shards, observed.maps, observed.members)
+    changes: list[Change] = []
+    # After the others: a limit can't be set while a shard is split.
+    stage = 2
+
+    def add(what: str, path: tuple[str, ...], call: Method, arguments: dict[str, t.Any], **values: t.Any) -> None:
+        fields = {"before": None, "after": None, **values}
+        changes.append(
+            Change(action="update", what=what, path=path, call=call, arguments=arguments, stage=stage, **fields)
+        )
+
+    def split(name: str, node: str | None = None) -> None:
+        before = observed.databases[name]["info"]["cluster"]
+        arguments = {"name": name, "shards": shards[name], "wait_timeout": desired[name].wait_timeout}
+        if node is not None:
+            arguments.update(node=node, databases=found.on[node])
+        # A killed task may have split all, and left only a node to put back into service.
+        shown = {"before": before, "after": {**before, "q": shards[name]}} if before["q"] != shards[name] else {}
+        add("shards", (name, "cluster"), Splitting.split_shards, arguments, **shown)
+
+    resting = {member.name for member in observed.members if member.in_maintenance}
+    for node, names in found.nodes.items():
+        there = {"node": node, "databases": found.on[node]}
+        add("maintenance mode", (node,), Splitting.begin_splits, there)
+        stage += 1
+        for name in names:
+            split(name, node)
+        stage += 1
+        longest = max(desired[name].wait_timeout for name in names)
+        modes = {"before": RESTS, "after": "false"} if node in resting else {}
+        arguments = {**there, "split": names, "wait_timeout": longest}
+        add("service", (node, "maintenance_mode"), Splitting.end_splits, arguments, **modes)
+        stage += 1
+    for name in found.serving:
+        split(name)
+    warnings = [
+        f"{name} is split in service, as {reason}. Until CouchDB has copied the last writes, reads can lack them"
+        for name, reason in found.serving.items()
+        if observed.members
+    ]
+    return changes, warnings
 
 
 def _creation(wanted: Wanted, database: rules.Record) -> Change:
@@ -203,7 +242,7 @@ RESOURCE = Resource(
     observe,
     report,
     plan,
-    client=Databases,
+    client=Splitting,
     options=ARGUMENT_SPEC,
     constraints={"mutually_exclusive": [("name", "databases")], "required_one_of": [("name", "databases")]},
 )

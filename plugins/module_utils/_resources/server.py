@@ -10,6 +10,7 @@ import typing as t
 from .._client.declaration import Declaration
 from .._client.documents import Documents
 from .._client.indexes import Indexes
+from .._client.splits import Splitting
 from .._engine.composition import Composition, Extra, Part
 from .._rules import declaration as rules
 from .._rules.jwt_keys import SECTION, setting_key
@@ -18,7 +19,7 @@ from ..errors import Forbidden, InvalidInput
 from . import admins, config, databases, documents, indexes, jwt_keys, replications, users
 
 
-class Declarer(Documents, Indexes, Declaration):
+class Declarer(Documents, Indexes, Declaration, Splitting):
     """The client of all parts."""
 
     _KIND = _Database

@@ -8,25 +8,20 @@ How CouchDB places shards: https://docs.couchdb.org/en/stable/cluster/sharding.h
 
 from __future__ import annotations
 
-import base64
 import copy
-import hashlib
 import heapq
-import sys
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidInput, listed
 from .cluster import ZONE
+from .service import Service, Shard
 from .shards import MARK, Document, Map, Member
 from .zones import Numbers, numbers_to_keep
 
 MAINTAIN, ADD, SERVE, REMOVE = "maintain", "add", "serve", "remove"
 
 SYSTEM_DATABASES = ("_users", "_replicator", "_global_changes")
-
-Shard = t.Tuple[str, str]
-"""A range of a database: the name of the database, and the range as CouchDB spells it."""
 
 Target = t.Dict[Shard, t.FrozenSet[str]]
 """Which nodes should have a copy of each range."""
@@ -130,19 +125,6 @@ def same_revision(document: Document, rev: str, known: t.Sequence[str]) -> Docum
     """A document as another node gets it, with the revision C(rev) that was written, after those whose hashes are C(known)."""
     number, _dash, hash_ = rev.partition("-")
     return {**document, "_rev": rev, "_revisions": {"start": int(number), "ids": [hash_, *known]}}
-
-
-def checkpoint_id(source: str, target: str) -> str:
-    """The id, without C(_local/), of the checkpoint of the internal replication from one copy to another, by their UUIDs."""
-
-    def key(uuid: str) -> str:
-        # CouchDB hashes the UUID as an Erlang term in its external format: 131, 109, and four bytes of length.
-        term = b"\x83m" + len(uuid).to_bytes(4, "big") + uuid.encode()
-        # Hosts that allow no MD5 for security allow it for this, since Python 3.9 knows the difference.
-        options: dict[str, t.Any] = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
-        return base64.urlsafe_b64encode(hashlib.md5(term, **options).digest()).decode().rstrip("=")
-
-    return f"shard-sync-{key(source)}-{key(target)}"
 
 
 def is_internal(local_id: str) -> bool:
@@ -392,52 +374,17 @@ class _Zone:
         return self.spread.get((database, node), 0) - self.spread.get((database, other), 0)
 
 
-class Placement:
-    """The current copies, which of them are full, and the steps that are allowed next so that nothing is lost or out of service."""
-
-    def __init__(self, maps: t.Mapping[str, Map], members: t.Sequence[Member], refill: t.Collection[str] = ()) -> None:
-        self.marked = {member.name for member in members if member.marked}
-        self.gone = {member.name for member in members if member.gone}
-        self.up = {member.name for member in members if member.up and not member.gone}
-        self.resting = {member.name for member in members if member.in_maintenance and member.name in self.up}
-        # Those that a move may not put in service.
-        self.foreign = self.resting.difference(refill, self.marked)
-        self.holders: dict[Shard, set[str]] = {}
-        self.full: dict[Shard, set[str]] = {}
-        self.on: dict[str, set[Shard]] = {}
-        for name, map_ in maps.items():
-            for range_, nodes in map_.ranges.items():
-                shard = (name, range_)
-                self.holders[shard] = set(nodes)
-                self.full[shard] = set(nodes).difference(map_.filling.get(range_, ()), self.gone)
-                for node in nodes:
-                    self.on.setdefault(node, set()).add(shard)
-
-    def serving(self, shard: Shard, without: str = "") -> int:
-        """How many full copies of a range are in service."""
-        return sum(1 for node in self.full[shard] if node in self.up and node not in self.resting and node != without)
+class Placement(Service):
+    """The steps that are allowed next so that nothing is lost or out of service."""
 
     def may_maintain(self, node: str) -> str:
         """Why a node can't go into maintenance mode now, or nothing if it can."""
-        if node in self.foreign:
-            return f"{node} is in maintenance mode, which another user set. End it first"
-        if node in self.resting:
-            return ""
-        if node not in self.up:
-            return f"{node} is down. Start it"
-        if self.resting:
-            return f"{', '.join(sorted(self.resting))} is in maintenance mode. End it first, as only one node may be at a time"
-        for shard in sorted(self.on.get(node, ())):
-            if node in self.full[shard] and not self._enough(
-                self.serving(shard, node), self.serving(shard), self.full[shard]
-            ):
-                others = len(self.full[shard]) - 1
-                return (
-                    f"{node} has to be in maintenance mode while its new copies are filled, and then too few copies of "
-                    f"{' '.join(shard)} are in service: {self.serving(shard, node)} of {others + 1}. Give it 3 copies on nodes that "
-                    "are up, or use a member that has no copies yet"
-                )
-        return ""
+        short = self.short_without(node)
+        return self.may_rest(node) or (
+            short
+            and f"{node} has to be in maintenance mode while its new copies are filled, and then {short}. Give it 3 copies on nodes "
+            "that are up, or use a member that has no copies yet"
+        )
 
     def may_fill(self, shard: Shard, node: str) -> str:
         """Why a copy can't be filled now, or nothing if it can. A range whose full copies are all lost begins empty."""
@@ -455,17 +402,12 @@ class Placement:
             return False
         return self._enough(self.serving(shard, node), self.serving(shard), others)
 
-    @staticmethod
-    def _enough(serving: int, before: int, full: t.Collection[str]) -> bool:
-        """Whether so many copies in service are a majority, or at least not fewer than before."""
-        return serving * 2 > len(full) or serving >= before
-
     def take(self, step: Step) -> Step:
         """Take a step, and return it."""
         if step.action == MAINTAIN:
-            self.resting.add(step.node)
+            self.rest(step.node)
         elif step.action == SERVE:
-            self.resting.discard(step.node)
+            self.serve(step.node)
             for shard in self.on.get(step.node, ()):
                 self.full[shard].add(step.node)
         elif step.action == ADD:

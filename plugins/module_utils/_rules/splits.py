@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Splits of shards: which ranges must be split to get a number of shards, and which numbers can be reached. Pure.
+"""Splits of shards: which ranges must be split to get a number of shards, by which node, and which numbers can be reached. Pure.
 
 CouchDB halves a range; the second half of an odd one has one value more. So ranges that were halved equally often differ by a few
 values, and one that was halved once less is about twice as large: the size that decides is halfway between.
@@ -14,16 +14,72 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .service import Service
+from .shards import Map, Member
+
 RING = 2**32
 """The number of values of CouchDB's hash of document ids, which the ranges of shards divide."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A database to split: its ranges, also those that only some copies have, and its number of unfinished resharding jobs."""
+    """A database to split: its ranges, also those that only some copies have, each with the nodes that have a copy.
 
-    ranges: t.Sequence[str]
-    jobs: int = 0
+    C(busy) are the nodes with unfinished resharding jobs for it, C(ended) those with completed ones.
+    """
+
+    ranges: t.Mapping[str, t.Sequence[str]]
+    busy: t.Collection[str] = ()
+    ended: t.Collection[str] = ()
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes that have copies."""
+        return sorted({node for nodes in self.ranges.values() for node in nodes})
+
+    def work(self, shards: int) -> set[str]:
+        """The nodes that must split copies, or are at it, to get so many shards."""
+        return {*self.busy, *(node for range_ in unsplit(self.ranges, shards) for node in self.ranges[range_])}
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Which nodes split their copies of which databases, one node after the other, each in maintenance mode meanwhile.
+
+    C(serving) are the databases with copies that are split in service, by name, each with the reason. C(on) are the databases with
+    copies on each node.
+    """
+
+    nodes: dict[str, list[str]]
+    serving: dict[str, str]
+    on: dict[str, list[str]]
+
+
+def turns(
+    splits: t.Mapping[str, Split], shards: t.Mapping[str, int], maps: t.Mapping[str, Map], members: t.Sequence[Member]
+) -> Turns:
+    """How to split these databases to so many shards each. C(maps) are those of all databases.
+
+    CouchDB writes the new shards to the map before they have the last writes. So a node splits its copies in maintenance mode, if
+    the others have enough of all that is on it. One that a task was to split in maintenance mode, and was killed, is among them.
+    """
+    found, service = Turns({}, {}, {}), Service(maps, members)
+    work: dict[str, list[str]] = {}
+    for name, split in splits.items():
+        for node in split.work(shards[name]).union(service.marked.intersection(split.ended)):
+            work.setdefault(node, []).append(name)
+    for node in sorted(work, key=lambda each: (each not in service.resting, each)):
+        unfilled = any(node not in service.full[shard] for shard in service.on.get(node, ()))
+        problem = f"copies on {node} are not full. Fill them with couchdb_shards" if unfilled else ""
+        problem = problem or service.may_rest(node) or service.short_without(node)
+        if problem:
+            found.serving.update((name, problem) for name in work[node] if name not in found.serving)
+        else:
+            found.nodes[node] = sorted(work[node])
+            found.on[node] = sorted({name for name, _range in service.on.get(node, ())})
+            # It is in service again before the next one rests.
+            service.serve(node)
+    return found
 
 
 def new_ranges(shards: int) -> list[str]:

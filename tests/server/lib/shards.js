@@ -22,6 +22,8 @@ const REPLICATION_DELAY = 300;
 const REPLICATION_PAUSE = 50;
 const REPLICATION_STEP = 50;
 
+const overlap = (one, other) => one.slice(0, 8) <= other.slice(9) && other.slice(0, 8) <= one.slice(9);
+
 const keyOf = (range, node) => `${range} ${node}`;
 
 function newCopy(upTo) {
@@ -138,15 +140,21 @@ function checkpointId(source, target) {
   return `_local/shard-sync-${digest(source)}-${digest(target)}`;
 }
 
-/** A checkpoint that this copy has as source or target; null if the id is that of no checkpoint. */
+/**
+ * A checkpoint that this copy has as source or target; null if the id is that of no checkpoint. The other copy has the same range
+ * or, while copies are split one after the other, one that overlaps it; what is outside the target's range counts as copied.
+ */
 async function checkpoint(database, range, copy, id) {
-  const others = Object.entries(copiesOf(database)).filter(([key, other]) => key.startsWith(`${range} `) && other !== copy);
-  for (const [source, target] of others.flatMap(([, other]) => [[copy, other], [other, copy]])) {
-    if (checkpointId(source.uuid, target.uuid) !== id) continue;
-    const known = new Set((await changesOf(database, range, target)).map(({ seq }) => seq));
-    const reached = (await changesOf(database, range, source)).filter(({ seq }) => known.has(seq));
+  const own = { range, copy };
+  const others = Object.entries(copiesOf(database))
+    .map(([key, other]) => ({ range: key.split(' ')[0], copy: other }))
+    .filter((other) => other.copy !== copy && overlap(range, other.range));
+  for (const [source, target] of others.flatMap((other) => [[own, other], [other, own]])) {
+    if (checkpointId(source.copy.uuid, target.copy.uuid) !== id) continue;
+    const upTo = target.copy.upTo === null ? Infinity : target.copy.upTo;
+    const reached = (await changesOf(database, source.range, source.copy)).filter(({ seq }) => seq <= upTo);
     if (!reached.length) return null;
-    return { _id: id, _rev: '0-1', seq: reached[reached.length - 1].seq, target_uuid: target.uuid };
+    return { _id: id, _rev: '0-1', seq: reached[reached.length - 1].seq, target_uuid: target.copy.uuid };
   }
   return null;
 }

@@ -405,6 +405,11 @@ WHOLE = ["00000000-7fffffff", "80000000-ffffffff"]
 HALVES = ["00000000-3fffffff", "40000000-7fffffff", "80000000-bfffffff", "c0000000-ffffffff"]
 
 
+def on(nodes: str, ranges: t.Iterable[str]) -> dict[str, list[str]]:
+    """These ranges, on nodes that are called by a letter each."""
+    return {range_: [f"{node}@h" for node in nodes] for range_ in ranges}
+
+
 def split(**options: t.Any) -> dict[str, t.Any]:
     return resource.desire({**PARAMS, "shards": 4, "reshard": True, **options})
 
@@ -415,13 +420,13 @@ def job(number: int, state: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def test_shards_are_split_where_that_is_declared() -> None:
-    plan = resource.plan(split(), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
+    plan = resource.plan(split(), Observed({"db": held()}, THREE, splits={"db": Split(on("a", WHOLE))}))
     (change,) = plan.changes
     assert (change.path, change.before["q"], change.after["q"]) == (("db", "cluster"), 2, 4)
     assert change.arguments == {"name": "db", "shards": 4, "wait_timeout": 3600}
     assert plan.predicted.databases["db"]["info"]["cluster"]["q"] == 4
     whole = held(info={**INFO, "cluster": {"q": 4, "n": 1}})
-    assert resource.plan(split(), Observed({"db": whole}, THREE, splits={"db": Split(HALVES)})).changes == ()
+    assert resource.plan(split(), Observed({"db": whole}, THREE, splits={"db": Split(on("a", HALVES))})).changes == ()
 
 
 @pytest.mark.parametrize(
@@ -434,7 +439,7 @@ def test_shards_are_split_where_that_is_declared() -> None:
 )
 def test_shards_that_can_not_be_split(options: dict[str, t.Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        resource.plan(split(**options), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
+        resource.plan(split(**options), Observed({"db": held()}, THREE, splits={"db": Split(on("a", WHOLE))}))
 
 
 def test_a_split_needs_a_number() -> None:
@@ -446,15 +451,22 @@ def test_an_interrupted_split_is_continued() -> None:
     """Some ranges are split: CouchDB reports a number that is no half of the declared one, and counts overlapping ranges twice."""
     for ranges in ([*HALVES[:2], WHOLE[1]], [*WHOLE, *HALVES[:2]], [*WHOLE, *HALVES]):
         database = held(info={**INFO, "cluster": {"q": len(ranges), "n": 2}})
-        plan = resource.plan(split(), Observed({"db": database}, THREE, splits={"db": Split(ranges)}))
+        plan = resource.plan(split(), Observed({"db": database}, THREE, splits={"db": Split(on("a", ranges))}))
         assert [change.arguments["shards"] for change in plan.changes] == [4]
     done = held(info={**INFO, "cluster": {"q": 4, "n": 1}})
-    assert len(resource.plan(split(), Observed({"db": done}, THREE, splits={"db": Split(HALVES, 1)})).changes) == 1
+    assert (
+        len(
+            resource.plan(
+                split(), Observed({"db": done}, THREE, splits={"db": Split(on("a", HALVES), {"a@h"})})
+            ).changes
+        )
+        == 1
+    )
 
 
 def test_a_split_that_leads_to_another_number_is_not_begun(wire: Wire) -> None:
     wire["GET /_reshard/jobs"] = {"jobs": []}
-    wire["GET /db/_shards"] = {"shards": dict.fromkeys([*HALVES[:2], WHOLE[1]])}
+    wire["GET /db/_shards"] = {"shards": on("a", [*HALVES[:2], WHOLE[1]])}
     with pytest.raises(
         errors.ReshardFailed, match=r"^db can't be split to 3000 shards. CouchDB can double .* to 4, 8, 16 "
     ):
@@ -476,9 +488,9 @@ def test_a_split_makes_jobs_waits_and_removes_them(wire: Wire, monkeypatch: pyte
     wire["GET /_reshard/state"] = {"state": "running", "reason": None}
     wire["GET /db/_shards"] = InTurn(
         [
-            {"shards": dict.fromkeys(WHOLE)},
-            {"shards": dict.fromkeys([*HALVES[:2], WHOLE[1]])},
-            {"shards": dict.fromkeys(HALVES)},
+            {"shards": on("a", WHOLE)},
+            {"shards": on("a", [*HALVES[:2], WHOLE[1]])},
+            {"shards": on("a", HALVES)},
         ]
     )
     wire["POST /_reshard/jobs"] = 201, [{"ok": True, "id": "001-0", "node": "a@h", "shard": "s"}]
@@ -509,7 +521,7 @@ def test_a_split_that_fails_says_why(wire: Wire, monkeypatch: pytest.MonkeyPatch
     wire["GET /_reshard/jobs"] = jobs
     wire["DELETE /_reshard/jobs/001-0"] = {"ok": True}
     wire["GET /_reshard/state"] = {"state": "stopped", "reason": "maintenance"}
-    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    wire["GET /db/_shards"] = {"shards": on("a", WHOLE)}
     with pytest.raises(errors.ReshardFailed, match=message):
         client().split_shards("db", 4)
 
@@ -531,9 +543,9 @@ def test_a_split_that_only_read_is_not_unsure(wire: Wire, hangs: str) -> None:
 
     wire["GET /_reshard/jobs"] = {"jobs": []}
     wire["GET /_reshard/state"] = {"state": "running", "reason": None}
-    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    wire["GET /db/_shards"] = {"shards": on("a", WHOLE)}
     wire[hangs] = hang
-    plan = resource.plan(split(wait_timeout=3), Observed({"db": held()}, THREE, splits={"db": Split(WHOLE)}))
+    plan = resource.plan(split(wait_timeout=3), Observed({"db": held()}, THREE, splits={"db": Split(on("a", WHOLE))}))
     progress, error = module.apply(plan, client())
     assert isinstance(error, errors.TimedOut)
     assert left == [pytest.approx(3, abs=0.5)]
@@ -541,6 +553,6 @@ def test_a_split_that_only_read_is_not_unsure(wire: Wire, hangs: str) -> None:
     # Once a job exists, the split may go on.
     wire["GET /_reshard/jobs"] = InTurn([{"jobs": []}, TimeoutError("late")])
     wire["GET /_reshard/state"] = {"state": "running", "reason": None}
-    wire["GET /db/_shards"] = {"shards": dict.fromkeys(WHOLE)}
+    wire["GET /db/_shards"] = {"shards": on("a", WHOLE)}
     wire["POST /_reshard/jobs"] = 201, [{"ok": True}]
     assert len(module.apply(plan, client())[0].unsure) == 1

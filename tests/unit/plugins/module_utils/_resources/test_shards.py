@@ -565,7 +565,7 @@ def test_a_copy_without_a_source_that_is_up_is_not_full(wire: Wire, filling: lis
     cluster.document[rules.MARK] = {"copies": 3, "filling": {RANGE: filling}}
     wire["GET /_membership"] = {"all_nodes": ["b@h", "c@h"], "cluster_nodes": NODES}
     moving = Moving(URL, {"username": "admin", "password": "secret", "retries": 0})
-    assert moving._await_copies("orders", [(RANGE, "c@h")], 0, check=False, stalled=False) == lacks
+    assert moving._await_copies("orders", [(RANGE, "c@h")], 0, moving._lack, stalled=False) == lacks
 
 
 def test_a_copy_that_is_not_full_in_time_ends_the_task_and_stays_out_of_service(
@@ -607,7 +607,7 @@ def test_what_a_wait_for_a_copy_reads_first_has_its_deadline(wire: Wire) -> None
     moving.dialect  # noqa: B018
     moving._own_node()
     cluster.answer = timed  # type: ignore[method-assign]
-    assert moving._await_copies("orders", [(RANGE, "b@h")], 5, check=False, stalled=True) == ""
+    assert moving._await_copies("orders", [(RANGE, "b@h")], 5, moving._lack, stalled=True) == ""
     assert left
     assert max(left) <= 5
 

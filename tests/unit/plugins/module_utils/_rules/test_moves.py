@@ -141,12 +141,6 @@ def test_a_copy_that_came_back_is_not_one_that_was_removed() -> None:
     assert shard_map(document).removed == frozenset()
 
 
-def test_the_checkpoint_of_an_internal_replication() -> None:
-    # As CouchDB 3.5.0 named it between two copies with these UUIDs.
-    found = rules.checkpoint_id("1756148db5c326111c8983be0afe2aa6", "bd3939c71f9a1cf7464c3ed6985d2139")
-    assert found == "shard-sync--WngzyiRYbhI8xFU4z9-vw-PWQ82MX3Kq1hp5u3AQ30bQ"
-
-
 MEMBERS = [Member("a@h", "x"), Member("b@h", "x"), Member("c@h", "y")]
 
 
