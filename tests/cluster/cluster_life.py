@@ -4,14 +4,15 @@
 """Moves shards of a cluster under a steady load, and prints what it cost the cluster's clients.
 
 ``cluster_life.py SCENARIO [options] URL URL URL URL``: the addresses of four nodes, whose admin is COUCHDB_USERNAME with
-COUCHDB_PASSWORD. All four are members but in ``grow``, which begins with three of them and has the fourth join. ``split``, ``command`` and
-``rest`` take any number of members.
+COUCHDB_PASSWORD. All four are members but in ``grow``, which begins with three of them and has the fourth join. ``split``, ``kill-split``,
+``command`` and ``rest`` take any number of members.
 
 * ``grow``: the fourth node joins and gets its share.
 * ``drain``: the fourth node hands over what it has and leaves.
 * ``replace``: the third node is killed for good, by ``--kill``, and the fourth gets its copies. The fourth begins outside.
 * ``split``: the load's database gets twice as many shards.
 * ``kill``: copies move to and fro, and the task is killed with SIGKILL at each of its changing requests in turn, and run again.
+* ``kill-split``: databases of their own are split, one for each changing request of the task, which is killed there, and run again.
 * ``command``: ``--command`` is run, such as a play that upgrades the nodes.
 * ``rest``: nothing is done, which shows what a cluster does by itself.
 
@@ -358,16 +359,59 @@ def kill(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
         number, there = number + 1, 1 - there
 
 
+def kill_split(cluster: Cluster, load: Load, given: argparse.Namespace) -> None:
+    killer = Killer(cluster.nodes[0])
+    url = f"http://127.0.0.1:{killer.server_port}/"
+    number = given.first
+    while True:
+        name = f"{load.database}_{number}"
+        cluster.get(cluster.nodes[0], f"/{name}?q=1&n=3", "PUT")
+        rows = [{"_id": f"{place}"} for place in range(500)]
+        cluster.get(cluster.nodes[0], f"/{name}/_bulk_docs", "POST", {"docs": rows})
+        killer.at, killer.after, killer.seen, killer.said = number, bool(number % 2), 0, ""
+        arguments = {"name": name, "shards": 2, "reshard": True}
+        killer.victim = cluster.start("couchdb_database", arguments, url)
+        output = killer.victim.communicate()[0]
+        if killer.said:
+            print(f"killed {killer.said} (request {number})", flush=True)
+            cluster.run("couchdb_database", arguments)
+        elif killer.victim.returncode:
+            cluster.failed += 1
+            print(output, file=sys.stderr)
+        again = cluster.run("couchdb_database", arguments)
+        found = again.get("databases", [{"info": {}}])[0]["info"]
+        left = [
+            name
+            for place, node in enumerate(cluster.nodes)
+            for name in cluster.get(node, f"/_node/{cluster.name(place)}/_config/couchdb")
+            if name.endswith("maintenance_mode")
+        ]
+        if (again.get("changed"), found.get("doc_count"), found.get("cluster", {}).get("q"), left) != (
+            False,
+            500,
+            2,
+            [],
+        ):
+            cluster.failed += 1
+            print(f"it ended as {found}, with {left}", file=sys.stderr)
+        cluster.get(cluster.nodes[0], f"/{name}", "DELETE")
+        if not killer.said:
+            print(f"all {killer.seen} changing requests were tried", flush=True)
+            return
+        number += 1
+
+
 SCENARIOS = {
     "grow": grow,
     "drain": drain,
     "replace": replacement,
     "split": split,
     "kill": kill,
+    "kill-split": kill_split,
     "command": command,
     "rest": rest,
 }
-FOR_ANY_NUMBER = ("split", "command", "rest")
+FOR_ANY_NUMBER = ("split", "kill-split", "command", "rest")
 
 
 def prepare(cluster: Cluster, database: str, documents: int) -> None:
@@ -397,7 +441,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="how long rest takes (20)")
     parser.add_argument("--kill", default="false", help="the command that kills the third node, for replace")
     parser.add_argument("--command", default="true", help="what is run, for command")
-    parser.add_argument("--first", type=int, default=1, help="the changing request to begin with, for kill (1)")
+    parser.add_argument(
+        "--first", type=int, default=1, help="the changing request to begin with, for kill and kill-split (1)"
+    )
     given = parser.parse_args()
     if given.scenario not in FOR_ANY_NUMBER and len(given.urls) != 4:
         parser.error(f"{given.scenario} takes the addresses of four nodes")

@@ -11,6 +11,7 @@ from .. import errors
 from .._rules import restart as rules
 from .._rules.dialect import LOCAL
 from .._rules.restart import Sighting
+from .._rules.shards import RESTS
 from .parallel import in_parallel
 from .server import IN_MEMORY, Server
 
@@ -98,13 +99,13 @@ class Nodes(Server):
 
     def hold(self, node: str) -> None:
         """Put a node in maintenance mode, in its files, so that it also starts in it."""
-        self.config(*MODE, node=node, value="true")
+        self.config(*MODE, node=node, value=RESTS)
 
     def release(self, node: str, mode: str) -> None:
         """Give a node the maintenance mode that it had before hold(), in its files."""
         if mode == "false":
             self.config(*MODE, node=node, delete=True)
             # From CouchDB 3.4 on, what its files hold shows through.
-            if self.config(MODE[0], node=node).get(MODE[1], "false") != "true":
+            if self.config(MODE[0], node=node).get(MODE[1], "false") != RESTS:
                 return
         self.config(*MODE, node=node, value=mode)

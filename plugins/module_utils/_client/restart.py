@@ -193,6 +193,7 @@ class Restart:
         self._shards = shards
         self._mode: str | None = None
         self._held = False
+        self._left = "was not asked to restart"
         self._states: dict[str, t.Any] = {}
         self._before = Sighting()
         self._own = False
@@ -206,6 +207,7 @@ class Restart:
 
     def drain(self) -> None:
         """Take it out of service. A failure does not leave the node in maintenance mode."""
+        self._left = "was not drained"
         with _signals_raised(), self._undone_on_failure():
             self._await_sync()
             self._drain(kept=False)
@@ -226,7 +228,7 @@ class Restart:
                     self._client.mark(self._node, self._mode or "false")
                     self._client.hold(self._node)
                 else:
-                    self._client.set_maintenance_mode(self._node, "true")
+                    self._client.set_maintenance_mode(self._node, RESTS)
             time.sleep(self._drain_time or 0)
         # Not earlier: the cluster can change while a node drains.
         self._await_sync()
@@ -255,7 +257,7 @@ class Restart:
         lacking = self._wait(self._cluster_lacks, self._wait_timeout, f"the cluster to do without {self._node}")
         if lacking:
             raise errors.RestartFailed(
-                f"{self._node} was not asked to restart, as the cluster is not in sync: {lacking}. "
+                f"{self._node} {self._left}, as the cluster is not in sync: {lacking}. "
                 f"The requests went to {self._client.url}"
             )
 
