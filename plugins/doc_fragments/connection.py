@@ -84,8 +84,8 @@ notes:
     gives the same result. This needs a host whose C(ansible_python_interpreter) is the Python that runs Ansible
     (C({{ ansible_playbook_python }})), no C(become), no C(async), and no macOS. Otherwise the module runs as usual.
   - Set the variable C(couchdb_direct) to V(false), or the environment variable E(ANSIBLE_COUCHDB_DIRECT) to V(0), to always run the module.
-  - While such a task waits for something, it shows its progress every 5 to 10 seconds, unless the environment variable
-    E(ANSIBLE_COUCHDB_PROGRESS) is V(0).
+  - While a task waits for something, it shows its progress every 5 to 10 seconds, unless the environment variable
+    E(ANSIBLE_COUCHDB_PROGRESS) is V(0), or the connection allows only one command at a time.
   - A task that fails returns C(status), C(error) and C(reason) of CouchDB's answer, if there was one, and lists in C(changes_done),
     C(changes_failed), C(changes_unsure) (sent, without an answer) and C(changes_undone) what became of its changes, if it had begun to make them.
   - CouchDB 1.x, 2.x and 3.x are supported, and PouchDB Server, which has the API of 1.x.

@@ -9,6 +9,7 @@ ansible.builtin.normal. Both return the same result.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -21,8 +22,9 @@ from ansible import constants as C
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.progress import VARIABLE as VARIABLE_OF_FILE
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
-from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
+from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct, _progress
 
 LOGIN = {"username": "login_user", "password": "login_password"}
 """Other common names of a connection option → the option."""
@@ -63,6 +65,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         super().__init__(*arguments, **options)
         self._files: list[str] = []
         self._watcher = _direct.Watcher("", None)
+        #: The name of the file in which a module on a host writes what it waits for.
+        self._progress_file = ""
 
     def run(self, tmp: str | None = None, task_vars: Variables | None = None) -> dict[str, t.Any]:
         """Run the task. https://docs.ansible.com/ansible/latest/dev_guide/developing_plugins.html#action-plugins"""
@@ -75,12 +79,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
         host = variables.get("inventory_hostname")
         try:
             obstacle = self._obstacle(variables, environment)
+            self._watcher = self._make_watcher(host)
             if obstacle:
                 display.vvv(f"{self._task.action}: running the module, as {obstacle}", host=host)
                 result.update(self._run_module(variables))
             else:
                 display.vvv(f"{self._task.action}: direct execution in this process", host=host)
-                self._watcher = self._make_watcher(host)
                 result.update(self._run_directly(variables, environment))
         except InvalidInput as error:
             # Like a failure of the module: an exception would not reach failed_when on ansible-core 2.21 and later.
@@ -89,12 +93,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
 
     def _run_module(self, task_vars: Variables) -> dict[str, t.Any]:
         in_background = self._task.async_val and not self._connection.has_native_async
-        result: dict[str, t.Any] = self._execute_module(
-            module_args=self._arguments(), task_vars=task_vars, wrap_async=in_background
-        )
+        with contextlib.ExitStack() as stack:
+            if self._watcher.shows and not self._task.async_val and _progress.can_show(self._connection):
+                self._progress_file = _progress.new_name()
+                stack.enter_context(_progress.shown(self, self._progress_file, self._watcher.progress))
+            result: dict[str, t.Any] = self._execute_module(
+                module_args=self._arguments(), task_vars=task_vars, wrap_async=in_background
+            )
         if not in_background:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
+
+    def _compute_environment_string(self, raw_environment_out: dict[str, t.Any] | None = None) -> t.Any:
+        given = {} if raw_environment_out is None else raw_environment_out
+        computed = super()._compute_environment_string(given)
+        if not self._progress_file:
+            return computed
+        given[VARIABLE_OF_FILE] = self._progress_file
+        return self._connection._shell.env_prefix(**given)
 
     def _make_watcher(self, host: t.Any) -> _direct.Watcher:
         """The watcher that shows what the module does while it runs."""

@@ -71,6 +71,11 @@ class Watcher:
         self._shown: dict[str, float] = {}
         self._sent: list[str] = []
 
+    @property
+    def shows(self) -> bool:
+        """Whether it shows progress."""
+        return self._display is not None
+
     def progress(self, what: str, lacking: str, waited: float) -> None:
         """Show that the task waits for ``what``, unless nothing is lacking or a line was just shown."""
         if self._display is not None and lacking and waited - self._shown.get(what, 0) >= INTERVAL:

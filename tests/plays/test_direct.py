@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 import typing as t
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -254,6 +256,38 @@ def test_the_environment_switches_it_off_and_a_variable_must_be_a_boolean(
     assert "ANSIBLE_COUCHDB_DIRECT is false" in ways(ended)[0]
     assert ended.results["no"]["failed"]
     assert ended.results["no"]["msg"] == "couchdb_direct: must be a boolean"
+
+
+@pytest.fixture
+def resting() -> Iterator[embedded.Server]:
+    """A server in maintenance mode, for which a task waits in vain."""
+    with embedded.server() as running:
+        request = urllib.request.Request(f"{running.url}_node/_local/_config/couchdb/maintenance_mode", method="PUT")
+        basic = base64.b64encode(b"admin:secret").decode()
+        request.add_header("Authorization", f"Basic {basic}")
+        urllib.request.urlopen(request, b'"true"').close()
+        yield running
+
+
+@pytest.mark.parametrize("way", [{}, {"couchdb_direct": False}], ids=["direct", "module"])
+def test_a_task_that_waits_shows_what_for(plays: Plays, resting: embedded.Server, way: dict[str, t.Any]) -> None:
+    waits = {**on(resting), "gather_subset": ["cluster"], "wait": True, "wait_timeout": 14}
+    tasks = [
+        task("info", waits, name="shown", vars=way),
+        task("info", waits, name="checked", vars=way, check_mode=True),
+    ]
+    ended = plays.run({"tasks": tasks})
+    line = re.compile(
+        r"^couchpy\.couchdb\.couchdb_info \[localhost\]: waiting for .*: .* is in maintenance mode \((\d+) s\)$", re.M
+    )
+    seconds = [int(found) for found in line.findall(ended.printed.partition("TASK [checked]")[0])]
+    assert 1 <= len(seconds) <= 3, ended.printed
+    assert seconds == sorted(seconds)
+    assert "waiting for" not in ended.printed.partition("TASK [checked]")[2], ended.printed
+    assert "waiting for" not in json.dumps(ended.results)
+    assert list(Path("/tmp").glob("couchpy-progress-*")) == []
+    quiet = plays.run({"tasks": tasks[:1]}, environment={"ANSIBLE_COUCHDB_PROGRESS": "0"})
+    assert "waiting for" not in quiet.printed
 
 
 @pytest.mark.parametrize("strategy", ["linear", "free", "host_pinned"])

@@ -33,6 +33,7 @@ from .._rules.secrets import MASK, Secrets, is_secret_header, url_secrets
 from .._rules.urls import basic_credentials, in_clear_text, server_url
 from .._rules.values import equal
 from .plan import DONT, TRY, Change, Plan, diff, units
+from .progress import requested
 
 try:
     from ansible.module_utils.secrets import register_secrets
@@ -430,7 +431,7 @@ class Module(AnsibleModule):
     no_log_values: set[str]
 
     WATCHER: t.ClassVar[Watcher | None] = None
-    """Watches the module while it runs. Only direct execution has one."""
+    """Watches the module while it runs, in direct execution."""
 
     def __init__(self, secrets: t.Callable[[Params], t.Iterable[str]], spec: Params, **constraints: t.Any) -> None:
         self._secrets = secrets
@@ -449,8 +450,11 @@ class Module(AnsibleModule):
     def client(self, kind: type[_Server]) -> _Server:
         """The client that the options describe. Warns about an insecure connection. Raises InvalidInput."""
         self._client = client = make_client(self.params, kind)
+        progress_file = None if self.check_mode else requested()
         if self.WATCHER is not None:
             client.progress, client.sending = self.WATCHER.progress, self.WATCHER.sending
+        elif progress_file is not None:
+            client.progress = progress_file.progress
         for warning in connection_warnings(client):
             self.warn(warning)
         return client

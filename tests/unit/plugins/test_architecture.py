@@ -128,7 +128,7 @@ def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None
 
 def test_an_action_plugin_sends_nothing_and_each_module_has_one() -> None:
     for path in (*(PLUGINS / "action").glob("*.py"), *(PLUGINS / "plugin_utils").glob("*.py")):
-        assert imported(path) & {*ROOMS, "requests"} <= {*PURE, "errors", "_engine/module"}
+        assert imported(path) & {*ROOMS, "requests"} <= {*PURE, "errors", "_engine/module", "_engine/progress"}
     assert {path.stem for path in (PLUGINS / "action").glob("*.py")} == {module.stem for module in MODULES}
     for path in (PLUGINS / "action").glob("*.py"):
         assert f"MODULE = {path.stem}" in path.read_text(), "the module is to be run directly"
@@ -210,14 +210,14 @@ KILOBYTES_OF_A_NEW_MODULE = 200
 KILOBYTES = {
     "couchdb_admin": 185,
     "couchdb_cluster": 332,
-    "couchdb_config": 187,
-    "couchdb_database": 254,
+    "couchdb_config": 188,
+    "couchdb_database": 255,
     "couchdb_document": 260,
     "couchdb_index": 240,
     "couchdb_info": 434,
     "couchdb_jwt_key": 180,
     "couchdb_replication": 310,
-    "couchdb_restart": 200,
+    "couchdb_restart": 202,
     "couchdb_server": 597,
     "couchdb_shards": 315,
     "couchdb_user": 230,
