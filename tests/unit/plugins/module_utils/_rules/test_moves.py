@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import moves as rules
+from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import zones
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.moves import Wanted
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import MARK, Map, Member, shard_map
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
@@ -256,3 +257,18 @@ def test_copies_of_a_node_that_is_gone_leave_the_map_as_new_ones_are_added() -> 
     ]
     assert rules.lost_ranges(maps.values(), members) == []
     assert rules.lost_ranges(maps.values(), [Member("a@h", gone=True), Member("b@h", gone=True)]) == [f"two {whole}"]
+
+
+def test_a_range_in_the_middle_of_a_move_counts_for_the_zones_if_it_can_still_get_their_numbers() -> None:
+    def kept(*ranges: str, copies: int) -> Any:
+        nodes = {"w": "x", "z": "x", "a": "x", "b": "y", "c": "y"}
+        members = [Member(f"{name}@h", zone) for name, zone in nodes.items()]
+        map_ = Map("db", {str(number): tuple(f"{n}@h" for n in held) for number, held in enumerate(ranges)}, copies)
+        return zones.numbers_to_keep([map_], members, members, {}).get("db")
+
+    assert kept("ab", "wc", copies=2) == {"x": 1, "y": 1}
+    assert kept("ab", "wac", copies=2) == {"x": 1, "y": 1}, "one that was replaced is still there"
+    assert kept("ab", "wz", copies=2) is None
+    assert kept("b", "wa", copies=1) is None, "no copy of the second range is in the zone of the first"
+    assert kept("abc", "a", copies=3) == {"x": 1, "y": 2}, "the others are still to come"
+    assert kept("abc", "wa", copies=3) is None
