@@ -79,6 +79,24 @@ class Wire:
         return status, {"Content-Type": "application/json", **(more[0] if more else {})}, content
 
 
+class Answers(dict[str, Reply]):
+    """A table, with what a function answers to the request and its JSON, for requests that are not in the table."""
+
+    def __init__(self, table: dict[str, Reply], answer: t.Callable[[str, t.Any], Reply]) -> None:
+        super().__init__(table)
+        self._answer = answer
+
+    def get(self, line: str, default: Reply = None) -> Reply:
+        if line in self:
+            return self[line]
+
+        def answer(sent: t.Any) -> tuple[int, t.Any]:
+            found = self._answer(line, sent)
+            return found if isinstance(found, tuple) else (200, found)
+
+        return answer
+
+
 def reads(line: str) -> bool:
     """Whether a request, as Wire keeps it, only reads."""
     method, target = line.split(" ", 1)

@@ -23,7 +23,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import move
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member, shard_gaps
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
-from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Answers, Wire
 
 PARAMS: dict[str, t.Any] = {
     "databases": None,
@@ -222,7 +222,8 @@ class Cluster:
         self.left: list[str] = []
         self.wire = wire
         self.before = ""
-        wire.answers = _Answers(self, wire.answers)
+        # Looked up at each request, as tests replace it.
+        wire.answers = Answers(wire.answers, lambda line, body: self.answer(line, body))
 
     def answer(self, line: str, body: t.Any) -> t.Any:
         method, _space, rest = line.partition(" ")
@@ -302,23 +303,6 @@ class Cluster:
             held["local"][f"_local/{parts[1]}"] = {**body, "_rev": f"0-{number}"}
             return 201, {"ok": True}
         return 404, {"error": "not_found", "reason": "missing"}
-
-
-class _Answers(dict[str, t.Any]):
-    """The table of a wire, with a cluster's answers for what is not in it."""
-
-    def __init__(self, cluster: Cluster, table: dict[str, t.Any]) -> None:
-        super().__init__(table)
-        self.cluster = cluster
-
-    def get(self, line: str, default: t.Any = None) -> t.Any:
-        if line in self:
-            return self[line]
-        return lambda body: _pair(self.cluster.answer(line, body))
-
-
-def _pair(answer: t.Any) -> tuple[int, t.Any]:
-    return answer if isinstance(answer, tuple) else (200, answer)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._resources import 
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.shards import Map, Member
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.splits import Split, turns
 from ansible_collections.couchpy.couchdb.tests.unit.clock import Clock
-from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Wire
+from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, Answers, Wire
 
 WHOLE = "00000000-ffffffff"
 HALVES = ["00000000-7fffffff", "80000000-ffffffff"]
@@ -57,7 +57,7 @@ class Cluster:
         #: Before which changing request the task is killed.
         self.kill_at = 0
         self.changing = 0
-        wire.answers = _Answers(self, wire.answers)
+        wire.answers = Answers(wire.answers, self.answer)
 
     @property
     def resting(self) -> list[str]:
@@ -142,24 +142,6 @@ class Cluster:
     def _map(self, name: str) -> dict[str, t.Any]:
         mark = {"couchpy_move": {"copies": 3, "filling": self.filling}}
         return {"_id": name, "_rev": "1-a", "shard_suffix": [46, 49], "by_range": self.ranges[name], **mark}
-
-
-class _Answers(dict[str, t.Any]):
-    """The table of a wire, with a cluster's answers for what is not in it."""
-
-    def __init__(self, cluster: Cluster, table: dict[str, t.Any]) -> None:
-        super().__init__(table)
-        self.cluster = cluster
-
-    def get(self, line: str, default: t.Any = None) -> t.Any:
-        if line in self:
-            return self[line]
-
-        def answer(body: t.Any) -> tuple[int, t.Any]:
-            found = self.cluster.answer(line, body)
-            return found if isinstance(found, tuple) else (200, found)
-
-        return answer
 
 
 @pytest.fixture(autouse=True)
