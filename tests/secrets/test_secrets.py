@@ -14,7 +14,6 @@ import http.server
 import json
 import socket
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path

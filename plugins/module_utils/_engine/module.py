@@ -403,9 +403,9 @@ def _effective(done: list[Change], left: Plan) -> list[Change]:
     """
     found = {(change.action, change.path): change.before for change in left.changes}
     effective = []
-    for change in done:
-        if change.may_be_void and (change.action, change.path) in found:
-            change = replace(change, after=found[change.action, change.path])
+    for sent in done:
+        void = sent.may_be_void and (sent.action, sent.path) in found
+        change = replace(sent, after=found[sent.action, sent.path]) if void else sent
         if not equal(change.before, change.after):
             effective.append(change)
     return effective

@@ -67,8 +67,8 @@ def check_setting(section: str, key: str, string: str | None, options: t.Mapping
         raise InvalidInput(options["section"], "is admins. Use couchdb_admin to manage server admins")
     if section in _REFUSED_OVER_HTTP:
         raise InvalidInput(options["section"], f"CouchDB refuses changes of [{section}] over HTTP. Use its files")
-    for what, name, problem in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
-        problem = problem or path_problem(name)
+    for what, name, of_kind in (("section", section, section_problem(section)), ("key", key, key_problem(key))):
+        problem = of_kind or path_problem(name)
         if problem:
             raise InvalidInput(options[what], f"CouchDB can't store the {what} {name!r}: it {problem}")
     if string is not None:
