@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filters report, report_html and report_markdown: a report on servers, from what tasks registered."""
+"""The filters report, report_html and report_markdown: a report on servers, from what tasks registered.
+
+They import what they need when they are called: for one filter, Ansible loads those of all files, in each process of a task.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import report as rules
-from jinja2 import Environment, StrictUndefined
 
 
 def report(
@@ -26,6 +27,8 @@ def report(
     """The report as data: see docs/report.schema.json."""
     if isinstance(hosts, str):
         raise AnsibleFilterError("couchpy.couchdb.report: hosts: must be a list of names")
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import report as rules
+
     servers = [
         rules.Found(
             name=str(host),
@@ -41,12 +44,16 @@ def report(
 
 def report_html(data: t.Any, template: str) -> str:
     """The report as one page of HTML. Everything in the data is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(str(template)).render(report=data)
 
 
 def report_markdown(data: t.Any) -> str:
     """The report as Markdown."""
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import report as rules
+
     return rules.markdown(data)
 
 

@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter to_ini: CouchDB's settings as one of its ini files holds them."""
+"""The filter to_ini: CouchDB's settings as one of its ini files holds them.
+
+It imports what it needs when it is called: for one filter, Ansible loads those of all files, in each process of a task.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import is_secret_setting, text_secrets
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
@@ -18,6 +19,8 @@ def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
 
     ``secrets``: whether only those settings are in it that are secret, or only the others.
     """
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
+
     try:
         whole = ini.content(settings)
         return whole if secrets is None else ini.content(_part(settings, bool(secrets)))
@@ -34,6 +37,8 @@ def _part(settings: t.Mapping[t.Any, t.Mapping[t.Any, t.Any]], secrets: bool) ->
 
 
 def _is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import is_secret_setting, text_secrets
+
     return is_secret_setting(str(section), str(key)) or (isinstance(value, str) and bool(text_secrets(value)))
 
 

@@ -13,6 +13,7 @@ import embedded
 import pytest
 import yaml
 from named_runs import PASSWORD, ROOT, Runs
+from variables import kinds
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -214,9 +215,8 @@ def test_the_playbooks_use_the_defaults_that_are_documented() -> None:
 
 
 def test_the_playbooks_compare_all_that_the_role_declares() -> None:
-    kinds = yaml.safe_load((ROOT / "roles" / "server" / "vars" / "main.yml").read_text())["__couchdb_kinds"]
     compare = yaml.safe_load((ROOT / "playbooks" / "tasks" / "compare.yml").read_text())
-    assert set(kinds) <= set(compare[0]["couchpy.couchdb.couchdb_server"])
+    assert set(kinds()) <= set(compare[0]["couchpy.couchdb.couchdb_server"])
 
 
 def test_all_playbooks_log_in_with_the_variables_of_the_role() -> None:
@@ -231,8 +231,8 @@ def test_every_playbook_is_in_the_readme() -> None:
         for name in NAMES:
             assert f"couchpy.couchdb.{name}" in text, (page, name)
     table = (ROOT / "playbooks" / "README.md").read_text()
-    for variables in ARGUMENTS.values():
-        for variable in variables:
+    for arguments in ARGUMENTS.values():
+        for variable in arguments:
             assert f"`{variable}`" in table
 
 

@@ -30,6 +30,12 @@ def options(role: Path = ROLE) -> dict[str, dict[str, Any]]:
     return found
 
 
+def kinds(role: Path = ROLE) -> dict[str, str]:
+    """Return what the role declares over HTTP: each kind, and the variable that has it."""
+    table = yaml.safe_load((role / "vars" / "main.yml").read_text())["__couchdb_kinds"]
+    return dict(re.findall(r"'(\w+)': (\w+)", table))
+
+
 def plain(text: str) -> str:
     """Return a description with Markdown instead of Ansible's markup."""
     text = re.sub(r"[OV]\((?:[\w.]+#module:)?([^)]*)\)", r"`\1`", text)

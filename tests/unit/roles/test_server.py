@@ -26,7 +26,7 @@ TASK_FILES = sorted((ROLE / "tasks").glob("*.yml"))
 
 STEPS = ["preflight", "install", "configure", "service", "cluster", "verify"]
 VARS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-KINDS = list(VARS["__couchdb_kinds"])
+KINDS = list(variables.kinds())
 PARTS = RESOURCE.parts
 
 
@@ -79,6 +79,11 @@ def test_secrets_have_no_default_and_are_marked() -> None:
         assert OPTIONS[name]["no_log"] is True
 
 
+def test_each_variable_is_known_to_the_search_for_unknown_ones() -> None:
+    (pattern,) = re.findall(r"regex_findall\('([^']+)'", VARS["__couchdb_options"])
+    assert re.findall(pattern, (ROLE / "meta" / "argument_specs.yml").read_text(), re.MULTILINE) == list(OPTIONS)
+
+
 def test_every_variable_is_used() -> None:
     text = "".join(
         path.read_text() for path in ROLE.rglob("*") if path.suffix in (".yml", ".j2") and path.parent.name != "meta"
@@ -97,7 +102,8 @@ def test_no_variable_is_used_that_is_not_described() -> None:
 
 
 def test_each_step_has_its_file_and_its_tag() -> None:
-    found = [task for name in ("main", "declare") for task in tasks_of(ROLE / "tasks" / f"{name}.yml")]
+    files = ("main", "host", "declare", "members")
+    found = [task for name in files for task in tasks_of(ROLE / "tasks" / f"{name}.yml")]
     for step in STEPS:
         assert (ROLE / "tasks" / f"{step}.yml").is_file()
         (only,) = [task for task in found if _included(task) == f"{step}.yml"]
@@ -112,8 +118,8 @@ def _included(task: dict[str, t.Any]) -> t.Any:
 
 def test_the_table_of_kinds_is_that_of_the_module_and_of_the_tags() -> None:
     assert list(PARTS) == KINDS
-    for kind, value in VARS["__couchdb_kinds"].items():
-        assert value == f"{{{{ couchdb_{kind} }}}}"
+    for kind, variable in variables.kinds().items():
+        assert variable == f"couchdb_{kind}"
         assert f"couchdb_{kind}" in OPTIONS
         assert f"`{kind}`" in (ROLE / "README.md").read_text()
     (parts,) = tasks_of(ROLE / "tasks" / "parts.yml")
@@ -174,13 +180,17 @@ def test_a_template_that_shows_differences_holds_no_secret() -> None:
 
 
 def test_each_request_of_the_role_goes_where_the_others_go() -> None:
-    """What talks HTTP is in files that main.yml or http.yml includes for the host and for the controller."""
-    includes = tasks_of(ROLE / "tasks" / "http.yml") + tasks_of(ROLE / "tasks" / "main.yml")
-    (on_host,) = [task for task in includes if task["name"] == "Declare what the server holds"]
-    (on_controller,) = [
-        task for task in includes if task["name"] == "Declare what the server holds, from the controller"
+    """What talks HTTP is in files that http.yml or main.yml includes for the host and for the controller."""
+    (main,) = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text())
+    for name in ("declare", "remove-none"):
+        (block,) = yaml.safe_load((ROLE / "tasks" / f"{name}-controller.yml").read_text())
+        assert [_included(task) for task in block["block"]] == [f"{name}.yml"]
+        assert (block["delegate_to"], block["become"]) == ("localhost", False)
+    including = [str(_included(task)) for task in main["block"]]
+    assert [name for name in including if "-controller' if" in name and "couchdb_from == 'controller'" in name] == [
+        name for name in including if "declare" in name or "remove" in name
     ]
-    assert _included(on_host) == _included(on_controller)
+    (_on_host, on_controller) = tasks_of(ROLE / "tasks" / "http.yml")
     applied = on_controller["ansible.builtin.include_tasks"]["apply"]
     assert applied == {"delegate_to": "localhost", "become": False}
     talking = {
