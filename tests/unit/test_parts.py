@@ -77,8 +77,7 @@ def test_the_role_removes_each() -> None:
 def test_a_list_of_tags_has_each(path: Path) -> None:
     for tags in re.findall(r"tags:.*\[(.*)\]", path.read_text()):
         named = [tag for tag in re.split(r",\s*", tags) if tag in PARTS]
-        # users and replications alone: those that wait for a cluster.
-        assert named in ([], PARTS, loaded("roles/server/vars/main.yml")["__couchdb_kinds_of_cluster"]), tags
+        assert named in ([], PARTS), tags
 
 
 @pytest.mark.parametrize("path", ["docs/docsite/rst/guide_one_server.rst", "roles/server/README.md"])
