@@ -44,6 +44,7 @@ USABLE = sorted(PYTHON, key=lambda core: int(core.split(".")[1]), reverse=True)
 if not USABLE:
     sys.exit(f"No ansible-core of {', '.join(pythons.CORES)} runs on Python {sys.version.split()[0]}.")
 NEWEST, *OTHERS = USABLE
+OLDEST = USABLE[-1]
 
 # Unit tests of what knows no Ansible: they run once on each Python, on the newest ansible-core there.
 OF_PYTHON = [
@@ -130,6 +131,13 @@ def plays(session: nox.Session) -> None:
     install_core(session, NEWEST, "pytest-timeout", *node_package())
     folders = ["tests/examples", "tests/playbooks", "tests/plays", "tests/secrets"]
     run_pytest(session, *folders, options=[f"--ignore={WAYS}"])
+
+
+@nox.session(python=PYTHON[OLDEST])
+def role(session: nox.Session) -> None:
+    """Run the examples of the role on the oldest ansible-core, which evaluates templates in another way."""
+    install_core(session, OLDEST, "pytest-timeout", *node_package())
+    run_pytest(session, "tests/examples/test_role.py")
 
 
 @nox.session(python=PYTHON[NEWEST])

@@ -37,7 +37,19 @@ SKIPPED = "SKIPPED:"
 SECONDS = LOGS / "seconds.json"
 
 # The longest, where none has passed yet.
-LONG = ["molecule", "plays", "ways", "integration", "server", "trust", "client", "sanity", "unit", "ansible-lint"]
+LONG = [
+    "molecule",
+    "plays",
+    "ways",
+    "integration",
+    "role",
+    "server",
+    "trust",
+    "client",
+    "sanity",
+    "unit",
+    "ansible-lint",
+]
 
 # What the steps install depends on these; while they are the same, a step that has passed installs nothing again.
 INSTALLED_BY = [
