@@ -66,6 +66,18 @@ def test_imports_point_down(room: str) -> None:
     assert {other for other in ours if layer(other) < layer(room)} == set()
 
 
+def test_what_runs_once_on_each_python_imports_nothing_of_ansible() -> None:
+    """Only the layers above the client import Ansible; noxfile.py leaves these tests out on other ansible-cores."""
+    root = PLUGINS.parent
+    (listed,) = re.findall(r"^OF_PYTHON = (\[.*?\])", (root / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
+    for name in ast.literal_eval(listed):
+        for path in [root / name] if name.endswith(".py") else sorted((root / name).rglob("*.py")):
+            imports = re.findall(r"^\s*(?:from|import) .*", path.read_text(), re.MULTILINE)
+            assert [
+                line for line in imports if re.search(r"\bansible\b|\b_(engine|resources)\b|\.filter\b", line)
+            ] == [], path
+
+
 def test_the_map_of_the_code_names_existing_files() -> None:
     shown = (PLUGINS.parent / "docs" / "architecture.md").read_text()
     named = re.findall(r"`(_(?:resources|engine|client|rules)/\w+)\.py`", shown)

@@ -15,7 +15,6 @@ from email.utils import formatdate
 import pytest
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
-from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire, client
 
 Serve = t.Callable[[bytes], str]
@@ -225,18 +224,6 @@ def test_what_json_can_not_hold_is_not_sent(body: t.Any, wire: Wire) -> None:
 
 
 # Answers of another form
-
-
-@pytest.mark.parametrize("answer", [{}, [], [None], 7, None, {"names": 1}])
-def test_an_answer_of_another_form_is_an_error(answer: t.Any, wire: Wire) -> None:
-    wire["GET /_names"] = (200, answer)
-    resource = module.Resource(
-        lambda params: None,
-        lambda couch, desired: [name.upper() for name in couch.request("GET", ("_names",)).body["names"]],
-        lambda desired, observed, changes: {"names": observed},
-    )
-    with pytest.raises(errors.NotCouchDB, match=r"can't be understood .* GET http://couch.example:5984/_names"):
-        module.carry_out(resource, None, client(), check_mode=False)
 
 
 @pytest.mark.parametrize(

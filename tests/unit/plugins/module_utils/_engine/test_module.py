@@ -401,3 +401,15 @@ def test_what_must_be_there_first_stops_a_real_run_and_is_a_warning_in_check_mod
     outcome = module.carry_out(resource, None, client(), check_mode=True)
     assert outcome.changes == [LIMIT]
     assert outcome.warnings[-1].startswith("source: is not there")
+
+
+@pytest.mark.parametrize("answer", [{}, [], [None], 7, None, {"names": 1}])
+def test_an_answer_of_another_form_is_an_error(answer: t.Any, wire: Wire) -> None:
+    wire["GET /_names"] = (200, answer)
+    resource = module.Resource(
+        lambda params: None,
+        lambda couch, desired: [name.upper() for name in couch.request("GET", ("_names",)).body["names"]],
+        lambda desired, observed, changes: {"names": observed},
+    )
+    with pytest.raises(errors.NotCouchDB, match=r"can't be understood .* GET http://couch.example:5984/_names"):
+        module.carry_out(resource, None, client(), check_mode=False)
