@@ -175,6 +175,23 @@ def test_a_replication_by_another_url_of_the_server_is_removed_again(tmp_path: P
         assert server.request("GET", "/_scheduler/jobs")[1]["jobs"] == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"couchdb_cookie": "monster"}, "couchdb_cookie is empty or the well-known default"),
+        ({"couchdb_version": "3.5"}, "couchdb_version is 3.5. It must have three parts"),
+        ({"couchdb_tls_key": "/k.pem"}, "couchdb_tls_certificate and couchdb_tls_key must be set together"),
+    ],
+)
+def test_a_wrong_variable_is_refused_also_where_it_would_not_be_used(
+    tmp_path: Path, wrong: dict[str, str], problem: str
+) -> None:
+    nowhere = {"host1": {"couchdb_url": "http://127.0.0.1:1/"}}
+    status, _changed, said = role(tmp_path, nowhere, {"couchdb_admin_password": ADMIN, **wrong})
+    assert status != 0
+    assert problem in said
+
+
 def test_a_password_hash_is_refused_as_password(tmp_path: Path) -> None:
     declared = {"couchdb_admin_password": "-pbkdf2:sha256-00ff,salt,600000"}
     status, _changed, said = role(tmp_path, {"host1": {"couchdb_url": "http://127.0.0.1:1/"}}, declared)
