@@ -153,11 +153,16 @@ def test_the_controller_can_do_all_that_talks_http(tmp_path: Path) -> None:
             "couchdb_from": "controller",
             "couchdb_databases": [{"name": "orders"}],
         }
-        status, changed, said = role(tmp_path, hosts, declared)
+        assert role(tmp_path, hosts, declared, "--tags", "users,install")[:2] == (0, 0)
+        assert role(tmp_path, hosts, declared, "--skip-tags", "databases")[:2] == (0, 0)
+        status, changed, said = role(tmp_path, hosts, declared, "--skip-tags", "users")
         assert (status, changed) == (0, 1), said
+        assert "Check that nothing differs any more" in said
         assert server.request("GET", "/orders")[0] == 200
+        assert role(tmp_path, hosts, declared, "--check", "--tags", "verify")[:2] == (0, 0)
         declared.update(couchdb_state="absent", couchdb_remove_data=True, couchdb_remove_data_confirm="host1")
-        status, changed, said = role(tmp_path, hosts, declared)
+        assert role(tmp_path, hosts, declared, "--tags", "databases")[:2] == (0, 0)
+        status, changed, said = role(tmp_path, hosts, declared, "--tags", "remove")
         assert (status, changed) == (0, 1), said
         assert server.request("GET", "/orders")[0] == 404
 

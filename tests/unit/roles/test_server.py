@@ -195,19 +195,19 @@ def test_a_template_that_shows_differences_holds_no_secret() -> None:
 
 
 def test_each_request_of_the_role_goes_where_the_others_go() -> None:
-    """What talks HTTP is in files that http.yml or main.yml includes for the host and for the controller."""
-    (main,) = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text())
-    for name in ("declare", "remove-none"):
-        (block,) = yaml.safe_load((ROLE / "tasks" / f"{name}-controller.yml").read_text())
-        assert [_included(task) for task in block["block"]] == [f"{name}.yml"]
-        assert (block["delegate_to"], block["become"]) == ("localhost", False)
-    including = [str(_included(task)) for task in main["block"]]
-    assert [name for name in including if "-controller' if" in name and "couchdb_from == 'controller'" in name] == [
-        name for name in including if "declare" in name or "remove" in name
+    """What talks HTTP is in files that are included where they run: on the host, or on the controller."""
+    assert VARS["__couchdb_runner"] == "{{ __couchdb_file if couchdb_from == 'host' else 'controller.yml' }}"
+    (block,) = yaml.safe_load((ROLE / "tasks" / "controller.yml").read_text())
+    assert (block["delegate_to"], block["become"]) == ("localhost", False)
+    assert [_included(task) for task in block["block"]] == ["{{ __couchdb_file }}"]
+    given = [
+        (task["vars"]["__couchdb_file"], _included(task))
+        for path in TASK_FILES
+        for task in tasks_of(path)
+        if "__couchdb_file" in task.get("vars", {})
     ]
-    (_on_host, on_controller) = tasks_of(ROLE / "tasks" / "http.yml")
-    applied = on_controller["ansible.builtin.include_tasks"]["apply"]
-    assert applied == {"delegate_to": "localhost", "become": False}
+    assert {file for file, _by in given} == {"ask.yml", "declare.yml", "drain.yml", "remove-none.yml", "undrain.yml"}
+    assert [file for file, by in given if by != "http.yml" and "__couchdb_runner }}" not in by] == []
     talking = {
         path.name
         for path in TASK_FILES
