@@ -6,10 +6,15 @@
 A module that is sent to the controller itself is packed, written, started in a Python of its own and compiled again, which takes ten
 times as long as the module itself. Here its ``main()`` is called in the process that Ansible forks for the task, with everything
 imported before the fork. It reads its options and prints its result as usual, so that Ansible handles both the same way.
+
+This file is imported before the fork, and loads what the processes would each load again: Ansible's filters and tests, and the
+libraries that a module imports only when it needs them.
 """
 
 from __future__ import annotations
 
+# Only loaded: in a module, see in_parallel().
+import concurrent.futures.thread  # noqa: F401
 import contextlib
 import functools
 import io
@@ -24,6 +29,7 @@ import warnings
 
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as module_warnings
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import HAS_REQUESTS, Module
 
 try:
@@ -35,6 +41,17 @@ try:
 except ImportError:
     # ansible-core 2.18
     _PROFILE = None
+
+
+def _load_what_each_process_needs() -> None:
+    # With one of Ansible's, all of them are loaded.
+    filter_loader.get("ansible.builtin.bool")
+    test_loader.get("ansible.builtin.failed")
+    for direction in () if _PROFILE is None else Direction:
+        get_module_encoder(_PROFILE, direction)
+
+
+_load_what_each_process_needs()
 
 ENVIRONMENT = frozenset(
     [
@@ -202,6 +219,9 @@ def _isolated(encoded: bytes, environment: dict[str, str], folder: str, watcher:
         stack.callback(_set_environment, variables)
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(_set(basic, _ANSIBLE_ARGS=encoded))
+        # Before 2.22, ansible-core copies each result to mask it, even if Module has done that and leaves no values to mask.
+        if hasattr(basic, "remove_values"):
+            stack.enter_context(_set(basic, remove_values=functools.partial(_masked, basic.remove_values)))
         stack.enter_context(_set(Module, WATCHER=watcher))
         stack.enter_context(watcher.watching())
         if _PROFILE is None:
@@ -214,6 +234,10 @@ def _isolated(encoded: bytes, environment: dict[str, str], folder: str, watcher:
         os.environ.update(environment)
         os.chdir(folder)
         yield
+
+
+def _masked(mask: t.Callable[[t.Any, t.Collection[str]], t.Any], result: t.Any, values: t.Collection[str]) -> t.Any:
+    return mask(result, values) if values else result
 
 
 def _set_environment(variables: dict[str, str]) -> None:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import typing as t
 import warnings
@@ -64,6 +67,45 @@ def test_a_module_runs_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert (ended.status, result["name"], result["variable"]) == (0, "é", "http://h/")
     assert "a warning" in json.dumps(result["warnings"])
     assert "to standard error" in ended.stderr
+
+
+def test_a_process_loads_nothing_that_was_loaded_before_the_fork(tmp_path: Path) -> None:
+    """In a process of its own: the other tests have loaded all of this."""
+    collections = Path(_direct.__file__).parents[5]
+    code = """if True:
+        import sys
+        from ansible.plugins.loader import filter_loader, init_plugin_loader, test_loader
+        init_plugin_loader([sys.argv[1]])
+        from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
+        from ansible.module_utils import basic
+        before = set(sys.modules)
+        filter_loader.get("ansible.builtin.combine")
+        test_loader.get("ansible.builtin.match")
+        def main():
+            basic.AnsibleModule({}).exit_json(changed=True)
+        print(_direct.run(main, _direct.encode({}), {}, "/", _direct.Watcher("a task", None)).stdout)
+        from concurrent.futures import ThreadPoolExecutor
+        print(sorted(set(sys.modules) - before))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(collections)], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    result, again = ended.stdout.split("\n\n")[0].strip(), ended.stdout.strip().splitlines()[-1]
+    assert json.loads(result)["changed"] is True
+    # Ansible's places of plugins hold nothing themselves.
+    assert [name for name in ast.literal_eval(again) if not name.endswith((".plugins", ".filter", ".test"))] == []
+
+
+def test_values_that_a_module_leaves_to_ansible_are_masked_by_it(tmp_path: Path) -> None:
+    def main() -> None:
+        module = basic.AnsibleModule({"name": {"type": "str"}})
+        module.no_log_values = {"canary"}
+        module.exit_json(said="a canary", left=["canary"])
+
+    # ansible-core 2.22 masks what is shown, not what a module returns.
+    masks_results = importlib.util.find_spec("ansible.module_utils.secrets") is None
+    said = json.loads(run(main, tmp_path).stdout)
+    assert ("canary" in json.dumps([said["said"], said["left"]])) is not masks_results
 
 
 def test_relative_paths_begin_in_the_given_folder(tmp_path: Path) -> None:
