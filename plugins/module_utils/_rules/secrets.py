@@ -200,7 +200,9 @@ def _mapped(value: t.Any, shown: t.Callable[[t.Any, t.Any], t.Any]) -> t.Any:
     while waiting:
         item, name, place, at = waiting.pop()
         item = shown(item, name)
-        if isinstance(item, Mapping):
+        if isinstance(item, str):  # Most are.
+            place[at] = item
+        elif isinstance(item, Mapping):
             place[at] = inner = dict.fromkeys(item)
             waiting += [(each, key, inner, key) for key, each in item.items()]
         elif isinstance(item, (list, tuple)):
@@ -321,12 +323,10 @@ class Secrets:
         long = {secret for secret in self._all if len(secret) >= _SHORTEST}
         self._distinct = {secret for secret in long if len(secret) >= _SHORTEST_WORD or not _is_plain(secret)}
         self._plain = long - self._distinct
-        self._lengths: dict[str, list[int]] = {}
-        lengths: dict[str, set[int]] = {}
-        for secret in self._distinct:
-            lengths.setdefault(secret[:_SHORTEST], set()).add(len(secret))
-        for start, found in lengths.items():
-            self._lengths[start] = sorted(found, reverse=True)
+        self._longest_first = sorted(self._distinct, key=len, reverse=True)
+        self._lengths: dict[str, dict[int, None]] = {}
+        for secret in self._longest_first:
+            self._lengths.setdefault(secret[:_SHORTEST], {})[len(secret)] = None
 
     @property
     def for_ansible(self) -> set[str]:
@@ -336,7 +336,7 @@ class Secrets:
     def mask(self, text: str) -> str:
         """A string without the distinct secrets."""
         if len(self._distinct) <= _HAND_TO_ANSIBLE:
-            for secret in sorted(self._distinct, key=len, reverse=True):
+            for secret in self._longest_first:
                 text = text.replace(secret, MASK)
             return text
         shown, at, place = [], 0, 0
@@ -376,11 +376,11 @@ class Secrets:
         """
 
         def shown(item: t.Any, name: t.Any) -> t.Any:
-            if item is None or isinstance(item, (bool, Mapping, list, tuple)):
+            if isinstance(item, str):
+                return MASK if item in self._all else self.mask(mask_text(item))
+            if item is None or isinstance(item, (bool, dict, list, tuple, Mapping)):
                 return item
-            if str(item) in self._all:
-                return MASK
-            return self.mask(mask_text(item)) if isinstance(item, str) else item
+            return MASK if str(item) in self._all else item
 
         return _mapped(value, shown)
 
