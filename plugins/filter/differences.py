@@ -1,18 +1,22 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter differences: what differs between servers and their declarations, from what tasks registered."""
+"""The filter differences: what differs between servers and their declarations, from what tasks registered.
+
+It imports what it needs when it is called: for one filter, Ansible loads those of all files, in each process of a task.
+"""
 
 from __future__ import annotations
 
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import differences as rules
 
 
 def differences(hostvars: t.Any, hosts: t.Any, compared: str, cluster: str = "") -> list[str]:
     """The lines of a list: each host that differs, and what differs there."""
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import differences as rules
+
     if isinstance(hosts, str):
         raise AnsibleFilterError("couchpy.couchdb.differences: hosts: must be a list of names")
     said = []

@@ -12,7 +12,6 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
 def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: str = "sha256") -> str:
@@ -23,6 +22,7 @@ def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: s
     if isinstance(iterations, bool) or not re.match(r"[0-9]+\Z", str(iterations)):
         raise AnsibleFilterError("couchpy.couchdb.password_hash: iterations: must be a whole number")
     from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import passwords
+    from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
     try:
         # Texts may be of Ansible's own kinds, which say where they came from; a hash is a plain one.

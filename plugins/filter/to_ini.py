@@ -11,7 +11,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
 
 def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
@@ -19,7 +18,10 @@ def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
 
     ``secrets``: whether only those settings are in it that are secret, or only the others.
     """
+    if settings == {}:
+        return ""
     from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
+    from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
     try:
         whole = ini.content(settings)

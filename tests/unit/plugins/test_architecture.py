@@ -146,6 +146,13 @@ def test_an_action_plugin_sends_nothing_and_each_module_has_one() -> None:
         assert f"MODULE = {path.stem}" in path.read_text(), "the module is to be run directly"
 
 
+@pytest.mark.parametrize("path", sorted((PLUGINS / "filter").glob("*.py")), ids=lambda path: path.stem)
+def test_a_filter_imports_ours_when_it_is_called(path: Path) -> None:
+    """For one filter, Ansible loads those of all files, in each process of a task, and compiles again what they import."""
+    at_once = [node for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert [ast.unparse(node) for node in at_once if "couchpy" in ast.unparse(node)] == []
+
+
 def test_only_the_engine_knows_ansible() -> None:
     knowing = [room for room in ROOMS if "ansible" in imported(ROOMS[room])]
     assert sorted(knowing) == ["_engine/composition", "_engine/module"]
