@@ -104,11 +104,25 @@ def test_no_variable_is_used_that_is_not_described() -> None:
 def test_each_step_has_its_file_and_its_tag() -> None:
     files = ("main", "host", "declare", "members")
     found = [task for name in files for task in tasks_of(ROLE / "tasks" / f"{name}.yml")]
-    for step in STEPS:
+    for step in STEPS[1:]:
         assert (ROLE / "tasks" / f"{step}.yml").is_file()
-        (only,) = [task for task in found if _included(task) == f"{step}.yml"]
+        (only,) = [
+            task for task in found if f"{step}.yml" in (_included(task), task.get("vars", {}).get("__couchdb_file"))
+        ]
         assert step in only["tags"], step
         assert f"`{step}`" in (ROLE / "README.md").read_text()
+
+
+def test_the_first_step_is_in_the_files_that_have_something_to_do() -> None:
+    (check,) = [
+        task for task in tasks_of(ROLE / "tasks" / "main.yml") if task.get("loop") == "{{ __couchdb_preflight }}"
+    ]
+    assert _included(check) == "{{ " + check["loop_control"]["loop_var"] + " }}"
+    assert check["tags"] == check["ansible.builtin.include_tasks"]["apply"]["tags"] == ["always", "preflight"]
+    files = re.findall(r"'(\w+\.yml)'", VARS["__couchdb_preflight"])
+    assert len(files) == 3
+    for name in files:
+        assert (ROLE / "tasks" / name).is_file()
 
 
 def _included(task: dict[str, t.Any]) -> t.Any:
@@ -122,13 +136,15 @@ def test_the_table_of_kinds_is_that_of_the_module_and_of_the_tags() -> None:
         assert variable == f"couchdb_{kind}"
         assert f"couchdb_{kind}" in OPTIONS
         assert f"`{kind}`" in (ROLE / "README.md").read_text()
-    (parts,) = tasks_of(ROLE / "tasks" / "parts.yml")
+    (_compute, parts) = tasks_of(ROLE / "tasks" / "parts.yml")
     assert set(parts["couchpy.couchdb.couchdb_server"]) == {*KINDS, "nodes", "local_url", "endpoint_admins"}
     for name, tag in VARS["__couchdb_tags"].items():
         assert tag == f"{{{{ '{name}' if '{name}' not in ansible_skip_tags else '__couchdb_skipped' }}}}"
-    for path, more in (("declare", []), ("node", []), ("host", ["service", "cluster", "verify"])):
-        (task,) = [task for task in tasks_of(ROLE / "tasks" / f"{path}.yml") if "{{" in str(task.get("tags"))]
-        assert re.findall(r"{{ __couchdb_tags\.(\w+) }}", task["tags"]) == [*more, *KINDS]
+    for path, more in (("parts", []), ("members", []), ("host", ["service", "cluster", "verify"])):
+        found = [task["tags"] for task in tasks_of(ROLE / "tasks" / f"{path}.yml") if "{{" in str(task.get("tags"))]
+        assert found
+        for tags in found:
+            assert re.findall(r"{{ __couchdb_tags\.(\w+) }}", tags) == [*more, *KINDS]
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.stem)
@@ -206,7 +222,10 @@ def test_each_request_of_the_role_goes_where_the_others_go() -> None:
         for task in tasks_of(path)
         if "__couchdb_file" in task.get("vars", {})
     ]
-    assert {file for file, _by in given} == {"ask.yml", "declare.yml", "drain.yml", "remove-none.yml", "undrain.yml"}
+    assert {file for file, _by in given} == {
+        *("ask.yml", "drain.yml", "remove-none.yml", "undrain.yml", "verify.yml"),
+        "{{ 'declare.yml' if couchdb_cluster_members | length > 0 else 'parts.yml' }}",
+    }
     assert [file for file, by in given if by != "http.yml" and "__couchdb_runner }}" not in by] == []
     talking = {
         path.name
