@@ -32,16 +32,12 @@ def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
 
 def _part(settings: t.Mapping[t.Any, t.Mapping[t.Any, t.Any]], secrets: bool) -> dict[t.Any, dict[t.Any, t.Any]]:
     """Of settings, those that are secret, or hold the credentials of a URL; or the others."""
+    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
+
     return {
-        section: {key: value for key, value in keys.items() if _is_secret(section, key, value) is secrets}
+        section: {key: value for key, value in keys.items() if ini.is_secret(section, key, value) is secrets}
         for section, keys in settings.items()
     }
-
-
-def _is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
-    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import is_secret_setting, text_secrets
-
-    return is_secret_setting(str(section), str(key)) or (isinstance(value, str) and bool(text_secrets(value)))
 
 
 class FilterModule:

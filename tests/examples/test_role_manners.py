@@ -197,6 +197,18 @@ def test_a_wrong_variable_is_refused_also_where_it_would_not_be_used(
     assert problem in said
 
 
+def test_a_secret_that_couchdb_would_log_is_refused_by_name(tmp_path: Path) -> None:
+    declared = {
+        "couchdb_admin_password": ADMIN,
+        "couchdb_install": "package",
+        "couchdb_settings": {"chttpd_auth": {"secret": "canary"}, "cors": {"credentials": True}},
+    }
+    status, _changed, said = role(tmp_path, {"host1": {}}, declared, "--tags=preflight")
+    assert status != 0
+    assert "couchdb_settings holds chttpd_auth/secret. CouchDB logs what it gets" in re.sub(r"\s+", " ", said)
+    assert "canary" not in said
+
+
 def test_a_password_hash_is_refused_as_password(tmp_path: Path) -> None:
     declared = {"couchdb_admin_password": "-pbkdf2:sha256-00ff,salt,600000"}
     status, _changed, said = role(tmp_path, {"host1": {"couchdb_url": "http://127.0.0.1:1/"}}, declared)

@@ -10,6 +10,7 @@ import typing as t
 from ..errors import InvalidInput
 from .config import check_form, comment_warning
 from .names import key_problem, section_problem
+from .secrets import is_secret_setting, text_secrets
 from .values import setting_string
 
 
@@ -29,6 +30,28 @@ def content(settings: t.Any) -> str:
         if pairs:
             lines += [f"[{section}]", *pairs, ""]
     return "\n".join(lines[:-1])
+
+
+def is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
+    """Whether a declared setting is secret: by its name, or as a URL with credentials."""
+    return is_secret_setting(str(section), str(key)) or (isinstance(value, str) and bool(text_secrets(value)))
+
+
+def logged_secrets(settings: t.Any) -> list[str]:
+    """The names of those settings whose secret values the server would log when they are set over HTTP, as C(section/key).
+
+    CouchDB conceals admins and the replicator's password. Raises InvalidInput as content() does.
+    """
+    content(settings)
+    return [
+        f"{section}/{key}"
+        for section, keys in _sections(settings)
+        for key, value in sorted(keys.items())
+        if value is not None
+        and is_secret(section, key, value)
+        and section != "admins"
+        and (section, key) != ("replicator", "password")
+    ]
 
 
 def _sections(settings: t.Any) -> list[tuple[str, t.Mapping[str, t.Any]]]:

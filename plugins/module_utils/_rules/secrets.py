@@ -38,8 +38,8 @@ _HAND_TO_ANSIBLE = 50
 """The number of secrets that Ansible gets at most: it searches for each of them in each string of a result."""
 
 _SECRET_SECTIONS = frozenset(["admins", "jwt_keys"])
-_NOT_SECRET = frozenset([("chttpd_auth", "x_auth_token"), ("couch_httpd_auth", "x_auth_token")])
-"""Settings that sound secret: this one is the name of a header."""
+_NOT_SECRET = {("chttpd_auth", "x_auth_token"), ("couch_httpd_auth", "x_auth_token"), ("cors", "credentials")}
+"""Settings that sound secret: the name of a header, a switch, also of cors:host."""
 
 _SECRET_ENDS = (
     *("password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "cookie", "passwordsha"),
@@ -77,7 +77,7 @@ def _words(name: str) -> list[str]:
 
 def is_secret_setting(section: str, key: str) -> bool:
     """Whether the value of a setting is secret: C(admins), C(jwt_keys), passwords, secrets, tokens."""
-    return section in _SECRET_SECTIONS or (is_secret_name(key) and (section, key) not in _NOT_SECRET)
+    return section in _SECRET_SECTIONS or (is_secret_name(key) and (section.partition(":")[0], key) not in _NOT_SECRET)
 
 
 def is_secret_header(name: str) -> bool:
@@ -200,7 +200,7 @@ def _mapped(value: t.Any, shown: t.Callable[[t.Any, t.Any], t.Any]) -> t.Any:
     while waiting:
         item, name, place, at = waiting.pop()
         item = shown(item, name)
-        if isinstance(item, str):  # Most are.
+        if isinstance(item, str):
             place[at] = item
         elif isinstance(item, Mapping):
             place[at] = inner = dict.fromkeys(item)

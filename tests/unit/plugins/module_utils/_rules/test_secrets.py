@@ -98,6 +98,8 @@ def test_secret_settings_are_hidden(section: str, key: str) -> None:
         ("admins", "gone", None),
         ("chttpd_auth", "proxy_use_secret", "true"),
         ("chttpd_auth", "x_auth_token", "X-Auth-CouchDB-Token"),
+        ("cors", "credentials", "true"),
+        ("cors:shop.example.org", "credentials", "true"),
         ("chttpd_auth", "allow_persistent_cookies", "true"),
         ("ssl", "key_file", "/etc/key.pem"),
     ],
