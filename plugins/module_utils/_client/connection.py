@@ -20,7 +20,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse, RemoteDisconnected
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from .. import errors
 from .._rules.names import check_json, check_string, check_type
@@ -48,7 +48,7 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 _SAFE_TO_REPEAT = frozenset(["GET", "HEAD"])
 _GATEWAY_FAILURES = frozenset([502, 503, 504])
 _SHORTEST = 1.0
-"""The least seconds for a request at the end of a wait, so that the last look gets an answer too."""
+"""The least seconds for a request at the end of a wait: the last look gets an answer too."""
 
 _LONGEST_TIMEOUT = 1_000_000
 _FIRST_PAUSE = 0.2
@@ -62,7 +62,7 @@ _HEADER_VALUE = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\xff]*\Z")
 if REQUESTS_IMPORT_ERROR is None:
 
     class _Response(HTTPResponse):
-        """An answer whose head and body are read within the timeout of the connection, even if they come slowly."""
+        """An answer whose head and body are read within the timeout of the connection, even slow ones."""
 
         def __init__(self, sock: t.Any, *arguments: t.Any, **options: t.Any) -> None:
             super().__init__(sock, *arguments, **options)
@@ -272,7 +272,8 @@ class Connection:
         send: dict[str, t.Any] = {
             "method": method,
             "url": self.address(path),
-            "params": {name: _spelling(value) for name, value in (query or {}).items() if value is not None},
+            # requests is slow with mappings.
+            "params": urlencode({name: _spelling(value) for name, value in (query or {}).items() if value is not None}),
             "data": None if body is None else _written(body),
             "headers": self._request_headers(headers, body is not None, anonymous),
         }
@@ -316,7 +317,7 @@ class Connection:
 
     def _send(self, send: dict[str, t.Any], limit: float) -> Received:
         try:
-            # One timeout for connecting and answering together; _Response ensures it for an answer that comes slowly.
+            # For connecting and answering together, see _Response.
             timeout: t.Any = urllib3.Timeout(total=limit)
             request = requests.PreparedRequest()
             request.prepare(**send)
