@@ -13,10 +13,9 @@ libraries that a module imports only when it needs them.
 
 from __future__ import annotations
 
-# Only loaded: in a module, see in_parallel().
-import concurrent.futures.thread  # noqa: F401
 import contextlib
 import functools
+import importlib
 import io
 import json
 import os
@@ -44,6 +43,8 @@ except ImportError:
 
 
 def _load_what_each_process_needs() -> None:
+    # A module imports it only when it needs it, see in_parallel().
+    importlib.import_module("concurrent.futures.thread")
     # With one of Ansible's, all of them are loaded.
     filter_loader.get("ansible.builtin.bool")
     test_loader.get("ansible.builtin.failed")
