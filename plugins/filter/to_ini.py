@@ -25,19 +25,9 @@ def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
 
     try:
         whole = ini.content(settings)
-        return whole if secrets is None else ini.content(_part(settings, bool(secrets)))
+        return whole if secrets is None else ini.content(ini.part(settings, bool(secrets)))
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.to_ini: {error}") from None
-
-
-def _part(settings: t.Mapping[t.Any, t.Mapping[t.Any, t.Any]], secrets: bool) -> dict[t.Any, dict[t.Any, t.Any]]:
-    """Of settings, those that are secret, or hold the credentials of a URL; or the others."""
-    from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
-
-    return {
-        section: {key: value for key, value in keys.items() if ini.is_secret(section, key, value) is secrets}
-        for section, keys in settings.items()
-    }
 
 
 class FilterModule:

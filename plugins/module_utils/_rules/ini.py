@@ -32,25 +32,26 @@ def content(settings: t.Any) -> str:
     return "\n".join(lines[:-1])
 
 
-def is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
-    """Whether a declared setting is secret: by its name, or as a URL with credentials."""
+def part(settings: t.Mapping[t.Any, t.Mapping[t.Any, t.Any]], secrets: bool) -> dict[t.Any, dict[t.Any, t.Any]]:
+    """Of settings, those that are secret by their names, or hold the credentials of a URL; or the others."""
+    return {
+        section: {key: value for key, value in keys.items() if _is_secret(section, key, value) is secrets}
+        for section, keys in settings.items()
+    }
+
+
+def _is_secret(section: t.Any, key: t.Any, value: t.Any) -> bool:
     return is_secret_setting(str(section), str(key)) or (isinstance(value, str) and bool(text_secrets(value)))
 
 
-def logged_secrets(settings: t.Any) -> list[str]:
-    """The names of those settings whose secret values the server would log when they are set over HTTP, as C(section/key).
-
-    CouchDB conceals admins and the replicator's password. Raises InvalidInput as content() does.
-    """
+def secret_names(settings: t.Any) -> list[str]:
+    """The names of the settings that are secret, as C(section/key). Raises InvalidInput as content() does."""
     content(settings)
     return [
         f"{section}/{key}"
-        for section, keys in _sections(settings)
+        for section, keys in _sections(part(settings, True))
         for key, value in sorted(keys.items())
         if value is not None
-        and is_secret(section, key, value)
-        and section != "admins"
-        and (section, key) != ("replicator", "password")
     ]
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filters that the role server uses: to_ini, logged_secrets, masked, unknown_names."""
+"""The filters that the role server uses: to_ini, secret_settings, masked, unknown_names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.couchpy.couchdb.plugins.filter.logged_secrets import logged_secrets
 from ansible_collections.couchpy.couchdb.plugins.filter.masked import masked
+from ansible_collections.couchpy.couchdb.plugins.filter.secret_settings import secret_settings
 from ansible_collections.couchpy.couchdb.plugins.filter.to_ini import to_ini
 from ansible_collections.couchpy.couchdb.plugins.filter.unknown_names import unknown_names
 
@@ -116,7 +116,7 @@ def test_an_ini_file_can_hold_the_secrets_alone_or_all_but_them() -> None:
     )
 
 
-def test_secrets_that_couchdb_logs_are_named() -> None:
+def test_secret_settings_are_named() -> None:
     settings = {
         "admins": {"ann": "tulip"},
         "chttpd_auth": {"secret": "s", "timeout": 600, "proxy_use_secret": True},
@@ -124,20 +124,22 @@ def test_secrets_that_couchdb_logs_are_named() -> None:
         "jwt_keys": {"hmac:shop": "a2V5", "hmac:old": None},
         "replicator": {"password": "tulip", "proxy": "http://ann:tulip@proxy.example.com/"},
     }
-    assert logged_secrets(settings) == ["chttpd_auth/secret", "jwt_keys/hmac:shop", "replicator/proxy"]
-    assert logged_secrets({}) == []
+    assert secret_settings(settings) == [
+        *("admins/ann", "chttpd_auth/secret", "jwt_keys/hmac:shop", "replicator/password", "replicator/proxy")
+    ]
+    assert secret_settings({}) == []
 
 
 @pytest.mark.parametrize("settings", [[], {"log": "info"}, {"chttpd": {"server_options": "[{"}}])
 def test_what_couchdb_can_not_have_is_refused_as_by_to_ini(settings: t.Any) -> None:
     with pytest.raises(AnsibleFilterError) as of_file:
         to_ini(settings)
-    with pytest.raises(AnsibleFilterError) as of_log:
-        logged_secrets(settings)
-    assert str(of_log.value) == str(of_file.value).replace("to_ini", "logged_secrets")
+    with pytest.raises(AnsibleFilterError) as of_names:
+        secret_settings(settings)
+    assert str(of_names.value) == str(of_file.value).replace("to_ini", "secret_settings")
 
 
-def test_no_example_of_the_role_declares_a_secret_that_couchdb_logs() -> None:
+def test_no_example_of_the_role_declares_a_secret_over_http() -> None:
     """With a package, the role refuses them."""
     found = []
     for path in sorted((Path(__file__).parents[4] / "examples").rglob("*.yml")):
@@ -147,4 +149,4 @@ def test_no_example_of_the_role_declares_a_secret_that_couchdb_logs() -> None:
         found += [loaded] if isinstance(loaded, dict) else [use["vars"] for play in loaded for use in play["roles"]]
     declared = [variables["couchdb_settings"] for variables in found]
     assert len(declared) > 2
-    assert [logged_secrets(settings) for settings in declared] == [[] for _settings in declared]
+    assert [secret_settings(settings) for settings in declared] == [[] for _settings in declared]

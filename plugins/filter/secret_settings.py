@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: CouchPy contributors (@couchpy)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter logged_secrets: the secret settings that CouchDB would write to its log.
+"""The filter secret_settings: the names of the settings that are secret.
 
 It imports what it needs when it is called: for one filter, Ansible loads those of all files, in each process of a task.
 """
@@ -13,17 +13,15 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 
-def logged_secrets(settings: t.Any) -> list[str]:
+def secret_settings(settings: t.Any) -> list[str]:
     """Their names, as C(section/key). Raises AnsibleFilterError for settings that CouchDB can't have."""
-    if settings == {}:
-        return []
     from ansible_collections.couchpy.couchdb.plugins.module_utils._rules import ini
     from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
     try:
-        return ini.logged_secrets(settings)
+        return ini.secret_names(settings)
     except InvalidInput as error:
-        raise AnsibleFilterError(f"couchpy.couchdb.logged_secrets: {error}") from None
+        raise AnsibleFilterError(f"couchpy.couchdb.secret_settings: {error}") from None
 
 
 class FilterModule:
@@ -31,4 +29,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., list[str]]]:
         """Give them by name."""
-        return {"logged_secrets": logged_secrets}
+        return {"secret_settings": secret_settings}
