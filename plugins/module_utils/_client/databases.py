@@ -126,38 +126,33 @@ class Databases(Server):
         if names is not None:
             check_names(names, "names")
         elif self.dialect.has_dbs_info_listing:
-            try:
-                return self._dbs_info_listing(hthdrs)
-            except errors.Unreachable as error:
-                if not error.sent or isinstance(error, errors.TimedOut):
-                    raise
-                # CouchDB cuts this answer short at a database without a copy in service. Requests by name show which one it is.
-                names = self.database_names(hthdrs)
+            listed = self._dbs_info_listing(hthdrs)
+            if listed is not None:
+                return listed
+            names = self.database_names(hthdrs)
         if not self.dialect.has_dbs_info:
             there = self.database_names(hthdrs)
             asked = there if names is None else [name for name in names if name in set(there)]
             infos = dict(zip(asked, in_parallel(lambda name: self._opened(name).info(hthdrs), asked)))
             return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
-        if names is None:
-            return self._dbs_info_portions(wanted, hthdrs)
-        if len(wanted) > _DBS_INFO_PAGE:
+        if names is not None and len(wanted) > _DBS_INFO_PAGE:
             return self._many_dbs_info(wanted, hthdrs)
-        infos = self._dbs_info_portions(wanted, hthdrs)
-        return {**infos, **self._infos_after_all([name for name, info in infos.items() if info is None], hthdrs)}
+        return self._completed(self._dbs_info_portions(wanted, hthdrs), hthdrs)
 
-    def _infos_after_all(self, missing: list[str], hthdrs: Headers) -> dict[str, t.Any]:
-        """The information of databases for which C(_dbs_info) reports none.
+    def _completed(self, infos: dict[str, t.Any], hthdrs: Headers) -> dict[str, t.Any]:
+        """The information of databases, asked for once more where C(_dbs_info) reports none.
 
         It reports not_found also for a database whose nodes are all down or in maintenance mode. Such a database is listed,
         and a request for it returns that error. Otherwise it would be reported as missing, or created again.
         """
+        missing = [name for name, info in infos.items() if info is None]
         query = {name: json.dumps(missing[0]) for name in ("start_key", "end_key")} if len(missing) == 1 else {}
         try:
             listed = self.database_names(hthdrs, **query) if missing else []
         except (errors.Unauthorized, errors.Forbidden):
             # The list is for server admins.
-            return {}
+            return infos
 
         def ask(name: str) -> dict[str, t.Any] | None:
             try:
@@ -166,15 +161,15 @@ class Databases(Server):
                 return None
 
         asked = sorted(set(missing).intersection(listed))
-        return dict(zip(asked, in_parallel(ask, asked)))
+        return {**infos, **dict(zip(asked, in_parallel(ask, asked)))}
 
     def _many_dbs_info(self, names: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         """The result of dbs_info() for so many names that a request for the existing ones is worthwhile."""
         there = self.database_names(hthdrs)
         asked = sorted(set(names).intersection(there))
         listed = self.dialect.has_dbs_info_listing and len(there) < len(asked) * (_DBS_INFO_PAGE // _DBS_INFO_KEYS)
-        infos = self._dbs_info_listing(hthdrs) if listed else self._dbs_info_portions(asked, hthdrs)
-        return {name: infos.get(name) for name in names}
+        infos = (self._dbs_info_listing(hthdrs) if listed else None) or self._dbs_info_portions(asked, hthdrs)
+        return {**dict.fromkeys(names), **self._completed({name: infos.get(name) for name in asked}, hthdrs)}
 
     def _dbs_info_portions(self, wanted: list[str], hthdrs: Headers) -> dict[str, t.Any]:
         portions = [wanted[start : start + _DBS_INFO_KEYS] for start in range(0, len(wanted), _DBS_INFO_KEYS)]
@@ -187,12 +182,18 @@ class Databases(Server):
 
         return dict(_info_of(row) for rows in in_parallel(ask, portions) for row in rows)
 
-    def _dbs_info_listing(self, hthdrs: Headers) -> dict[str, t.Any]:
+    def _dbs_info_listing(self, hthdrs: Headers) -> dict[str, t.Any] | None:
+        """The information of all databases. None if CouchDB cuts the answer short, at one without a copy in service."""
         found: dict[str, t.Any] = {}
         after: dict[str, t.Any] = {}
         while True:
             query = {"limit": _DBS_INFO_PAGE, **after}
-            rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs, expect=is_list).body
+            try:
+                rows = self.request("GET", ("_dbs_info",), query=query, hthdrs=hthdrs, expect=is_list).body
+            except errors.Unreachable as error:
+                if not error.sent or isinstance(error, errors.TimedOut):
+                    raise
+                return None
             found.update(_info_of(row) for row in rows)
             if len(rows) < _DBS_INFO_PAGE:
                 return found

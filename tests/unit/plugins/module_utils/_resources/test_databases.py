@@ -9,6 +9,7 @@ import copy
 import typing as t
 
 import pytest
+import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import wait
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine import module
@@ -264,12 +265,16 @@ def test_what_reaches_the_wire(wire: Wire, check_mode: bool) -> None:
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
-@pytest.mark.parametrize("names", [["db"], ["db", "other"], [f"db{number}" for number in range(150)]])
-def test_a_database_whose_nodes_are_all_away_is_not_taken_for_missing(wire: Wire, names: list[str], state: str) -> None:
+@pytest.mark.parametrize("others", [1, 30])
+@pytest.mark.parametrize("names", [["db"], ["db", "other"], *([f"db{at}" for at in range(end)] for end in (150, 1200))])
+def test_a_database_whose_nodes_are_all_away_is_not_taken_for_missing(
+    wire: Wire, names: list[str], others: int, state: str
+) -> None:
     """CouchDB says not_found of it in _dbs_info, lists it, and says what is wrong when it is asked for by itself."""
+    wire["GET /_dbs_info?limit=1000"] = requests.exceptions.ChunkedEncodingError("cut short")
     wire["POST /_dbs_info"] = lambda body: (200, [{"key": name, "error": "not_found"} for name in body["keys"]])
-    for query in ("", "?start_key=%22db%22&end_key=%22db%22"):
-        wire[f"GET /_all_dbs{query}"] = [names[0], "unasked"]
+    for query in ("", f"?start_key=%22{names[0]}%22&end_key=%22{names[0]}%22"):
+        wire[f"GET /_all_dbs{query}"] = [names[0], *(f"unasked{number}" for number in range(others))]
     wire[f"GET /{names[0]}"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
     with pytest.raises(errors.ServerError, match=f"GET .*/{names[0]} answered 500 .*No DB shards could be opened"):
         module.carry_out(
