@@ -214,9 +214,49 @@ def test_the_playbooks_use_the_defaults_that_are_documented() -> None:
                 } == {json.dumps(spec["default"]) if isinstance(spec["default"], list) else spec["default"]}, variable
 
 
-def test_the_playbooks_compare_all_that_the_role_declares() -> None:
-    compare = yaml.safe_load((ROOT / "playbooks" / "tasks" / "compare.yml").read_text())
-    assert set(kinds()) <= set(compare[0]["couchpy.couchdb.couchdb_server"])
+@pytest.mark.parametrize(
+    ("module", "file", "more"), [("couchdb_server", "parts", {"report_extra"}), ("couchdb_cluster", "cluster", set())]
+)
+def test_the_playbooks_compare_all_that_the_role_declares(module: str, file: str, more: set[str]) -> None:
+    name = f"couchpy.couchdb.{module}"
+    tasks = [
+        next(task for task in yaml.safe_load((ROOT / path).read_text()) if name in task)
+        for path in (f"roles/server/tasks/{file}.yml", "playbooks/tasks/compare.yml")
+    ]
+    role, compare = (task[name] for task in tasks)
+    assert set(compare) == set(role) | more
+    assert {option for option in role if option not in kinds() and compare[option] != role[option]} == set()
+    if module == "couchdb_cluster":
+        assert tasks[1]["when"] == [condition.replace("__couchdb_", "__couchpy_") for condition in tasks[0]["when"]]
+
+
+def test_check_looks_at_a_single_member_and_at_the_ends_of_replications(server: embedded.Server, runs: Runs) -> None:
+    node = server.request("GET", "/_node/_local")[1]["name"]
+    far = {"name": "far", "type": "user", "roles": []}
+    assert server.request("PUT", "/_users/org.couchdb.user:far", {**far, "password": "far-canary"})[0] == 201
+    server.request("PUT", "/copied")
+    login = {"login_user": "admin", "login_password": PASSWORD}
+    source = {"url": f"{server.url}copied", "username": "far", "password": "far-canary"}
+    runs.hosts(
+        {"db1": {"couchdb_url": server.url}},
+        couchdb_install="none",
+        couchdb_cluster_members=[node],
+        couchdb_replications=[{"name": "copy", "source": source, "target": "copied", "continuous": True}],
+        couchdb_endpoint_admins=[{"url": server.url, **login}],
+    )
+    ended = runs.run("site")
+    assert ended.status == 0, ended.printed
+    ended = runs.run("check")
+    assert ended.status == 0, ended.printed
+
+    server.request("PUT", "/_node/_local/_config/cluster/n", "3")
+    update(server, "/_users/org.couchdb.user:far", password="other-canary")
+    ended = runs.run("check")
+    assert ended.status == 2
+    end = server.url.rstrip("/")
+    assert re.findall(r'"(db1: .*)"', ended.printed) == [f"db1: replications: copy, {end} (far)", f"db1: members: {node} (cluster)"]
+    assert "canary" not in ended.printed
+    server.request("DELETE", "/copied")
 
 
 def test_all_playbooks_log_in_with_the_variables_of_the_role() -> None:
