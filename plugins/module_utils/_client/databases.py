@@ -129,13 +129,11 @@ class Databases(Server):
             listed = self._dbs_info_listing(hthdrs)
             if listed is not None:
                 return listed
-            names = self.database_names(hthdrs)
-        if not self.dialect.has_dbs_info:
-            there = self.database_names(hthdrs)
-            asked = there if names is None else [name for name in names if name in set(there)]
-            infos = dict(zip(asked, in_parallel(lambda name: self._opened(name).info(hthdrs), asked)))
-            return {name: infos.get(name) for name in (there if names is None else names)}
         wanted = self.database_names(hthdrs) if names is None else list(names)
+        if not self.dialect.has_dbs_info:
+            asked = wanted if names is None else sorted({*wanted}.intersection(self.database_names(hthdrs)))
+            infos = dict(zip(asked, in_parallel(lambda name: self._opened(name).info(hthdrs), asked)))
+            return {name: infos.get(name) for name in wanted}
         if names is not None and len(wanted) > _DBS_INFO_PAGE:
             return self._many_dbs_info(wanted, hthdrs)
         return self._completed(self._dbs_info_portions(wanted, hthdrs), hthdrs)
