@@ -137,7 +137,13 @@ def test_the_table_of_kinds_is_that_of_the_module_and_of_the_tags() -> None:
         assert f"couchdb_{kind}" in OPTIONS
         assert f"`{kind}`" in (ROLE / "README.md").read_text()
     (_compute, parts) = tasks_of(ROLE / "tasks" / "parts.yml")
-    assert set(parts["couchpy.couchdb.couchdb_server"]) == {*KINDS, "nodes", "local_url", "endpoint_admins"}
+    assert set(parts["couchpy.couchdb.couchdb_server"]) == {
+        *KINDS,
+        "nodes",
+        "local_url",
+        "endpoint_admins",
+        "wait_timeout",
+    }
     for name, tag in VARS["__couchdb_tags"].items():
         assert tag == f"{{{{ '{name}' if '{name}' not in ansible_skip_tags else '__couchdb_skipped' }}}}"
     for path, more in (("parts", []), ("members", []), ("host", ["service", "cluster", "verify"])):
