@@ -47,6 +47,22 @@ def _trusted(value: t.Any) -> t.Any:
     return trust_as_template(value) if isinstance(value, str) else value
 
 
+@pytest.mark.parametrize(
+    ("system", "minor", "package"),
+    [
+        ("8.10", 8, "python38-requests"),
+        ("8.10", 9, "python39-requests"),
+        ("8.10", 11, "python3.11-requests"),
+        ("8.10", 12, "python3.12-requests"),
+        ("9.4", 9, "python3-requests"),
+        ("9.4", 12, "python3.12-requests"),
+    ],
+)
+def test_requests_for_each_python_of_the_red_hat_family(system: str, minor: int, package: str) -> None:
+    given = {"ansible_facts": {"python": {"version": {"minor": minor}}}}
+    assert concluded("__couchdb_os.packages", given, f"os rocky {system} none", "like rhel centos fedora") == [package]
+
+
 def refused(given: dict[str, t.Any], *seen: str) -> str:
     """Why the host is refused."""
     conditions = concluded("__couchdb_host_conditions", given, *INSTALLED, *seen)
