@@ -39,8 +39,8 @@ revs_limit:
 reshard:
   description:
     - Whether the shards of an existing database are split, if C(shards) is twice, four times and so on the number that it has.
-    - CouchDB splits the shards with its resharding jobs while the cluster serves requests. The task waits until they have ended, makes those that
-      failed once more, resumes those that are stopped, and removes them. Requires CouchDB 3.0.
+    - CouchDB splits the shards with its resharding jobs while the cluster serves requests. The task waits until they have ended, retries
+      failed ones once, resumes those that are stopped, and removes them. Requires CouchDB 3.0.
     - One node after the other splits its copies, in maintenance mode. If the others have too few copies of something to do without the node, it
       splits them in service and the task warns, as reads can lack the writes of the last seconds then.
   type: bool

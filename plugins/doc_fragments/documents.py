@@ -31,7 +31,7 @@ src:
     - A directory that contains a file C(_id) or a directory C(_attachments), or is in a directory C(_design) or C(_local), is a single
       document.
     - Hidden files, files that end with C(~), and C(_security.json) are ignored.
-      P(couchpy.couchdb.couchdb_database#module) sets security objects.
+      M(couchpy.couchdb.couchdb_database) sets security objects.
   type: path
 ids:
   description:

@@ -17,7 +17,7 @@ _HASH = re.compile(r"-(hashed|pbkdf2)(:\w+)?-[0-9a-fA-F]+,[^,\s]+(,[0-9]+)?")
 
 
 def masked(text: t.Any, secrets: t.Any = ()) -> str:
-    """The text without the credentials of the URLs in it, without password hashes, and without any of the secrets."""
+    """The string without the credentials of the URLs in it, without password hashes, and without any of the secrets."""
     from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.secrets import MASK, mask_text
 
     if isinstance(secrets, str) or not all(isinstance(secret, str) for secret in secrets):

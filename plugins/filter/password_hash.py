@@ -25,7 +25,7 @@ def password_hash(password: t.Any, salt: t.Any, iterations: int = 600000, prf: s
     from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 
     try:
-        # Texts may be of Ansible's own kinds, which say where they came from; a hash is a plain one.
+        # Strings may be of Ansible's own kinds, which say where they came from; a hash is a plain one.
         return str(passwords.derive(str(password), prf=str(prf), iterations=int(iterations), salt=str(salt)))
     except InvalidInput as error:
         raise AnsibleFilterError(f"couchpy.couchdb.password_hash: {error}") from None

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def to_ini(settings: t.Any, secrets: bool | None = None) -> str:
-    """The text of an ini file with these settings. Raises AnsibleFilterError for what such a file can't hold.
+    """The content of an ini file with these settings. Raises AnsibleFilterError for what such a file can't hold.
 
     ``secrets``: whether only those settings are in it that are secret, or only the others.
     """

@@ -19,7 +19,7 @@ description:
     databases.
   - All documents are read in bulk and compared with the desired ones, ignoring what CouchDB adds to a document, such as C(_rev). Documents
     that differ are written in bulk, design documents first.
-  - The databases must exist. P(couchpy.couchdb.couchdb_database#module) creates them.
+  - The databases must exist. M(couchpy.couchdb.couchdb_database) creates them.
 extends_documentation_fragment:
   - couchpy.couchdb.connection
   - couchpy.couchdb.documents
@@ -74,7 +74,7 @@ notes:
   - Equal numbers, such as V(1) and V(1.0), and another order of fields are no difference.
   - Functions that do not compile, or require a module that their design document does not have, are refused before anything of it is
     written. The error contains the reason and the file. PouchDB Server does not compile functions.
-  - CouchDB hashes the passwords of users. Use P(couchpy.couchdb.couchdb_user#module) for them.
+  - CouchDB hashes the passwords of users. Use M(couchpy.couchdb.couchdb_user) for them.
   - Macros of couchapp (C(// !code)) are not expanded.
   - JavaScript modules (C(NAME.js) or C(NAME.coffee) for a document, or C(index.js) or C(index.coffee) with C(module.exports)) are refused, as
     they would have to be run. Compile them with couchdb-compile, and use the JSON. A directory that is one document needs a file C(_id),

@@ -22,12 +22,10 @@ from ansible import constants as C
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.module import LOGIN
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.progress import VARIABLE as VARIABLE_OF_FILE
 from ansible_collections.couchpy.couchdb.plugins.module_utils.errors import InvalidInput
 from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct, _progress
-
-LOGIN = {"username": "login_user", "password": "login_password"}
-"""Other common names of a connection option → the option."""
 
 VARIABLE = "couchdb_direct"
 SWITCH = "ANSIBLE_COUCHDB_DIRECT"

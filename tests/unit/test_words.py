@@ -23,7 +23,9 @@ PLACES = (
     "docs",
     "README.md",
     "CONTRIBUTING.md",
+    "MAINTAINERS.md",
     "SECURITY.md",
+    "changelogs",
     "noxfile.py",
 )
 TESTS = ("tests", "extensions")

@@ -65,7 +65,7 @@ action group to every module, and C(password) there would become the password of
 make_client() reads the environment, not Ansible: a value in the URL overrides one in the environment.
 """
 
-_LOGIN = {"username": "login_user", "password": "login_password"}
+LOGIN = {"username": "login_user", "password": "login_password"}
 """The Client's name of an option, and other common names → the module's name."""
 
 _ATTEMPTS = 5
@@ -215,7 +215,7 @@ def make_client(params: Params, kind: type[_Server]) -> _Server:
     try:
         return kind(url, config=options, hthdrs=params["headers"], cookie=params["cookie"])
     except errors.InvalidInput as error:
-        raise errors.InvalidInput(_LOGIN.get(error.option, error.option), error.problem) from error
+        raise errors.InvalidInput(LOGIN.get(error.option, error.option), error.problem) from error
 
 
 def connection_warnings(client: Server) -> t.Iterator[str]:
@@ -540,7 +540,7 @@ class Module(AnsibleModule):
             kwargs.setdefault("invocation", {"module_args": MASK})
         refused = re.match(r"Unsupported parameters for \(\S+\) module: (.*?)\. Supported", msg)
         for name in refused[1].split(", ") if refused else ():
-            msg += f" To log in, use {_LOGIN[name]} instead of {name}." if name in _LOGIN else ""
+            msg += f" To log in, use {LOGIN[name]} instead of {name}." if name in LOGIN else ""
         if self._options_accepted:
             msg, kwargs = self._hiding.mask_message(msg), self._shown(kwargs)
         super().fail_json(msg, **kwargs)
