@@ -254,7 +254,10 @@ def test_check_looks_at_a_single_member_and_at_the_ends_of_replications(server: 
     ended = runs.run("check")
     assert ended.status == 2
     end = server.url.rstrip("/")
-    assert re.findall(r'"(db1: .*)"', ended.printed) == [f"db1: replications: copy, {end} (far)", f"db1: members: {node} (cluster)"]
+    assert re.findall(r'"(db1: .*)"', ended.printed) == [
+        f"db1: replications: copy, {end} (far)",
+        f"db1: members: {node} (cluster)",
+    ]
     assert "canary" not in ended.printed
     server.request("DELETE", "/copied")
 
