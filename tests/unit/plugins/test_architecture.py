@@ -20,30 +20,30 @@ from ansible_collections.couchpy.couchdb.plugins.module_utils._client.server imp
 from ansible_collections.couchpy.couchdb.plugins.module_utils._engine.composition import Composition
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
-ROOMS = {
+FILES = {
     str(path.relative_to(PLUGINS / "module_utils").with_suffix("")): path
     for path in (PLUGINS / "module_utils").rglob("*.py")
     if path.name != "__init__.py"
 }
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
-RESOURCES = [path for room, path in sorted(ROOMS.items()) if re.match(r"_resources/[^_]", room)]
+RESOURCES = [path for name, path in sorted(FILES.items()) if re.match(r"_resources/[^_]", name)]
 # What several resources share.
-SHARED = {room for room in ROOMS if room.startswith("_resources/_")}
+SHARED = {name for name in FILES if name.startswith("_resources/_")}
 PREFIX = "ansible_collections.couchpy.couchdb.plugins.module_utils"
 
 # The layers, from the top: a file imports what is in its own folder or in one below it.
 LAYERS = ("_resources", "_engine", "_client", "_rules", "errors")
-PURE = sorted(room for room in ROOMS if room.startswith("_rules/"))
+PURE = sorted(name for name in FILES if name.startswith("_rules/"))
 
 
-def layer(room: str) -> int:
-    """The number of the layer of a room, 0 at the top; what is public and no layer of its own is made of the client's."""
-    folder = room.partition("/")[0]
+def layer(name: str) -> int:
+    """The number of the layer of a file, 0 at the top; what is public and no layer of its own is made of the client's."""
+    folder = name.partition("/")[0]
     return LAYERS.index({"client": "_client", "database": "_client"}.get(folder, folder))
 
 
 def imported(path: Path) -> set[str]:
-    """What a file imports: the rooms of ours by their places, of all else the outermost package."""
+    """What a file imports: the files of ours by their places, of all else the outermost package."""
     found: set[str] = set()
     here = f"{PREFIX}.{path.relative_to(PLUGINS / 'module_utils')}" if "module_utils" in path.parts else ""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -54,16 +54,16 @@ def imported(path: Path) -> set[str]:
                 found.add(module.partition(".")[0])
                 continue
             place = "/".join(module.removeprefix(PREFIX).split(".")[1:])
-            found.update([place] if place in ROOMS else [f"{place}/{alias.name}".lstrip("/") for alias in node.names])
+            found.update([place] if place in FILES else [f"{place}/{alias.name}".lstrip("/") for alias in node.names])
         elif isinstance(node, ast.Import):
             found.update(alias.name.partition(".")[0] for alias in node.names)
     return found
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_point_down(room: str) -> None:
-    ours = imported(ROOMS[room]) & set(ROOMS)
-    assert {other for other in ours if layer(other) < layer(room)} == set()
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_imports_point_down(name: str) -> None:
+    ours = imported(FILES[name]) & set(FILES)
+    assert {other for other in ours if layer(other) < layer(name)} == set()
 
 
 def test_what_runs_once_on_each_python_imports_nothing_of_ansible() -> None:
@@ -82,7 +82,7 @@ def test_the_map_of_the_code_names_existing_files() -> None:
     shown = (PLUGINS.parent / "docs" / "architecture.md").read_text()
     named = re.findall(r"`(_(?:resources|engine|client|rules)/\w+)\.py`", shown)
     assert named
-    assert [name for name in named if name not in ROOMS] == []
+    assert [name for name in named if name not in FILES] == []
 
 
 def test_the_docs_name_existing_files() -> None:
@@ -102,31 +102,31 @@ def test_the_docs_name_existing_files() -> None:
 
 
 def test_nothing_is_imported_in_a_circle() -> None:
-    above = {room: imported(path) & set(ROOMS) for room, path in ROOMS.items()}
+    above = {name: imported(path) & set(FILES) for name, path in FILES.items()}
     list(graphlib.TopologicalSorter(above).static_order())
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
 def test_no_resource_knows_another_unless_it_is_made_of_others(path: Path) -> None:
-    others = {room for room in imported(path) if room.startswith("_resources/")} - SHARED
+    others = {name for name in imported(path) if name.startswith("_resources/")} - SHARED
     composed = isinstance(importlib.import_module(f"{PREFIX}._resources.{path.stem}").RESOURCE, Composition)
     assert bool(others) == composed
 
 
 def test_every_module_has_a_resource_of_its_own() -> None:
-    used = [room for path in MODULES for room in imported(path) if room.startswith("_resources/")]
-    assert sorted(used) == sorted({room for room in ROOMS if room.startswith("_resources/")} - SHARED)
+    used = [name for path in MODULES for name in imported(path) if name.startswith("_resources/")]
+    assert sorted(used) == sorted({name for name in FILES if name.startswith("_resources/")} - SHARED)
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_rules_touch_no_network_and_no_ansible(room: str) -> None:
-    assert not imported(ROOMS[room]) & {"requests", "ansible", "socket", "urllib3"}
+@pytest.mark.parametrize("name", PURE)
+def test_rules_touch_no_network_and_no_ansible(name: str) -> None:
+    assert not imported(FILES[name]) & {"requests", "ansible", "socket", "urllib3"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_module_is_its_documentation_and_one_call(path: Path) -> None:
     ours = imported(path)
-    (resource,) = (room for room in ours if room.startswith("_resources/"))
+    (resource,) = (name for name in ours if name.startswith("_resources/"))
     assert ours - {"__future__", resource} in ({"_engine/module"}, {"_engine/composition"})
 
 
@@ -140,7 +140,7 @@ def test_a_resource_sends_no_request_and_fails_in_no_own_way(path: Path) -> None
 
 def test_an_action_plugin_sends_nothing_and_each_module_has_one() -> None:
     for path in (*(PLUGINS / "action").glob("*.py"), *(PLUGINS / "plugin_utils").glob("*.py")):
-        assert imported(path) & {*ROOMS, "requests"} <= {*PURE, "errors", "_engine/module", "_engine/progress"}
+        assert imported(path) & {*FILES, "requests"} <= {*PURE, "errors", "_engine/module", "_engine/progress"}
     assert {path.stem for path in (PLUGINS / "action").glob("*.py")} == {module.stem for module in MODULES}
     for path in (PLUGINS / "action").glob("*.py"):
         assert f"MODULE = {path.stem}" in path.read_text(), "the module is to be run directly"
@@ -154,12 +154,12 @@ def test_a_filter_imports_ours_when_it_is_called(path: Path) -> None:
 
 
 def test_only_the_engine_knows_ansible() -> None:
-    knowing = [room for room in ROOMS if "ansible" in imported(ROOMS[room])]
+    knowing = [name for name in FILES if "ansible" in imported(FILES[name])]
     assert sorted(knowing) == ["_engine/composition", "_engine/module"]
 
 
 def test_only_connections_know_requests() -> None:
-    knowing = [room for room in ROOMS if "requests" in imported(ROOMS[room])]
+    knowing = [name for name in FILES if "requests" in imported(FILES[name])]
     assert knowing == ["_client/connection"]
 
 
@@ -244,12 +244,12 @@ KILOBYTES = {
 
 
 def sent_with(module: str) -> set[str]:
-    """The rooms that Ansible sends a module with."""
+    """The files that Ansible sends a module with."""
     sent, waiting = set(), [PLUGINS / "modules" / f"{module}.py"]
     while waiting:
-        new = (imported(waiting.pop()) & set(ROOMS)) - sent
+        new = (imported(waiting.pop()) & set(FILES)) - sent
         sent |= new
-        waiting += [ROOMS[room] for room in new]
+        waiting += [FILES[name] for name in new]
     return sent
 
 
@@ -262,9 +262,9 @@ def test_a_task_is_sent_with_what_it_needs(module: str, needless: set[str]) -> N
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_task_is_sent_with_few_bytes(path: Path) -> None:
-    sizes = {room: ROOMS[room].stat().st_size for room in sent_with(path.stem)}
+    sizes = {name: FILES[name].stat().st_size for name in sent_with(path.stem)}
     total = sum(sizes.values()) + path.stat().st_size
-    largest = sorted(sizes, key=lambda room: -sizes[room])
+    largest = sorted(sizes, key=lambda name: -sizes[name])
     limit = KILOBYTES.get(path.stem, KILOBYTES_OF_A_NEW_MODULE)
     assert total <= limit * 1024, f"{total / 1024:.0f} kB: {', '.join(largest)}"
 
@@ -289,14 +289,14 @@ def test_the_client_of_a_resource_has_the_methods_that_its_changes_call(path: Pa
         kinds = [getattr(part.resource.client, "_KIND", object) for part in resource.parts.values()]
         assert all(issubclass(resource.client._KIND, kind) for kind in kinds)
         return
-    shared = [importlib.import_module(f"{PREFIX}.{room.replace('/', '.')}") for room in imported(path) & SHARED]
+    shared = [importlib.import_module(f"{PREFIX}.{name.replace('/', '.')}") for name in imported(path) & SHARED]
     owners = methods_of(module).union(*map(methods_of, shared))
     assert owners or resource.plan is None
     kinds = (resource.client, getattr(resource.client, "_KIND", object))
     assert {owner for owner in owners if not any(issubclass(kind, owner) for kind in kinds)} == set()
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if not room.startswith("_resources/")])
-def test_changes_are_built_in_resources_only(room: str) -> None:
-    called = [node.func for node in ast.walk(ast.parse(ROOMS[room].read_text())) if isinstance(node, ast.Call)]
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("_resources/")])
+def test_changes_are_built_in_resources_only(name: str) -> None:
+    called = [node.func for node in ast.walk(ast.parse(FILES[name].read_text())) if isinstance(node, ast.Call)]
     assert "Change" not in {ast.unparse(function).rpartition(".")[2] for function in called}
