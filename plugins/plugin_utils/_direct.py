@@ -8,14 +8,13 @@ times as long as the module itself. Here its ``main()`` is called in the process
 imported before the fork. It reads its options and prints its result as usual, so that Ansible handles both the same way.
 
 This file is imported before the fork, and loads what the processes would each load again: Ansible's filters and tests, and the
-libraries that a module imports only when it needs them.
+profiles of its JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import io
 import json
 import os
@@ -43,8 +42,6 @@ except ImportError:
 
 
 def _load_what_each_process_needs() -> None:
-    # A module imports it only when it needs it, see in_parallel().
-    importlib.import_module("concurrent.futures.thread")
     # With one of Ansible's, all of them are loaded.
     filter_loader.get("ansible.builtin.bool")
     test_loader.get("ansible.builtin.failed")
@@ -71,7 +68,7 @@ ENVIRONMENT = frozenset(
 
 
 INTERVAL = 5
-"""Seconds between two lines of progress, at least. A wait looks again after 5 seconds at most, so that no gap is longer than 10."""
+"""Seconds between two lines of progress, at least. A wait reports every 5 seconds at least, so that no gap is longer than 10."""
 
 LISTED = 20
 """The number of changes that an interrupted task lists."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 import typing as t
 from dataclasses import dataclass
 
@@ -64,17 +65,36 @@ def attempt_in_parallel(
         for index in range(len(items)):
             one(index)
         return outcomes
-    # Imported here, as most tasks send nothing in parallel and the import takes time.
-    from concurrent.futures import ThreadPoolExecutor
+    left, lock, bugs = iter(range(len(items))), threading.Lock(), []
 
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(items)))
+    def following() -> int | None:
+        with lock:
+            return next(left, None)
+
+    def several() -> None:
+        nonlocal failed
+        try:
+            for index in iter(following, None):
+                one(index)
+        except BaseException as bug:
+            failed = True
+            bugs.append(bug)
+
+    # A process waits at its end for the threads of the library's pools, also for a request that hangs after Ansible's timeout
+    # of the task. It does not wait for these.
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(several,), daemon=True)
+        for _ in range(min(AT_ONCE, len(items)))
+    ]
     try:
-        for begun in [pool.submit(contextvars.copy_context().run, one, index) for index in range(len(items))]:
-            begun.result()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     except BaseException:
-        # Ansible's timeout of the task, an interrupt, or a bug: start nothing more, and do not wait for the rest.
+        # That timeout, or an interrupt: start nothing more.
         failed = True
-        pool.shutdown(wait=False)
         raise
-    pool.shutdown()
+    if bugs:
+        raise bugs[0]
     return outcomes
