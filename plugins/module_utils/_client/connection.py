@@ -121,6 +121,13 @@ if REQUESTS_IMPORT_ERROR is None:
                 self._pool = super().get_connection_with_tls_context(*arguments, **options)
             return self._pool
 
+        def close(self) -> None:
+            """Close the connections. The manager of pools only forgets them."""
+            super().close()
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+
         def init_poolmanager(self, *arguments: t.Any, **options: t.Any) -> None:
             super().init_poolmanager(*arguments, **{**options, **self._context})
             self.poolmanager.pool_classes_by_scheme = _POOLS

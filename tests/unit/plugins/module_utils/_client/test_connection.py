@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import http.server
+import threading
 import typing as t
+from pathlib import Path
 
 import pytest
 import requests
 from ansible_collections.couchpy.couchdb.plugins.module_utils import errors
 from ansible_collections.couchpy.couchdb.plugins.module_utils._client import connection
+from ansible_collections.couchpy.couchdb.plugins.module_utils._client.parallel import in_parallel
 from ansible_collections.couchpy.couchdb.plugins.module_utils._rules.urls import basic_authorization
 from ansible_collections.couchpy.couchdb.tests.unit.wire import URL, InTurn, Wire
 from urllib3.exceptions import ProtocolError
@@ -31,6 +36,46 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def connect(url: str = URL, **options: t.Any) -> connection.Connection:
     return connection.Connection(url, connection.Options(**options))
+
+
+class KeepsAlive(http.server.BaseHTTPRequestHandler):
+    """Answers each request, and keeps the connection open."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        """Log nothing."""
+
+
+def test_close_closes_the_connections() -> None:
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), KeepsAlive)
+    serving.daemon_threads = True
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    port = serving.server_port
+
+    def connected() -> int:
+        """The number of connections of this process to the server that are not closed."""
+        states = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+        return sum(fields[2] == f"0100007F:{port:04X}" and fields[3] == "01" for fields in states)
+
+    asking = connect(f"http://127.0.0.1:{port}/")
+    gc.disable()
+    try:
+        for _twice in range(2):
+            in_parallel(lambda _item: asking.request("GET"), range(5))
+            assert 1 <= connected() <= 5
+            asking.close()
+            assert connected() == 0
+    finally:
+        gc.enable()
+        serving.shutdown()
+        serving.server_close()
 
 
 @pytest.mark.parametrize(
