@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import threading
 import time
 import typing as t
 
 Progress = t.Callable[[str, str, float], None]
-"""Called at each look with the subject of the wait, what it still lacks, and the seconds since the start."""
+"""Called after each look, and every five seconds, with the subject of the wait, what it still lacks, and the seconds since the start."""
+
+_REMINDER = 5.0
+"""Seconds after which progress is reported again, also during a request that takes long."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -41,6 +45,31 @@ def seconds_left() -> float:
     return float("inf") if end is None else end - time.monotonic()
 
 
+@contextlib.contextmanager
+def _reporting(progress: Progress | None, what: str) -> t.Iterator[t.Callable[[str], None]]:
+    """Give a function that reports what is lacking, and report it again meanwhile."""
+    if progress is None:
+        yield lambda lacking: None
+        return
+    begun, last, lock, ended = time.monotonic(), "no response yet", threading.Lock(), threading.Event()
+
+    def report(lacking: str) -> None:
+        nonlocal last
+        with lock:
+            last = lacking
+            progress(what, lacking, time.monotonic() - begun)
+
+    def remind() -> None:
+        while not ended.wait(_REMINDER):
+            report(last)
+
+    threading.Thread(target=remind, daemon=True).start()
+    try:
+        yield report
+    finally:
+        ended.set()
+
+
 def wait_until(
     look: t.Callable[[], str],
     seconds: float,
@@ -58,21 +87,20 @@ def wait_until(
     With ``stalled`` the seconds count from the last change of what is lacking, so each look that sees progress moves the deadline.
     With ``holds`` nothing may be lacking for so many seconds, at three looks.
     """
-    begun = time.monotonic()
-    changed, last, since = begun, "", None
-    while True:
-        with within(changed + seconds - time.monotonic()):
-            lacking = look()
-        now = time.monotonic()
-        if progress is not None:
-            progress(what, lacking, now - begun)
-        since = None if lacking else now if since is None else since
-        if since is not None and now - since >= holds:
-            return ""
-        if stalled and lacking != last:
-            changed, last = now, lacking
-        waited = now - changed
-        if waited >= seconds:
-            return lacking or f"nothing, but for less than {holds:g} s"
-        pause = min(_FIRST_PAUSE + waited / 8, _LONGEST_PAUSE) if lacking else holds / 2
-        time.sleep(min(pause, seconds - waited))
+    changed, last, since = time.monotonic(), "", None
+    with _reporting(progress, what) as report:
+        while True:
+            with within(changed + seconds - time.monotonic()):
+                lacking = look()
+            report(lacking)
+            now = time.monotonic()
+            since = None if lacking else now if since is None else since
+            if since is not None and now - since >= holds:
+                return ""
+            if stalled and lacking != last:
+                changed, last = now, lacking
+            waited = now - changed
+            if waited >= seconds:
+                return lacking or f"nothing, but for less than {holds:g} s"
+            pause = min(_FIRST_PAUSE + waited / 8, _LONGEST_PAUSE) if lacking else holds / 2
+            time.sleep(min(pause, seconds - waited))

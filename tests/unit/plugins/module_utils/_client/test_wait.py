@@ -55,6 +55,24 @@ def test_progress_is_reported_at_each_look(clock: Clock) -> None:
     assert [seconds for _what, _how_far, seconds in seen] == pytest.approx([0, 0.1, 0.2125])
 
 
+def test_progress_is_reported_again_while_a_look_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait, "_REMINDER", 0.05)
+    seen: list[t.Any] = []
+    left = iter(["1 left", ""])
+
+    def look() -> str:
+        time.sleep(0.4)
+        return next(left)
+
+    wait.wait_until(look, 10, "it", lambda *report: seen.append(report))
+    reported = [lacking for _what, lacking, _seconds in seen]
+    assert reported.count("no response yet") >= 2
+    assert reported.count("1 left") >= 3
+    assert [seconds for _what, _lacking, seconds in seen] == sorted(seconds for _what, _lacking, seconds in seen)
+    time.sleep(0.2)
+    assert len(seen) == len(reported)
+
+
 def test_progress_moves_the_deadline_of_a_stalled_wait(clock: Clock) -> None:
     def look() -> str:
         # 1 of 4 is done every 8 seconds, until 3 are done.
