@@ -10,6 +10,7 @@ ansible.builtin.normal. Both return the same result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import sys
@@ -40,6 +41,9 @@ _LOCAL = (
     *(f"ansible.{owner}.local" for owner in ("builtin", "legacy")),
     *(f"ansible_collections.ansible.{owner}.plugins.connection.local" for owner in ("builtin", "legacy")),
 )
+
+_FOR_PEOPLE = frozenset(["default", "minimal", "oneline"])
+"""The callbacks of Ansible whose output is read by people. That of others, such as JSON, stays as it is: progress goes to standard error."""
 
 display = Display()
 
@@ -116,7 +120,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             shown = boolean(os.environ.get(PROGRESS) or True)
         except TypeError as error:
             raise InvalidInput(PROGRESS, "must be a boolean") from error
-        return _direct.Watcher(f"{self._task.action} [{host}]", display.display if shown else None)
+        show = functools.partial(
+            display.display, stderr=C.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] not in _FOR_PEOPLE
+        )
+        return _direct.Watcher(f"{self._task.action} [{host}]", show if shown and not self._task.no_log else None)
 
     def _run_directly(self, task_vars: Variables, environment: dict[str, str]) -> dict[str, t.Any]:
         """The result of the module, run in this process.
@@ -138,13 +145,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     def _configure_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> t.Any:
         if self._environment is None:
             return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
-        try:
-            options = _direct.encode(module_args)
-        except (TypeError, ValueError):
-            # Ansible has the error for options that can't be sent to a module.
-            self._environment = None
-            return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
-        return _direct.built(options, str(t.cast(ModuleType, self.MODULE).__file__))
+        with contextlib.suppress(TypeError, ValueError):
+            return _direct.built(_direct.encode(module_args), str(t.cast(ModuleType, self.MODULE).__file__))
+        # Ansible has the error for options that can't be sent to a module.
+        self._environment = None
+        return super()._configure_module(module_name=module_name, module_args=module_args, task_vars=task_vars)
 
     def _low_level_execute_command(self, cmd: str, *arguments: t.Any, **options: t.Any) -> t.Any:
         if self._environment is None:
@@ -196,7 +201,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
             return f"the Python interpreter is {interpreter}, and Ansible runs in {sys.executable}"
         if C.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=variables):
             return "modules have a limit of open files"
-        self._compute_environment_string(environment)
+        given: dict[str, t.Any] = {}
+        self._compute_environment_string(given)
+        # As the command of a module has them.
+        environment.update({name: str(value) for name, value in given.items()})
         others = sorted(set(environment) - _direct.ENVIRONMENT)
         if others:
             return f"the environment variable {others[0]} may have an effect on the start of Python"

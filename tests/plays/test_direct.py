@@ -128,6 +128,11 @@ TASKS = [
     task("user", USERS, no_log=True, diff=True, check_mode=True),
     task("info", {"url": "{{ omit }}"}, environment={"COUCHDB_URL": NOWHERE}, retries=1, delay=0),
     task("info", {"login_user": None, "login_password": None}, environment={"COUCHDB_USERNAME": "admin"}),
+    # Ansible makes strings of what is none.
+    task("database", {"name": "orders"}, environment={"NO_PROXY": 1, "no_proxy": None, "https_proxy": True}),
+    task("info", {"login_password": None}, environment={"COUCHDB_PASSWORD": 12345}),
+    # What no module can get.
+    task("user", {"name": "dot", "password": CANARY, "attributes": {"b": "{{ 'x'.encode() }}"}}),
     task("database", {"name": "{{ item }}"}, loop=["one", "two", "Three"]),
     task("database", {"name": "orders"}, register="found", until="found is changed", retries=2, delay=0),
     task("database", {"name": "orders"}, failed_when="true"),
@@ -290,6 +295,54 @@ def test_a_task_that_waits_shows_what_for(plays: Plays, resting: embedded.Server
     assert "waiting for" not in quiet.printed
 
 
+DOCUMENT = """
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = "{name: document, type: stdout, short_description: Prints JSON., description: Prints JSON.}"
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "document"
+
+    def v2_playbook_on_stats(self, stats):
+        self._display.display('{"hosts": %d}' % len(stats.processed))
+"""
+
+
+@pytest.mark.parametrize("way", [{}, {"couchdb_direct": False}], ids=["direct", "module"])
+def test_progress_is_not_in_the_output_of_programs_and_not_shown_with_no_log(
+    plays: Plays, resting: embedded.Server, way: dict[str, t.Any]
+) -> None:
+    (plays.folder / "callback_plugins").mkdir()
+    (plays.folder / "callback_plugins" / "document.py").write_text(DOCUMENT)
+    waits = {**on(resting), "gather_subset": ["cluster"], "wait": True, "wait_timeout": 9}
+    shown, hidden = [
+        ended_apart(plays, task("info", waits, vars=way, no_log=no_log), ANSIBLE_STDOUT_CALLBACK="document")
+        for no_log in (False, True)
+    ]
+    assert json.loads(shown.stdout) == json.loads(hidden.stdout) == {"hosts": 1}
+    assert "[localhost]: waiting for the cluster to be in sync: " in shown.stderr
+    assert "waiting for" not in hidden.stderr
+
+
+def ended_apart(plays: Plays, given: dict[str, t.Any], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a task, and give its standard output and its standard error apart."""
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [given]}
+    (plays.folder / "play.json").write_text(json.dumps([play]))
+    command, environment = plays.command("play.json")
+    return subprocess.run(
+        command,
+        env={**environment, **variables},
+        cwd=plays.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("strategy", ["linear", "free", "host_pinned"])
 def test_every_strategy_of_ansible_is_direct(plays: Plays, server: embedded.Server, strategy: str) -> None:
     hosts = [f"h{number}" for number in range(6)]
@@ -313,9 +366,13 @@ import json, os
 def state_of_the_worker(value, path):
     """Write how many descriptors this process has open, and how many kB it holds, and give the value back."""
     held = len(os.listdir("/proc/self/fd"))
+    connections = [line.split() for line in open("/proc/self/net/tcp")]
+    inodes = {fields[9] for fields in connections[1:] if fields[3] == "01"}
+    ours = {os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+    open_ones = len([inode for inode in inodes if f"socket:[{inode}]" in ours])
     memory = int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
     with open(path, "a") as out:
-        out.write(json.dumps([os.getpid(), held, memory, len(os.environ), os.getcwd()]) + "\\n")
+        out.write(json.dumps([os.getpid(), held, memory, len(os.environ), os.getcwd(), open_ones]) + "\\n")
     return value
 
 class FilterModule:
@@ -329,8 +386,9 @@ def test_a_worker_that_runs_500_tasks_holds_nothing(plays: Plays, server: embedd
     (plays.folder / "filter_plugins").mkdir()
     (plays.folder / "filter_plugins" / "state.py").write_text(STATE)
     states = plays.folder / "states"
-    name = "{{ 'many' | state_of_the_worker('" + str(states) + "') }}"
-    given = task("database", on(server, name=name), loop="{{ range(500) | list }}", name="many")
+    names = "{{ ['many', 'more', 'most'] | state_of_the_worker('" + str(states) + "') }}"
+    # Several connections for each item, as the limits of the databases are read in parallel.
+    given = task("database", on(server, name=names, revs_limit=1000), loop="{{ range(500) | list }}", name="many")
     given["environment"] = {"COUCHDB_USERNAME": "nobody"}
     given["loop_control"] = {"label": "x"}
     ended = plays.run({"tasks": [given]}, timeout=900)
@@ -338,6 +396,7 @@ def test_a_worker_that_runs_500_tasks_holds_nothing(plays: Plays, server: embedd
     lines = [json.loads(line) for line in states.read_text().splitlines()]
     assert len(lines) == 500
     assert len({pid for pid, *_rest in lines}) == 1
+    assert {connections for *_rest, connections in lines} == {0}
     seen = lines[len(lines) // 10 :]
     assert len({tuple(rest) for _pid, _held, _memory, *rest in seen}) == 1
     assert seen[-1][1] <= seen[0][1], (seen[0], seen[-1])
@@ -366,9 +425,24 @@ def test_a_timeout_ends_the_task_as_it_ends_a_module(plays: Plays, hanging: str)
     assert ended.results["direct"]["msg"] == ended.results["module"]["msg"]
 
 
+def test_a_timeout_does_not_wait_for_requests_in_parallel(plays: Plays) -> None:
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HangsInWrites)
+    serving.daemon_threads = True
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    options = {"url": f"http://127.0.0.1:{serving.server_port}/", "name": ["one", "two", "three"], "timeout": 600}
+    began = time.monotonic()
+    ended = plays.run({"tasks": [task("database", options, name="hang", timeout=3)]}, timeout=200)
+    seconds = time.monotonic() - began
+    serving.shutdown()
+    serving.server_close()
+    assert "timedout" in ended.results["hang"]
+    assert seconds < HangsInWrites.SECONDS - 10
+
+
 class HangsInWrites(http.server.BaseHTTPRequestHandler):
     """A CouchDB without databases, which never answers a request that writes."""
 
+    SECONDS = 120
     asked = threading.Event()
 
     def do_GET(self) -> None:
@@ -389,13 +463,14 @@ class HangsInWrites(http.server.BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.asked.set()
-        time.sleep(120)
+        time.sleep(self.SECONDS)
 
     def log_message(self, *_arguments: t.Any) -> None:
         """Log nothing."""
 
 
 def test_ctrl_c_ends_the_run_and_shows_what_was_sent(plays: Plays) -> None:
+    HangsInWrites.asked.clear()
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HangsInWrites)
     serving.daemon_threads = True
     threading.Thread(target=serving.serve_forever, daemon=True).start()

@@ -23,7 +23,9 @@ class Action(ActionModule):
     """The plugin with a task only: it runs nothing, and ``sent`` has what it would transfer."""
 
     def __init__(self, arguments: dict[str, t.Any], folder: Path) -> None:
-        self._task = SimpleNamespace(args=arguments, async_val=0, action="couchpy.couchdb.couchdb_document")
+        self._task = SimpleNamespace(
+            args=arguments, async_val=0, no_log=False, action="couchpy.couchdb.couchdb_document"
+        )
         self._templar = SimpleNamespace(template=lambda value: value)
         self._environment = None
         self._loader = DataLoader()

@@ -78,13 +78,14 @@ def test_a_process_loads_nothing_that_was_loaded_before_the_fork(tmp_path: Path)
         init_plugin_loader([sys.argv[1]])
         from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
         from ansible.module_utils import basic
+        from ansible_collections.couchpy.couchdb.plugins.module_utils._client.parallel import in_parallel
         before = set(sys.modules)
         filter_loader.get("ansible.builtin.combine")
         test_loader.get("ansible.builtin.match")
         def main():
             basic.AnsibleModule({}).exit_json(changed=True)
         print(_direct.run(main, _direct.encode({}), {}, "/", _direct.Watcher("a task", None)).stdout)
-        from concurrent.futures import ThreadPoolExecutor
+        in_parallel(str, [1, 2, 3])
         print(sorted(set(sys.modules) - before))
     """
     ended = subprocess.run(
