@@ -85,6 +85,7 @@ class Watcher:
         self._display = display
         self._shown: dict[str, float] = {}
         self._sent: list[str] = []
+        self._stderr: int | None = None
 
     @property
     def shows(self) -> bool:
@@ -103,23 +104,32 @@ class Watcher:
 
     def interrupted(self) -> None:
         """Write what was sent to the standard error of Ansible, which is ending and no longer displays anything."""
+        if self._stderr is None:
+            return
         sent = f"{len(self._sent)} changes sent: {', '.join(self._sent[:LISTED])}" if self._sent else "no changes sent"
         more = f" and {len(self._sent) - LISTED} more" if len(self._sent) > LISTED else ""
         with contextlib.suppress(OSError):
-            descriptor = os.open(f"/proc/{os.getppid()}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
-            os.write(descriptor, f"{self._where}: interrupted, {sent}{more}\n".encode(errors="replace"))
-            os.close(descriptor)
+            os.write(self._stderr, f"{self._where}: interrupted, {sent}{more}\n".encode(errors="replace"))
 
     @contextlib.contextmanager
     def watching(self) -> t.Iterator[None]:
         """Handle the signals that end this process, before its other handlers."""
         with contextlib.ExitStack() as stack:
+            # Now, as Ansible may end first. Without O_NONBLOCK, a pipe that nothing reads from any more could not be opened, ever.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK
+            with contextlib.suppress(OSError):
+                self._stderr = os.open(f"/proc/{os.getppid()}/fd/2", flags)
+                stack.callback(self._close)
             for number in (signal.SIGINT, signal.SIGTERM):
                 before = signal.getsignal(number)
                 if before is not None:
                     stack.callback(signal.signal, number, before)
                     signal.signal(number, functools.partial(self._end, before))
             yield
+
+    def _close(self) -> None:
+        descriptor, self._stderr = self._stderr, None
+        os.close(t.cast(int, descriptor))
 
     def _end(self, before: t.Any, number: int, frame: t.Any) -> None:
         self.interrupted()

@@ -97,6 +97,48 @@ def test_a_process_loads_nothing_that_was_loaded_before_the_fork(tmp_path: Path)
     assert [name for name in ast.literal_eval(again) if not name.endswith((".plugins", ".filter", ".test"))] == []
 
 
+INTERRUPTED = """if True:
+    import os, sys, time
+    from ansible.plugins.loader import init_plugin_loader
+    init_plugin_loader([sys.argv[1]])
+    from ansible_collections.couchpy.couchdb.plugins.plugin_utils import _direct
+    ready, told = os.pipe()
+    if sys.argv[2] == "unread":
+        read, write = os.pipe()
+        os.dup2(write, 2)
+        os.close(read)
+    parent = os.getpid()
+    if os.fork() == 0:
+        watcher = _direct.Watcher("a task", None)
+        with watcher.watching():
+            watcher.sending("create x")
+            os.write(told, b"!")
+            while sys.argv[2] == "orphaned" and os.getppid() == parent:
+                time.sleep(0.01)
+            watcher.interrupted()
+        os._exit(0)
+    os.read(ready, 1)
+    if sys.argv[2] != "orphaned":
+        os.wait()
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="/proc has the standard error of another process")
+@pytest.mark.parametrize(("case", "shown"), [("usual", True), ("orphaned", True), ("unread", False)])
+def test_an_interrupted_task_shows_what_it_sent_and_ends(case: str, shown: bool) -> None:
+    """Also if Ansible has ended before it, and if nothing reads what Ansible writes."""
+    collections = Path(_direct.__file__).parents[5]
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(collections), case],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ("a task: interrupted, 1 changes sent: create x" in ended.stderr) is shown
+
+
 def test_values_that_a_module_leaves_to_ansible_are_masked_by_it(tmp_path: Path) -> None:
     def main() -> None:
         module = basic.AnsibleModule({"name": {"type": "str"}})
