@@ -194,8 +194,8 @@ class ServerError(CouchDBError):
 
     @property
     def unsure(self) -> bool:
-        # A proxy returns it for a server whose answer it has not received.
-        return self.status in (502, 503, 504)
+        # A proxy returns it for a server whose answer it has not received; and what no majority has confirmed may be on some nodes.
+        return self.status in (502, 503, 504) or "no_majority" in (self.error, self.reason)
 
 
 class CommitFailed(CouchDBError):

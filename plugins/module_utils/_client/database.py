@@ -10,7 +10,7 @@ import typing as t
 from collections.abc import Mapping
 
 from .. import errors
-from .._rules.names import check_string, check_type, path_problem
+from .._rules.names import check_deletable, check_string, check_type, path_problem
 from .._rules.security import check_security, merged_security
 from .answers import is_object, is_ok
 from .parallel import in_parallel
@@ -115,6 +115,7 @@ class Database:
 
         https://docs.couchdb.org/en/stable/api/database/common.html#delete--db
         """
+        check_deletable(self.name, "name")
         if self.client.dialect.deletes_what_is_not_there and not self.ispresent(hthdrs):
             raise errors.NotFound(
                 f"the database {self.name} does not exist", status=404, error="not_found", reason="missing"

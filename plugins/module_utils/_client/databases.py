@@ -112,6 +112,8 @@ class Databases(Server):
     def delete(self, db: str | _Database, hthdrs: Headers = None) -> bool:
         """Delete a database with all its documents. True when it is done; raises NotFound if it is missing."""
         name = db.name if isinstance(db, _Database) else db
+        if isinstance(db, _Database) and db.client is not self:
+            raise errors.InvalidInput("db", f"{db!r} is a database of another client. Use its name, or its own client")
         return self.Database(name).delete_database(hthdrs)
 
     def dbs_info(self, names: t.Sequence[str] | None = None, hthdrs: Headers = None) -> dict[str, t.Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput
 from .dialect import Dialect
-from .names import check_database_name
+from .names import check_database_name, check_deletable
 from .splits import Split, new_ranges, split_problem
 
 _AT_CREATION = ("shards", "replicas", "partitioned")
@@ -63,6 +63,8 @@ def checked(given: t.Mapping[str, t.Any], where: str) -> Wanted:
     if timeout < 1:
         raise InvalidInput("wait_timeout", f"is {timeout}. Set 1 or more")
     present = given["state"] == "present"
+    if not present:
+        check_deletable(given["name"], f"{where}name")
     return Wanted(given["name"], present, creation, None, given["revs_limit"], where, reshard, timeout)
 
 
@@ -117,7 +119,7 @@ def unchangeable(wanted: Wanted, current: Record, nodes: int, split: Split | Non
             f"{name} {is_or_not} partitioned, and CouchDB can't change that after creation",
         )
     number = _copies(current)
-    if None not in (given["replicas"], number) and number != min(given["replicas"], nodes):
+    if given["replicas"] not in (None, number) and number not in (None, min(given["replicas"], nodes)):
         return [f"{name} keeps {number} copies of its shards: only couchdb_shards changes that number after creation"]
     return []
 

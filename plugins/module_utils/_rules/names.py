@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import typing as t
 
 from ..errors import InvalidInput
@@ -21,6 +22,8 @@ _DATABASE = re.compile(r"[a-z][a-z0-9_$()+/-]*\Z")
 _SECTION = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _NODE = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9_.:-]+\Z")
 _SYSTEM = frozenset(["_dbs", "_global_changes", "_metadata", "_nodes", "_replicator", "_users"])
+
+_OF_EACH_NODE = frozenset(["_dbs", "_nodes"])
 
 # The file of a database has its name with a timestamp and an extension of 17 characters.
 _LONGEST_PART = 255
@@ -116,6 +119,14 @@ def check_node_name(name: str, option: str = "nodes") -> None:
         raise InvalidInput(option, f"{name} is a node without a name. Set one before its first start")
 
 
+def check_deletable(name: str, option: str) -> None:
+    """Raise InvalidInput for the databases of a node, without which CouchDB finds no other database."""
+    if name in _OF_EACH_NODE:
+        raise InvalidInput(
+            option, f"{name} holds what a node knows of all databases and members. CouchDB needs it: do not delete it"
+        )
+
+
 def check_json(value: t.Any, option: str, what: str = "") -> None:
     """Raise InvalidInput, naming ``option``, for a value that CouchDB cannot store as JSON.
 
@@ -129,6 +140,8 @@ def check_json(value: t.Any, option: str, what: str = "") -> None:
 _TOO_SMALL = 5e-324
 """The smallest number above 0 in Python. CouchDB 3.3.3 to 3.5.0 store it as 0.0, in this spelling."""
 
+
+_MANY_DIGITS = re.compile(r"[0-9]{309}")
 
 DEEPEST = 400
 """How deep lists and mappings may be nested: Ansible cannot pass on much deeper ones."""
@@ -160,12 +173,14 @@ def json_problem(value: t.Any) -> str | None:
         return _TOO_DEEP
     if is_deeper(value, DEEPEST):
         return _TOO_DEEP
+    if _MANY_DIGITS.search(text) and any(abs(number) > sys.float_info.max for number in _numbers(value)):
+        return "contains a whole number of more than 308 digits, which CouchDB can't store"
     if str(_TOO_SMALL) in text and any(number in (_TOO_SMALL, -_TOO_SMALL) for number in _numbers(value)):
         return f"contains the number {_TOO_SMALL}, which CouchDB stores as 0.0. Use 0"
     return None
 
 
-def _numbers(value: t.Any) -> t.Iterator[float]:
+def _numbers(value: t.Any) -> t.Iterator[float | int]:
     waiting = [value]
     while waiting:
         inner = waiting.pop()
@@ -173,7 +188,7 @@ def _numbers(value: t.Any) -> t.Iterator[float]:
             waiting += inner.values()
         elif isinstance(inner, (list, tuple)):
             waiting += inner
-        elif isinstance(inner, float):
+        elif isinstance(inner, (int, float)):
             yield inner
 
 

@@ -227,18 +227,18 @@ NEEDLESS = {
 # The kilobytes of source that a task is sent with, at most. A feature may need more; an import for one small rule may not.
 KILOBYTES_OF_A_NEW_MODULE = 200
 KILOBYTES = {
-    "couchdb_admin": 187,
-    "couchdb_cluster": 332,
-    "couchdb_config": 190,
-    "couchdb_database": 257,
+    "couchdb_admin": 188,
+    "couchdb_cluster": 333,
+    "couchdb_config": 191,
+    "couchdb_database": 258,
     "couchdb_document": 260,
     "couchdb_index": 240,
     "couchdb_info": 434,
     "couchdb_jwt_key": 180,
     "couchdb_replication": 310,
-    "couchdb_restart": 204,
-    "couchdb_server": 599,
-    "couchdb_shards": 316,
+    "couchdb_restart": 205,
+    "couchdb_server": 600,
+    "couchdb_shards": 317,
     "couchdb_user": 230,
 }
 

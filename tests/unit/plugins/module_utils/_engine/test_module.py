@@ -140,7 +140,7 @@ def test_a_plan_that_stops_says_what_was_done_and_what_not(wire: Wire) -> None:
     names = [f"db{number}" for number in range(40)]
     held = dict.fromkeys(names, 1)
     serve(wire, held)
-    wire["PUT /db5/_revs_limit"] = 500, {"error": "error", "reason": "no_majority"}
+    wire["PUT /db5/_revs_limit"] = 500, {"error": "internal_server_error", "reason": "No DB shards could be opened."}
     with pytest.raises(Interrupted) as stop:
         carry_out(dict.fromkeys(names, 5))
     progress = stop.value.progress
@@ -151,9 +151,18 @@ def test_a_plan_that_stops_says_what_was_done_and_what_not(wire: Wire) -> None:
     result = module.failure(stop.value.error, progress)
     assert result["changed"] is True
     assert result["status"] == 500
-    assert result["reason"] == "no_majority"
+    assert result["reason"] == "No DB shards could be opened."
     assert result["changes_failed"] == ["update limit db5"]
     assert f"{len(progress.done)} changes made" in result["msg"]
+
+
+def test_what_no_majority_confirms_may_have_been_made(wire: Wire) -> None:
+    serve(wire, {"db": 1})
+    wire["PUT /db/_revs_limit"] = 500, {"error": "error", "reason": "no_majority"}
+    with pytest.raises(Interrupted) as stop:
+        carry_out({"db": 5})
+    assert [str(change) for change in stop.value.progress.unsure] == ["update limit db"]
+    assert stop.value.progress.failed == []
 
 
 def test_a_node_that_is_down_keeps_nothing_else_from_being_done(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,32 @@ def test_what_can_not_change_after_creation_fails(given: dict[str, t.Any], named
         resource.plan(desired, Observed({"db": held()}, THREE))
 
 
+def test_a_database_with_the_declared_copies_is_not_warned_of(wire: Wire) -> None:
+    wire["POST /_dbs_info"] = [{"key": "db", "info": {**INFO, "cluster": {"q": 2, "n": 3}}}]
+    desired = RESOURCE.desire({**PARAMS, "name": ["db"], "replicas": 3})
+    outcome = module.carry_out(RESOURCE, desired, client(), check_mode=False)
+    assert (outcome.changes, outcome.warnings) == ([], [])
+    # The number of nodes decides nothing here.
+    assert wire.asked == ["GET /", "POST /_dbs_info"]
+
+
+@pytest.mark.parametrize("name", ["_dbs", "_nodes"])
+def test_the_databases_of_a_node_are_not_deleted(wire: Wire, name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^name: {name} "):
+        RESOURCE.desire({**PARAMS, "name": ["db", name], "state": "absent"})
+    with pytest.raises(InvalidInput, match=f"^name: {name} "):
+        client().delete(name)
+    with pytest.raises(InvalidInput, match=f"^name: {name} "):
+        del client()[name]
+    assert wire.asked == []
+
+
+def test_a_database_of_another_client_is_not_deleted(wire: Wire) -> None:
+    with pytest.raises(InvalidInput, match="^db: .* is a database of another client"):
+        client().delete(client()["db"])
+    assert wire.asked == []
+
+
 @pytest.mark.parametrize(("nodes", "warned"), [(1, False), (3, True)])
 def test_copies_that_can_not_be_made_any_more_are_warned_of(nodes: int, warned: bool) -> None:
     desired = resource.desire({**PARAMS, "replicas": 3})

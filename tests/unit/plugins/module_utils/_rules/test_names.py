@@ -46,3 +46,19 @@ def test_a_node_name_is_accepted(name: str) -> None:
 def test_an_invalid_node_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="^nodes: "):
         names.check_node_name(name)
+
+
+@pytest.mark.parametrize("name", ["_dbs", "_nodes"])
+def test_the_databases_of_a_node_can_not_be_deleted(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^name: {name} holds"):
+        names.check_deletable(name, "name")
+    for other in ("a", "_users", "a/_nodes"):
+        names.check_deletable(other, "name")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [(10**308, False), (-(10**308), False), ({"a": [10**309]}, True), (-(10**309), True), ("1" * 400, False)],
+)
+def test_a_number_that_couchdb_can_not_store_is_refused(value: object, problem: bool) -> None:
+    assert bool(names.json_problem(value)) is problem
