@@ -166,6 +166,10 @@ def test_restart_takes_one_node_after_the_other(runs: Runs) -> None:
         restarts = [entry["node"] for entry in cluster.journal() if entry["path"].endswith("_restart")]
         assert len(restarts) == 3
         assert len(set(restarts)) == 3
+        cluster.clear_journal()
+        ended = runs.run("restart", "--limit", "db2", couchpy_drain_time=0)
+        assert ended.status == 0, ended.printed
+        assert [entry["node"] for entry in cluster.journal() if entry["path"].endswith("_restart")] == [members[1]]
         runs.hosts({"cluster": {"couchdb_url": cluster.url}}, couchdb_install="none")
         cluster.clear_journal()
         ended = runs.run("restart", couchpy_drain_time=0)
@@ -260,6 +264,39 @@ def test_check_looks_at_a_single_member_and_at_the_ends_of_replications(server: 
     ]
     assert "canary" not in ended.printed
     server.request("DELETE", "/copied")
+
+
+def test_check_asks_each_server_although_nothing_is_declared(server: embedded.Server, runs: Runs) -> None:
+    runs.hosts({"db1": {"couchdb_url": server.url}}, couchdb_install="none")
+    assert runs.run("check").status == 0
+    ended = runs.run("check", couchdb_admin_password="wrong")
+    assert ended.status == 2
+    assert "Name or password is incorrect" in ended.printed
+    runs.hosts({"db1": {"couchdb_url": "http://127.0.0.1:9/"}}, couchdb_install="none")
+    ended = runs.run("check")
+    assert ended.status == 2
+    assert "nothing answers" in ended.printed
+
+
+def test_check_does_not_compare_what_is_to_be_absent(server: embedded.Server, runs: Runs) -> None:
+    removed = {"couchdb_url": server.url, "couchdb_state": "absent", "couchdb_settings": {"removed": {"a": "b"}}}
+    runs.hosts({"db1": {"couchdb_url": server.url}, "db2": removed}, couchdb_install="none")
+    assert runs.run("site").status == 0
+    ended = runs.run("check")
+    assert ended.status == 0, ended.printed
+    assert "1 of 2 hosts were compared, and are as declared." in ended.printed
+
+
+def test_no_tag_leaves_out_the_confirmation_of_a_removal(server: embedded.Server, runs: Runs) -> None:
+    server.request("PUT", "/precious")
+    declared = {"couchdb_databases": [{"name": "precious"}], "couchdb_state": "absent", "couchdb_remove_data": True}
+    runs.hosts({"db1": {"couchdb_url": server.url}}, couchdb_install="none", **declared)
+    ended = runs.run("site", "--skip-tags", "preflight")
+    assert ended.status == 2
+    assert "To confirm that, set couchdb_remove_data_confirm" in ended.printed
+    runs.run("site", "--skip-tags", "always,preflight")
+    assert server.request("GET", "/precious")[0] == 200
+    server.request("DELETE", "/precious")
 
 
 def test_all_playbooks_log_in_with_the_variables_of_the_role() -> None:
