@@ -63,7 +63,7 @@ options:
   persist:
     description:
       - Whether CouchDB writes the settings to its files. With V(false) they are in memory only, and the next start of the node forgets
-        them.
+        them. CouchDB does not report which ones its files have, so that V(true) does not write what was set with V(false) before.
     type: bool
     default: true
 notes:

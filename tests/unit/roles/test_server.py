@@ -118,7 +118,7 @@ def test_the_first_step_is_in_the_files_that_have_something_to_do() -> None:
         task for task in tasks_of(ROLE / "tasks" / "main.yml") if task.get("loop") == "{{ __couchdb_preflight }}"
     ]
     assert _included(check) == "{{ " + check["loop_control"]["loop_var"] + " }}"
-    assert check["tags"] == check["ansible.builtin.include_tasks"]["apply"]["tags"] == ["always", "preflight"]
+    assert check["tags"] == check["ansible.builtin.include_tasks"]["apply"]["tags"] == ["always"]
     files = re.findall(r"'(\w+\.yml)'", VARS["__couchdb_preflight"])
     assert len(files) == 3
     for name in files:
