@@ -84,7 +84,7 @@ def attempt_in_parallel(
     # of the task. It does not wait for these.
     threads = [
         threading.Thread(target=contextvars.copy_context().run, args=(several,), daemon=True)
-        for _ in range(min(AT_ONCE, len(items)))
+        for _number in range(min(AT_ONCE, len(items)))
     ]
     try:
         for thread in threads:
