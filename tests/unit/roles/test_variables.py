@@ -63,6 +63,12 @@ def test_requests_for_each_python_of_the_red_hat_family(system: str, minor: int,
     assert concluded("__couchdb_os.packages", given, f"os rocky {system} none", "like rhel centos fedora") == [package]
 
 
+def test_a_host_of_the_other_family_needs_no_facts() -> None:
+    given = {"ansible_facts": {}}
+    assert concluded("__couchdb_sources", given, "os debian 12 bookworm") == "/etc/apt/sources.list.d/couchdb.sources"
+    assert concluded("__couchdb_os.packages", given, "os debian 12 bookworm", "lacks requests") == ["python3-requests"]
+
+
 def refused(given: dict[str, t.Any], *seen: str) -> str:
     """Why the host is refused."""
     conditions = concluded("__couchdb_host_conditions", given, *INSTALLED, *seen)
