@@ -102,10 +102,6 @@ def run_all(composition: Composition) -> None:
         for name, wanted in desired.items():
             composition.parts[name].resource.begin(client, wanted)
         extra = _extra(composition, desired, client, module.params)
-        if not desired:
-            # Nothing else would show that the server is down or refuses the login.
-            with understanding(client):
-                client.welcome()
     except errors.CouchDBError as error:
         module.fail_json(**failure(error, Progress()))
     result = {**_carry_out(composition, desired, client, module), **extra}
