@@ -63,6 +63,17 @@ def test_requests_for_each_python_of_the_red_hat_family(system: str, minor: int,
     assert concluded("__couchdb_os.packages", given, f"os rocky {system} none", "like rhel centos fedora") == [package]
 
 
+@pytest.mark.parametrize(
+    ("data", "confirmed", "removes"),
+    [(True, "db1", True), ("yes", "db1", True), (True, "db2", False), (True, "", False), ("no", "db1", False)],
+)
+def test_databases_are_removed_only_if_that_is_confirmed(data: t.Any, confirmed: str, removes: bool) -> None:
+    given = {"couchdb_remove_data": data, "couchdb_remove_data_confirm": confirmed}
+    assert concluded("__couchdb_removes_data", given) is removes
+    # As the list of files to remove has it.
+    assert concluded("(['data'] if __couchdb_removes_data else [])", given) == (["data"] if removes else [])
+
+
 def test_a_host_of_the_other_family_needs_no_facts() -> None:
     given = {"ansible_facts": {}}
     assert concluded("__couchdb_sources", given, "os debian 12 bookworm") == "/etc/apt/sources.list.d/couchdb.sources"
